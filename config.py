@@ -1,0 +1,60 @@
+"""Settings of one run. Plain values only: importing this file does nothing else.
+
+Each name is also an option of every script: `--crop_size=128` wins over the value here.
+None = decided by the data set where it has an opinion, else the value named in the comment.
+"""
+
+# Data
+dataset_name: str = "Demo"  # a published data set, or a folder below shortcut_path
+shortcut_path: str = "data"  # folder that holds <dataset_name>/{train,valid,test}
+checkpoint_dir: str = "checkpoints"  # folder for weights and training state
+output_dir: str = "output"  # folder for histories, metrics, height maps and figures
+seed: int = 0  # decides crops, order, augmentation and first weights
+crop_size: int | None = None  # pixels, multiple of 32 (encoder stride); None = 256
+batch_size: int | None = None  # crops per replica in stage 1 (MTL); None = 4
+dae_batch_size: int | None = None  # crops per replica in stage 2 (DAE); None = batch_size
+samples_per_epoch: int | None = None  # crops; None = as many as cover the training tiles once
+augment: bool = True  # random flips and quarter turns; False = crops as they are
+
+# Length and optimiser
+mtl_epochs: int | None = None  # epochs of stage 1; None = 20
+dae_epochs: int | None = None  # epochs of stage 2; None = 20
+mtl_steps: int | None = None  # optimizer steps, wins over mtl_epochs; None = by epochs
+dae_steps: int | None = None  # optimizer steps, wins over dae_epochs; None = by epochs
+mtl_learning_rate: float | None = None  # of Adam; None = 0.0002
+dae_learning_rate: float | None = None  # of Adam; None = 0.0002
+eval_metric: str = "rmse"  # picks the best weights: rmse, mae (metres), delta1, miou
+early_stopping_patience: int | None = None  # validations without a better one; 0 = off; None = 10
+resume: str = "auto"  # auto = continue an unfinished run, never, or the path of a run's folder
+
+# Losses
+reg_loss: str | None = None  # of the heights: mse, mae, huber; None = mse
+huber_delta: float = 1.0  # metres from which a huber loss is linear; without use otherwise
+height_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
+semantic_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
+normal_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
+
+# Network (None = the published network, unless the data set recommends otherwise)
+backbone: str | None = None  # densenet121, or tiny (for tests and rehearsals); None = densenet121
+decoder_width: float | None = None  # factor on the decoders' and the DAE's filters; None = 1.0
+dropout: float | None = None  # share of features dropped in training; 0 = off; None = 0.5
+encoder_batch_norm: str | None = None  # train, or frozen = on stored statistics; None = train
+sem_flag: bool | None = None  # decoder for semantic classes; False = without; None = True
+norm_flag: bool | None = None  # decoder for surface normals; False = without; None = True
+input_normalisation: str | None = None  # zero_to_one = RGB / 255, or imagenet; None = zero_to_one
+normal_coding: str | None = None  # unit vectors, or published = Sobel sums in [0, 1]; None = unit
+
+# Devices
+multi_gpu_enabled: bool = True  # False = the first of gpu_devices only
+gpu_devices: str = "auto"  # auto = all that TensorFlow sees, or indices such as 0,1
+cpu_replicas: int = 0  # logical CPU replicas, to rehearse without GPUs; 0 = off
+sync_batch_norm: bool = False  # batch statistics over all replicas; False = of each replica
+
+# Inference
+correction: str = "auto"  # subtract the DAE's correction: auto = if it is trained, true, false
+window_size: int | None = None  # pixels, multiple of 32; None = crop_size
+overlap: float | None = None  # share of a window, step = window_size * (1 - overlap); None = 0.5
+batch_windows: int = 8  # windows per batch and replica
+
+# Several settings at once
+preset: str | None = None  # published = the authors' own settings; None = off

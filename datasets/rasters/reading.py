@@ -1,0 +1,232 @@
+"""Reading georeferenced rasters, whole or in windows."""
+
+import contextlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from osgeo import gdal, gdal_array, osr
+
+gdal.UseExceptions()  # a failed call raises; without this GDAL 3 returns None
+osr.UseExceptions()
+# A cut-off JPEG is an error; by default libjpeg fills the rest with grey.
+gdal.SetConfigOption("GDAL_ERROR_ON_LIBJPEG_WARNING", "TRUE")
+
+BROKEN = "It may be missing, damaged, incomplete or no raster: replace it."
+
+
+class RasterError(ValueError):
+    """A raster file that cannot be read or written; names the file and what GDAL said."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Size and place of a raster.
+
+    Attributes:
+        rows, columns: size in pixels.
+        geotransform: GDAL's six numbers, in units of the projection; None where there are none.
+        projection: WKT string; "" where there is none.
+    """
+
+    rows: int
+    columns: int
+    geotransform: tuple | None
+    projection: str
+
+
+@dataclass(frozen=True)
+class RasterInfo:
+    """What the header of a raster file says.
+
+    Attributes:
+        path: the file.
+        grid: `Grid`.
+        bands: number of bands without alpha.
+        dtype: NumPy name of the pixel type, such as "uint8".
+        gsd: metres per pixel; None where the file has no georeference or no CRS.
+    """
+
+    path: Path
+    grid: Grid
+    bands: int
+    dtype: str
+    gsd: float | None
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A raster file in memory.
+
+    Attributes:
+        pixels: array (rows, columns, bands) without alpha, dtype and units of the file.
+        valid: bool array (rows, columns); False where the file has no data.
+        grid: `Grid`.
+    """
+
+    pixels: np.ndarray
+    valid: np.ndarray
+    grid: Grid
+
+
+@contextlib.contextmanager
+def gdal_errors(path, action, advice):
+    """Keeps GDAL off the terminal and turns its errors into `RasterError`.
+
+    Args:
+        path: the file that is worked on, for the message.
+        action: what is done with it, such as "read".
+        advice: sentence that says what to do.
+    """
+    gdal.PushErrorHandler("CPLQuietErrorHandler")  # of this thread only
+    try:
+        yield
+    except RuntimeError as error:
+        raise RasterError(
+            f"{path}: GDAL cannot {action} this file ({' '.join(str(error).split())}). {advice}"
+        ) from error
+    finally:
+        gdal.PopErrorHandler()
+
+
+def read_info(path):
+    """Reads the header of a raster file.
+
+    Args:
+        path: str or path of a local file that GDAL can open.
+
+    Returns:
+        `RasterInfo`.
+
+    Raises:
+        RasterError: if GDAL cannot open the file.
+    """
+    with gdal_errors(path, "open", BROKEN):
+        dataset = gdal.Open(str(path))
+        grid = _grid(dataset)
+        bands = _pixel_bands(dataset)
+        kind = gdal_array.GDALTypeCodeToNumericTypeCode(dataset.GetRasterBand(1).DataType)
+        return RasterInfo(Path(path), grid, len(bands), np.dtype(kind).name, pixel_size(grid))
+
+
+def read_window(path, row, column, rows, columns):
+    """Reads a rectangle of a raster file, and nothing else of it.
+
+    A pixel is valid where the file's mask (nodata value, alpha band or .msk file) says so
+    and all bands are finite. A nodata value hides a pixel that has it in every band, so a
+    black-is-nodata photo keeps its pure red.
+
+    Args:
+        path: str or path of a local file that GDAL can open.
+        row, column: upper left pixel of the rectangle.
+        rows, columns: size of the rectangle in pixels.
+
+    Returns:
+        (pixels, valid): array (rows, columns, bands) in the dtype and units of the file, without
+        alpha; bool array (rows, columns).
+
+    Raises:
+        RasterError: if the file cannot be read or the rectangle leaves the raster.
+    """
+    with gdal_errors(path, "read", BROKEN):
+        dataset = gdal.Open(str(path))
+        return _read(dataset, (column, row, columns, rows))
+
+
+def read_raster(path):
+    """Reads all of a raster file.
+
+    Args:
+        path: str or path of a local file that GDAL can open.
+
+    Returns:
+        `Raster`; valid as in `read_window`.
+
+    Raises:
+        RasterError: if the file cannot be read.
+    """
+    with gdal_errors(path, "read", BROKEN):
+        dataset = gdal.Open(str(path))
+        grid = _grid(dataset)
+        return Raster(*_read(dataset, (0, 0, grid.columns, grid.rows)), grid)
+
+
+def pixel_size(grid):
+    """Computes the ground sampling distance of a grid.
+
+    The mean length of a step along a row and along a column. A CRS in degrees is measured on
+    its ellipsoid at the latitude of the grid's centre (radii of curvature M and N; Snyder 1987,
+    Map Projections, USGS PP 1395, p. 24-25). A projection's own scale error is not removed.
+
+    Args:
+        grid: `Grid`.
+
+    Returns:
+        Metres per pixel; None without geotransform or CRS.
+    """
+    if grid.geotransform is None or not grid.projection:
+        return None
+    _, x_column, x_row, top, y_column, y_row = grid.geotransform
+    srs = osr.SpatialReference(grid.projection)
+    x_metres = y_metres = srs.GetLinearUnits()
+    if srs.IsGeographic():
+        centre = top + y_column * grid.columns / 2 + y_row * grid.rows / 2
+        x_metres, y_metres = _metres_per_angle(srs, centre)
+    along_row = math.hypot(x_column * x_metres, y_column * y_metres)
+    along_column = math.hypot(x_row * x_metres, y_row * y_metres)
+    return (along_row + along_column) / 2
+
+
+def _metres_per_angle(srs, latitude):
+    """Returns metres per angular unit of a geographic CRS, to the east and to the north."""
+    radian = srs.GetAngularUnits()
+    flattening = 1 / srs.GetInvFlattening() if srs.GetInvFlattening() else 0.0
+    e2 = flattening * (2 - flattening)  # eccentricity squared
+    w2 = 1 - e2 * math.sin(latitude * radian) ** 2
+    normal = srs.GetSemiMajor() / math.sqrt(w2)
+    return normal * math.cos(latitude * radian) * radian, normal * (1 - e2) / w2 * radian
+
+
+def _grid(dataset):
+    geotransform = dataset.GetGeoTransform(can_return_null=True)
+    return Grid(
+        dataset.RasterYSize, dataset.RasterXSize, geotransform, dataset.GetProjection() or ""
+    )
+
+
+def _pixel_bands(dataset):
+    """Returns the numbers (from 1) of the bands that are not alpha."""
+    numbers = range(1, dataset.RasterCount + 1)
+    return [
+        i
+        for i in numbers
+        if dataset.GetRasterBand(i).GetColorInterpretation() != gdal.GCI_AlphaBand
+    ]
+
+
+def _read(dataset, window):
+    """Reads pixels and validity of a window (column, row, columns, rows)."""
+    numbers = _pixel_bands(dataset)
+    pixels = dataset.ReadAsArray(*window, interleave="pixel", band_list=numbers)
+    if pixels is None:  # not every failure raises in the GDAL versions in use
+        raise RuntimeError(gdal.GetLastErrorMsg() or "no pixels came back")
+    pixels = pixels.reshape(window[3], window[2], len(numbers))
+    valid = _mask(dataset, numbers, window)
+    if np.issubdtype(pixels.dtype, np.inexact):
+        valid &= np.isfinite(pixels).all(axis=-1)
+    return pixels, valid
+
+
+def _mask(dataset, numbers, window):
+    """Returns the mask of a window: True where any band has data."""
+    valid = np.zeros((window[3], window[2]), bool)
+    for number in numbers:
+        band = dataset.GetRasterBand(number)
+        flags = band.GetMaskFlags()
+        if flags & gdal.GMF_ALL_VALID:
+            return np.ones_like(valid)
+        valid |= band.GetMaskBand().ReadAsArray(*window) > 0
+        if flags & gdal.GMF_PER_DATASET:
+            break  # alpha or .msk: the same for every band
+    return valid

@@ -1,0 +1,80 @@
+"""Semantic measures from a confusion matrix."""
+
+import numpy as np
+
+
+def confusion_matrix(classes, predicted_classes, class_count):
+    """Counts pixels by true and predicted class.
+
+    Args:
+        classes: int (pixels,), true class indices, 0 to class_count - 1.
+        predicted_classes: int (pixels,), predicted class indices in the same range.
+        class_count: int.
+
+    Returns:
+        int64 (class_count, class_count): rows are true, columns predicted classes.
+
+    Raises:
+        ValueError: if an index is out of range.
+    """
+    for kind, indices in (("true", classes), ("predicted", predicted_classes)):
+        if indices.size and not 0 <= indices.min() <= indices.max() < class_count:
+            raise ValueError(
+                f"{kind} class indices run from {indices.min()} to {indices.max()}; expected 0 to "
+                f"{class_count - 1}. Check that labels and network have the same classes."
+            )
+    pairs = classes.astype("int64") * class_count + predicted_classes
+    counts = np.bincount(pairs, minlength=class_count**2)
+    return counts.reshape(class_count, class_count)
+
+
+def class_measures(confusion, class_names):
+    """Derives the semantic measures from one confusion matrix.
+
+    With TP, FP, FN of a class: iou = TP / (TP + FP + FN), precision = TP / (TP + FP),
+    recall = TP / (TP + FN), f1 = 2 TP / (2 TP + FP + FN). miou = mean iou of the classes that
+    occur in truth or prediction, overall_accuracy = share of right pixels, fwiou = iou
+    weighted by the class's share of the true pixels. None where a denominator is 0.
+
+    Args:
+        confusion: int (classes, classes), rows true, columns predicted.
+        class_names: sequence of str, one per class.
+
+    Returns:
+        dict: miou, overall_accuracy, fwiou (float or None) and per_class, a dict of class
+        name to dict of iou, precision, recall, f1.
+    """
+    per_class = {name: _one_class(confusion, i) for i, name in enumerate(class_names)}
+    pixels = int(confusion.sum())
+    if pixels == 0:
+        return {"miou": None, "overall_accuracy": None, "fwiou": None, "per_class": per_class}
+    ious = [measures["iou"] for measures in per_class.values()]
+    weighted = [
+        iou * float(true) / pixels
+        for iou, true in zip(ious, confusion.sum(axis=1), strict=True)
+        if iou is not None
+    ]
+    return {
+        "miou": float(np.mean([iou for iou in ious if iou is not None])),
+        "overall_accuracy": float(np.trace(confusion)) / pixels,
+        "fwiou": sum(weighted),
+        "per_class": per_class,
+    }
+
+
+def _one_class(confusion, index):
+    """Returns iou, precision, recall and f1 of one class."""
+    right = int(confusion[index, index])
+    true = int(confusion[index].sum())
+    predicted = int(confusion[:, index].sum())
+    return {
+        "iou": _ratio(right, true + predicted - right),
+        "precision": _ratio(right, predicted),
+        "recall": _ratio(right, true),
+        "f1": _ratio(2 * right, true + predicted),
+    }
+
+
+def _ratio(part, whole):
+    """Returns part / whole, or None if there is no whole."""
+    return part / whole if whole else None

@@ -1,0 +1,93 @@
+"""Windows through a network on all replicas, and tiles through windows into measures."""
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from evaluation.metrics import SplitMetrics
+from evaluation.windows import predict_tile
+
+
+def make_predictor(strategy, network):
+    """Compiles a network for batches of windows that are shared out over the replicas.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        network: function (images (batch, rows, columns, 3) of 0-255) -> dict of tensors.
+
+    Returns:
+        Function (float32 array (n, rows, columns, 3)) -> dict of name to array (n, ...). A
+        batch that does not divide by the replicas is filled up with its last window, and what
+        comes out for the filling is dropped.
+    """
+    replicas = strategy.num_replicas_in_sync
+
+    @tf.function(reduce_retracing=True)
+    def run(images):
+        return strategy.run(network, args=(images,))
+
+    def predict(images):
+        share = -(-len(images) // replicas)
+        filling = np.repeat(images[-1:], share * replicas - len(images), axis=0)
+        filled = np.concatenate([images, filling]).reshape(replicas, share, *images.shape[1:])
+        batch = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(filled[context.replica_id_in_sync_group])
+        )
+        return {
+            name: np.concatenate(strategy.experimental_local_results(value))[: len(images)]
+            for name, value in run(batch).items()
+        }
+
+    return predict
+
+
+def predict_maps(image, predict, window_size, overlap, batch_windows):
+    """Predicts the maps of one tile.
+
+    Args:
+        image: float32 (rows, columns, 3), 0-255.
+        predict: function of `make_predictor`.
+        window_size: int, pixels.
+        overlap: float, share of a window.
+        batch_windows: int, windows per batch.
+
+    Returns:
+        dict: `heights` float32 (rows, columns), metres; `classes` int64 (rows, columns) where
+        the network predicts classes.
+    """
+    outputs = predict_tile(image, predict, window_size, overlap, batch_windows)
+    maps = {"heights": outputs["heights"][..., 0]}
+    if "semantics" in outputs:
+        maps["classes"] = outputs["semantics"].argmax(axis=-1)
+    return maps
+
+
+def evaluate_tiles(tiles, read_tile, predict_tile_maps, record, on_tile=None, progress=""):
+    """Measures predictions on tiles, one after the other.
+
+    Args:
+        tiles: sequence of `datasets.folders.Tile`.
+        read_tile: function (tile) -> dict of `datasets.samples.read_tile_window`.
+        predict_tile_maps: function (image) -> dict of `predict_maps`.
+        record: `datasets.records.Record`, for the classes.
+        on_tile: function (tile, sample, maps, values of the tile), or None.
+        progress: str, text before a progress bar; "" = no bar.
+
+    Returns:
+        `SplitMetrics` over the tiles.
+    """
+    metrics = SplitMetrics(record.class_names, record.building_index)
+    for tile in tqdm(tiles, desc=progress, unit="tile", disable=not progress, dynamic_ncols=True):
+        sample = read_tile(tile)
+        maps = predict_tile_maps(sample["image"])
+        values = metrics.update(
+            tile.name,
+            sample["heights"],
+            maps["heights"],
+            sample["valid"],
+            sample["classes"],
+            maps.get("classes"),
+        )
+        if on_tile:
+            on_tile(tile, sample, maps, values)
+    return metrics

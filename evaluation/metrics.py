@@ -1,0 +1,178 @@
+"""All measures of a data set split, tile by tile, without keeping any pixel."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evaluation.class_metrics import class_measures, confusion_matrix
+from evaluation.height_metrics import HEIGHT_MEASURES, HeightSums, height_sums
+
+MID_RISE, HIGH_RISE = 15.0, 40.0  # metres: low < 15 <= mid < 40 <= high
+GROUP_MEASURES = (
+    "rmse_building",
+    "rmse_matched",
+    "low_rise_rmse",
+    "mid_rise_rmse",
+    "high_rise_rmse",
+)
+
+
+@dataclass(frozen=True)
+class PixelSums:
+    """Sums of any number of tiles; `a + b` are the sums of both together.
+
+    Attributes:
+        valid: `HeightSums` of the pixels with valid heights.
+        groups: dict of `GROUP_MEASURES` to `HeightSums` of that group of pixels.
+        confusion: int64 (classes, classes), rows true, columns predicted classes.
+    """
+
+    valid: HeightSums
+    groups: dict
+    confusion: np.ndarray
+
+    def __add__(self, other):
+        groups = {name: self.groups[name] + other.groups[name] for name in GROUP_MEASURES}
+        return PixelSums(self.valid + other.valid, groups, self.confusion + other.confusion)
+
+    def group_measures(self):
+        """Returns dict of `GROUP_MEASURES`, metres; None for a group without pixels."""
+        return {name: sums.measures()["rmse"] for name, sums in self.groups.items()}
+
+
+class SplitMetrics:
+    """Height and semantic measures of a split, in both conventions of published tables.
+
+    `result()` has the height measures as the mean of the tiles' values (each tile weighs the
+    same) and, under "pooled", over all valid pixels of all tiles together. Everything else is
+    pooled: `rmse_building` over true building pixels; `low_rise_rmse`, `mid_rise_rmse` and
+    `high_rise_rmse` over those with a true height < 15 m, from 15 to < 40 m, and >= 40 m;
+    `rmse_matched` over pixels whose true and predicted class are both building; the semantic
+    measures over all pixels that have a class, whether or not their height is valid.
+    A measure without pixels is None. Formulas: `HeightSums.measures`, `class_measures`.
+
+    Attributes:
+        rows: list of dict, one per tile, in the order of the updates.
+    """
+
+    def __init__(self, class_names=(), building_index=None):
+        """Starts without tiles.
+
+        Args:
+            class_names: sequence of str in the order of the class indices.
+            building_index: int, class index of buildings; None = no such class.
+
+        Raises:
+            ValueError: if `building_index` is not the index of a class.
+        """
+        count = len(class_names)
+        if building_index is not None and not 0 <= building_index < count:
+            raise ValueError(
+                f"building_index is {building_index}; expected None or 0 to {count - 1}, an index "
+                f"into the class names {list(class_names)}."
+            )
+        self.rows = []
+        self._class_names = tuple(class_names)
+        self._building_index = building_index
+        groups = {name: HeightSums() for name in GROUP_MEASURES}
+        self._total = PixelSums(HeightSums(), groups, np.zeros((count, count), "int64"))
+
+    def update(self, name, heights, predicted, valid, classes=None, predicted_classes=None):
+        """Adds one tile.
+
+        Args:
+            name: str, the tile's name, for `rows` and error messages.
+            heights: float (rows, columns), true heights, metres; anything where not valid.
+            predicted: float (rows, columns), metres; anything where not valid.
+            valid: bool (rows, columns), True where image and true height are usable.
+            classes: int (rows, columns), true class indices; below 0 = not scored. None = the
+                tile has no labels.
+            predicted_classes: int (rows, columns), predicted class indices; None = the
+                network predicts none.
+
+        Returns:
+            dict: tile, valid_pixels and this tile's own measures (no `per_class`).
+
+        Raises:
+            ValueError: if shapes differ, or a valid pixel has a height or prediction that is
+                not finite, or a class index is out of range; the message names the tile.
+        """
+        _check_shapes(name, predicted, (heights, valid, classes, predicted_classes))
+        _check_finite(name, "true heights", heights[valid])
+        _check_finite(name, "predicted heights", predicted[valid])
+        groups = self._groups(heights, valid, classes, predicted_classes)
+        tile = PixelSums(
+            height_sums(heights[valid], predicted[valid]),
+            {key: height_sums(heights[mask], predicted[mask]) for key, mask in groups.items()},
+            self._confusion(name, classes, predicted_classes),
+        )
+        self._total = self._total + tile
+        row = {"tile": name, "valid_pixels": tile.valid.pixels, **tile.valid.measures()}
+        row |= tile.group_measures() | class_measures(tile.confusion, self._class_names)
+        del row["per_class"]
+        self.rows.append(row)
+        return row
+
+    def result(self):
+        """Returns dict of all measures so far: the keys of metrics.json.
+
+        A tile without valid pixels counts in `tiles`, but in no mean.
+        """
+        return {
+            **{key: _mean_of_tiles(self.rows, key) for key in HEIGHT_MEASURES},
+            "pooled": self._total.valid.measures(),
+            **self._total.group_measures(),
+            **class_measures(self._total.confusion, self._class_names),
+            "tiles": len(self.rows),
+            "valid_pixels": self._total.valid.pixels,
+        }
+
+    def _groups(self, heights, valid, classes, predicted_classes):
+        """Returns dict of `GROUP_MEASURES` to bool (rows, columns), the group's pixels."""
+        none = np.zeros(valid.shape, bool)
+        if classes is None or self._building_index is None:
+            return dict.fromkeys(GROUP_MEASURES, none)
+        building = valid & (classes == self._building_index)
+        found = none if predicted_classes is None else predicted_classes == self._building_index
+        low, high = heights < MID_RISE, heights >= HIGH_RISE
+        masks = (building, building & found, building & low, building & ~low & ~high)
+        return dict(zip(GROUP_MEASURES, (*masks, building & high), strict=True))
+
+    def _confusion(self, name, classes, predicted_classes):
+        """Returns the tile's confusion matrix; zeros without labels or predicted classes."""
+        count = len(self._class_names)
+        if classes is None or predicted_classes is None:
+            return np.zeros((count, count), "int64")
+        scored = classes >= 0
+        try:
+            return confusion_matrix(classes[scored], predicted_classes[scored], count)
+        except ValueError as error:
+            raise ValueError(f"Tile {name!r}: {error}") from None
+
+
+def _mean_of_tiles(rows, key):
+    """Returns the mean of the tiles' values; None if no tile has one."""
+    values = [row[key] for row in rows if row[key] is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _check_shapes(name, predicted, others):
+    """Raises ValueError unless all arrays that are not None are of one (rows, columns)."""
+    shapes = [predicted.shape, *(array.shape for array in others if array is not None)]
+    if predicted.ndim != 2 or len(set(shapes)) > 1:
+        raise ValueError(
+            f"Tile {name!r}: prediction, true heights, valid and classes have shapes {shapes}; "
+            "expected one shape (rows, columns). Blend the windows to the full tile and drop the "
+            "channel axis before measuring."
+        )
+
+
+def _check_finite(name, what, values):
+    """Raises ValueError if a value is NaN or infinite."""
+    bad = int(values.size - np.isfinite(values).sum())
+    if bad:
+        raise ValueError(
+            f"Tile {name!r}: {bad} of {values.size} valid pixels have {what} that are NaN or "
+            "infinite. Predictions: check the training for divergence; truth: mark such pixels "
+            "as not valid."
+        )

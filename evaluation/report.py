@@ -1,0 +1,129 @@
+"""Result files (JSON, CSV) and the table of measures for terminal and README."""
+
+import csv
+import io
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+MEASURES = {  # path into metrics.json: how a reader knows it
+    ("rmse",): "RMSE (m)",
+    ("mae",): "MAE (m)",
+    ("mse",): "MSE (m2)",
+    ("r2",): "R2",
+    ("delta1",): "delta1 (< 1.25)",
+    ("delta2",): "delta2 (< 1.25^2)",
+    ("delta3",): "delta3 (< 1.25^3)",
+    ("pooled", "rmse"): "RMSE, pooled pixels (m)",
+    ("pooled", "mae"): "MAE, pooled pixels (m)",
+    ("pooled", "r2"): "R2, pooled pixels",
+    ("rmse_building",): "RMSE, buildings (m)",
+    ("rmse_matched",): "RMSE, buildings also found (m)",
+    ("low_rise_rmse",): "RMSE, buildings < 15 m (m)",
+    ("mid_rise_rmse",): "RMSE, buildings 15 to 40 m (m)",
+    ("high_rise_rmse",): "RMSE, buildings >= 40 m (m)",
+    ("miou",): "mIoU",
+    ("overall_accuracy",): "overall accuracy",
+    ("fwiou",): "frequency weighted IoU",
+}
+COUNTS = {("tiles",): "tiles", ("valid_pixels",): "valid pixels"}
+
+
+def write_bytes(path, data):
+    """Writes a file so that it appears only when it is whole.
+
+    Args:
+        path: str or path; its folder is made if it is absent.
+        data: bytes.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(data)
+    os.replace(part, path)
+
+
+def write_json(path, data):
+    """Writes JSON: UTF-8, indented, atomically; NaN and infinity become null.
+
+    Args:
+        path: str or path of the file.
+        data: dict or list, also with numpy scalars and arrays, paths and tuples in it.
+    """
+    text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def write_rows(path, rows):
+    """Writes a CSV file, atomically; None and NaN become empty cells.
+
+    Args:
+        path: str or path of the file.
+        rows: list of dict; the columns are their keys in order of first appearance.
+    """
+    text = io.StringIO(newline="")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    if columns:
+        writer.writeheader()
+    writer.writerows(_plain(rows))
+    write_bytes(path, text.getvalue().encode())
+
+
+def metrics_table(columns):
+    """Lays out measures side by side, as aligned text that is also a Markdown table.
+
+    Args:
+        columns: dict of column title, such as "MTL", to a dict with the keys of metrics.json.
+
+    Returns:
+        str of several lines without a final line break; "-" for a measure that is None.
+    """
+    names = dict.fromkeys(name for values in columns.values() for name in _per_class(values))
+    ious = {("per_class", name, "iou"): f"IoU, {name}" for name in names}
+    measures = MEASURES | ious | COUNTS
+    lines = [["measure", *columns]] + [
+        [label, *(_cell(values, keys) for values in columns.values())]
+        for keys, label in measures.items()
+    ]
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(lines[0]))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join(_align(line, widths) for line in (lines[0], rule, *lines[1:]))
+
+
+def _align(cells, widths):
+    """Joins cells to a line: the first to the left, the others to the right."""
+    first, *others = zip(cells, widths, strict=True)
+    texts = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
+    return f"| {' | '.join(texts)} |"
+
+
+def _cell(values, keys):
+    """Returns the text of the measure at `keys`: three decimals, counts as they are."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    value = _plain(values)
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _per_class(values):
+    """Returns the class names of a column; none where the run has no classes."""
+    return values.get("per_class") or {}
+
+
+def _plain(data):
+    """Returns `data` as types that JSON has; NaN and infinity as None."""
+    if isinstance(data, dict):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_plain(value) for value in data]
+    if isinstance(data, (np.ndarray, np.generic)):
+        return _plain(data.tolist())
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return str(data) if isinstance(data, Path) else data

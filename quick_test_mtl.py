@@ -1,0 +1,19 @@
+"""Smoke check of stage 1 (MTL): a few real training steps on the configured data.
+
+Says whether the losses are finite and fall, whether gradients reach every variable and whether
+the replicas agree; the exit status says it too. Writes nothing to checkpoint_dir.
+"""
+
+import settings as settings_module
+
+
+def main(arguments=None):
+    settings = settings_module.load(__doc__, arguments)
+    # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    from smoke import run_check
+
+    run_check(settings, "mtl")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Evaluates one split and writes what a user looks at: metrics, GeoTIFFs and figures."""
+
+import numpy as np
+from matplotlib.colors import to_rgb
+
+from datasets.rasters.reading import read_info
+from datasets.rasters.writing import write_raster
+from evaluation.figures import class_colours, tile_figure
+from evaluation.inference import evaluate_tiles, predict_maps
+from evaluation.metrics import SplitMetrics
+from evaluation.report import metrics_table, write_json, write_rows
+from runs import output_folder, read_stored, stage_folder, tile_reader
+
+NODATA = -9999.0  # in the height maps
+MOST_TRAINING_TILES = 100  # evaluating the training split is a look at overfitting, not a result
+
+
+class SplitEvaluation:
+    """Evaluation of one split with one stage.
+
+    Files are written for the test split; for the others only the measures.
+    """
+
+    def __init__(self, settings, data, split, stage):
+        """Prepares the output folder.
+
+        Args:
+            settings: `settings.Settings`.
+            data: `runs.Data` with the split.
+            split: "train", "valid" or "test".
+            stage: "mtl" or "dae" = with the correction.
+        """
+        self.settings, self.record, self.gsd = settings, data.record, data.gsd
+        self.split, self.stage = split, stage
+        self.tiles = evenly_spaced(
+            data.tiles[split], MOST_TRAINING_TILES if split == "train" else None
+        )
+        self.folder = output_folder(settings, f"{split}_{stage}")
+        self.stored = read_stored(stage_folder(settings, "mtl"))
+        self.mean = SplitMetrics(self.record.class_names, self.record.building_index)
+        self.drawn = set()
+        if split == "test":
+            for name in ("dsm", "sem", "figures"):
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+            self.drawn = {t.name for t in evenly_spaced(self.tiles, settings.options.figures)}
+
+    def run(self, predict, replicas):
+        """Predicts and measures all tiles; returns their `SplitMetrics`."""
+        settings = self.settings
+        batch = settings.batch_windows * replicas
+
+        def maps(image):
+            return predict_maps(image, predict, settings.window_size, settings.overlap, batch)
+
+        return evaluate_tiles(
+            self.tiles, tile_reader(self.record), maps, self.record, self.add, self.split
+        )
+
+    def add(self, tile, sample, maps, values):
+        """Takes one tile into the yardstick and writes its files."""
+        majority = self.stored["majority_class"]
+        self.mean.update(
+            tile.name,
+            sample["heights"],
+            np.full_like(sample["heights"], self.stored["training_mean_height"]),
+            sample["valid"],
+            sample["classes"],
+            None if majority is None else np.full_like(sample["classes"], majority),
+        )
+        if self.split == "test":
+            self.write_rasters(tile, maps)
+        if tile.name in self.drawn:
+            self.draw(tile, sample, maps, values)
+
+    def write_rasters(self, tile, maps):
+        """Writes the predicted heights, and classes where there are any, on the tile's grid."""
+        grid = read_info(tile.rgb).grid
+        path = self.folder / "dsm" / f"{tile.name}.tif"
+        write_raster(path, maps["heights"], grid, NODATA, "metre", "height above ground")
+        if "classes" not in maps:
+            return
+        codes = class_codes(self.record)
+        colours = [
+            (code, label.name, tuple(round(255 * share) for share in to_rgb(colour)))
+            for code, label, colour in zip(
+                codes, self.record.classes, class_colours(len(codes)), strict=True
+            )
+        ]
+        pixels = np.array(codes, "uint16" if max(codes) > 255 else "uint8")[maps["classes"]]
+        path = self.folder / "sem" / f"{tile.name}.tif"
+        write_raster(path, pixels, grid, description="class", colours=colours)
+
+    def draw(self, tile, sample, maps, values):
+        """Writes the figure of one tile."""
+        has_classes = tile.sem is not None and "classes" in maps
+        tile_figure(
+            self.folder / "figures" / f"{tile.name}.png",
+            sample["image"],
+            sample["heights"],
+            maps["heights"],
+            sample["valid"],
+            classes=sample["classes"] if has_classes else None,
+            predicted_classes=maps.get("classes"),
+            class_names=self.record.class_names,
+            title=f"{self.record.name}, {tile.name}",
+            gsd=self.gsd,
+        )
+
+    def report(self, metrics, seconds):
+        """Writes metrics.json and per_tile.csv and prints the table.
+
+        Args:
+            metrics: `SplitMetrics` of the network.
+            seconds: float, of the evaluation.
+        """
+        measured, mean = metrics.result(), self.mean.result()
+        extra = {
+            "seconds": seconds,
+            "training_mean": {"height": self.stored["training_mean_height"], **mean},
+            "settings": self.settings.values,
+        }
+        write_json(self.folder / "metrics.json", measured | extra)
+        write_rows(self.folder / "per_tile.csv", metrics.rows)
+        title = {"mtl": "MTL", "dae": "MTL + DAE"}[self.stage]
+        print(f"\n{self.record.name}, {self.split} split, {len(self.tiles)} tiles:")
+        print(metrics_table({title: measured, "training mean": mean}))
+        print(f"Written to {self.folder}")
+
+
+def evenly_spaced(items, most):
+    """Returns at most `most` of the items, evenly spaced; None = all."""
+    if most is None or len(items) <= most:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, most).astype(int)]
+
+
+def class_codes(record):
+    """Returns the code of each class in written rasters: the label code, or where labels are
+    colours the class index."""
+    codes = [label.code for label in record.classes]
+    usable = all(isinstance(code, int) and 0 <= code < 65536 for code in codes)
+    return codes if usable else list(range(len(codes)))

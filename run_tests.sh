@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Runs the tests.
+#
+#   ./run_tests.sh [--all] [pytest arguments ...]    --all: also those that take minutes
+set -Eeuo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+./setup.sh --dev
+
+arguments=()
+for argument in "$@"; do
+  if [[ $argument == --all ]]; then
+    arguments+=(-m "") # no marker left out
+  else
+    arguments+=("$argument")
+  fi
+done
+exec "${VIRTUAL_ENV:-.venv}/bin/python" -m pytest -q "${arguments[@]}"

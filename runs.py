@@ -1,0 +1,235 @@
+"""What the scripts share: from the settings to data, strategy, networks and folders."""
+
+import quiet_tensorflow  # noqa: F401  first, so that it silences what follows
+
+# isort: split
+import contextlib
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from datasets.demo_tiles import make_demo
+from datasets.folders import list_tiles
+from datasets.rasters.reading import read_info
+from datasets.samples import read_tile_window
+from datasets.validation import check_split
+from models.dae import build_dae, dae_channels
+from models.mtl import NetworkOptions, build_mtl
+from settings import adopt_network
+from training.devices import make_strategy
+from training.loop import TrainingError
+
+
+@dataclass(frozen=True)
+class Data:
+    """The splits of one data set, listed and checked.
+
+    Attributes:
+        record: `datasets.records.Record`.
+        tiles: dict of split to tuple of `datasets.folders.Tile`.
+        summaries: dict of split to `datasets.validation.SplitSummary`.
+    """
+
+    record: object
+    tiles: dict
+    summaries: dict
+
+    @property
+    def gsd(self):
+        """Metres per pixel."""
+        return next(iter(self.summaries.values())).gsd
+
+
+@contextlib.contextmanager
+def clear_errors():
+    """Ends the script with one line instead of a traceback where the user can act on it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # A tile that could not be read in the input pipeline: the last line of the Python error.
+        lines = [line for line in error.message.splitlines() if "Error: " in line]
+        if not lines:
+            raise
+        sys.exit(f"error: {lines[0].split('Error: ', 1)[1]}")
+    except (ValueError, FileNotFoundError, TrainingError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command continues from the last saved state.")
+        sys.exit(130)
+
+
+def prepare_data(settings, splits=("train", "valid")):
+    """Makes the demo data where it is asked for and absent, then lists and checks the splits.
+
+    Args:
+        settings: `settings.Settings`.
+        splits: names of the splits that the script needs.
+
+    Returns:
+        `Data`.
+
+    Raises:
+        DataError: naming every file that cannot be used.
+    """
+    record = settings.record
+    if settings.dataset_name == "Demo" and not record.folder.exists():
+        print(f"Making the demo data in {record.folder} ...")
+        make_demo(record.folder)
+    tiles = {split: list_tiles(record, split) for split in splits}
+    sizes = {split: settings.crop_size if split == "train" else 1 for split in splits}
+    summaries = {s: check_split(record, s, tiles[s], sizes[s]) for s in splits}
+    for summary in summaries.values():
+        for warning in summary.warnings:
+            print(f"warning: {warning}")
+    return Data(record, tiles, summaries)
+
+
+def start_strategy(settings):
+    """Fixes the random seed and makes the strategy."""
+    strategy = make_strategy(
+        settings.multi_gpu_enabled, settings.gpu_devices, settings.cpu_replicas
+    )
+    keras.utils.set_random_seed(settings.seed)
+    return strategy
+
+
+def network_options(settings):
+    """Returns the `NetworkOptions` of the settings."""
+    names = NetworkOptions.__dataclass_fields__
+    return NetworkOptions(**{name: getattr(settings, name) for name in names})
+
+
+def class_count(settings):
+    """Returns the classes that the network predicts; 0 = no semantic decoder."""
+    return len(settings.record.classes) if settings.sem_flag else 0
+
+
+def build_stage1(settings):
+    """Builds the MTL; call it under the strategy's scope."""
+    mtl = build_mtl(network_options(settings), class_count(settings), settings.norm_flag)
+    if settings.sync_batch_norm:
+        for layer in [*mtl.layers, *mtl.get_layer(settings.backbone).layers]:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
+    return mtl
+
+
+def build_stage2(settings):
+    """Builds the DAE; call it under the strategy's scope."""
+    channels = dae_channels(class_count(settings), settings.norm_flag)
+    return build_dae(channels, network_options(settings))
+
+
+def stage_folder(settings, stage):
+    """Returns the folder of a stage's weights and state."""
+    return Path(settings.checkpoint_dir) / settings.dataset_name / stage
+
+
+def output_folder(settings, name):
+    """Returns the folder of a stage's or an evaluation's results."""
+    return Path(settings.output_dir) / settings.dataset_name / name
+
+
+def read_stored(folder):
+    """Reads the settings.json that stands beside a stage's weights.
+
+    Raises:
+        FileNotFoundError: if the stage has not been trained.
+    """
+    path = folder / "settings.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no trained stage in {folder}. Run train_{folder.name}.py with the same "
+            "dataset_name and checkpoint_dir first."
+        )
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def adopt_stored_network(settings):
+    """Takes the network's settings from stage 1's settings.json.
+
+    Raises:
+        FileNotFoundError: if stage 1 has not been trained.
+        ValueError: if its network does not fit the command line or the data set's classes.
+    """
+    folder = stage_folder(settings, "mtl")
+    stored = read_stored(folder)
+    origin = str(folder / "settings.json")
+    names = [label["name"] for label in stored["classes"]]
+    if names != list(settings.record.class_names):
+        raise ValueError(
+            f"The network was trained on the classes {names} ({origin}), but the data set has "
+            f"{list(settings.record.class_names)}. Train it anew, or restore the record."
+        )
+    return adopt_network(settings, stored["settings"], origin)
+
+
+def is_trained(settings, stage):
+    """Says whether a stage has weights."""
+    return (stage_folder(settings, stage) / "best.weights.h5").is_file()
+
+
+def weights_digest(settings, stage):
+    """Returns the SHA-256 of a stage's best weights."""
+    return hashlib.sha256(weights_file(settings, stage).read_bytes()).hexdigest()
+
+
+def weights_file(settings, stage):
+    """Returns the path of a stage's best weights.
+
+    Raises:
+        FileNotFoundError: if it has none yet.
+    """
+    path = stage_folder(settings, stage) / "best.weights.h5"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There are no trained weights at {path}. Run train_{stage}.py with the same "
+            "dataset_name and checkpoint_dir first."
+        )
+    return path
+
+
+def load_stage(settings, stage, model):
+    """Loads the best weights of a stage into a network built like it.
+
+    Raises:
+        FileNotFoundError: if the stage has no weights yet.
+    """
+    model.load_weights(weights_file(settings, stage))
+
+
+def tile_reader(record):
+    """Returns a function (tile) -> the whole tile as a sample."""
+
+    def read(tile):
+        grid = read_info(tile.rgb).grid
+        return read_tile_window(tile, record, 0, 0, grid.rows, grid.columns)
+
+    return read
+
+
+def use_correction(settings):
+    """Decides whether stage 2 takes part in an evaluation.
+
+    Raises:
+        FileNotFoundError: if `correction` is true and stage 2 has not been trained.
+        ValueError: if `correction` is true and stage 2 was trained on another stage 1.
+    """
+    folder = stage_folder(settings, "dae")
+    if settings.correction == "false":
+        return False
+    if settings.correction == "auto" and not is_trained(settings, "dae"):
+        return False
+    trained_on = read_stored(folder)["identity"]["mtl_weights"]
+    if trained_on == weights_digest(settings, "mtl"):
+        return True
+    message = f"{folder} was trained on an earlier stage 1. Run train_dae.py again."
+    if settings.correction == "true":
+        raise ValueError(message)
+    print(f"warning: {message} Going on without the correction.")
+    return False

@@ -1,0 +1,221 @@
+"""What every setting of `config.py` may be: defaults, limits, presets. Imports no TensorFlow."""
+
+import math
+import re
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import config
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What one setting may be. Its type and its comment stand in `config.py`.
+
+    Attributes:
+        default: built-in default, taken when nobody asks for another value.
+        role: "network" shapes the network and is stored with its weights; "learning" changes
+            what is learned; "run" says where, how long and on what, and may change on resuming.
+        choices: the strings it may be, in lower case; empty for any.
+        minimum: smallest value; `maximum` the largest.
+        above: value that it must exceed; `below` one that it must not reach.
+        multiple_of: integer that divides it.
+        like: name of the setting whose value it takes when it has none itself.
+        check: function (value) that raises ValueError for what the fields above cannot say.
+    """
+
+    default: object = None
+    role: str = "learning"
+    choices: tuple = ()
+    minimum: float | None = None
+    maximum: float | None = None
+    above: float | None = None
+    below: float | None = None
+    multiple_of: int | None = None
+    like: str | None = None
+    check: Callable | None = None
+
+
+def check_devices(text):
+    """Raises ValueError unless `text` is "auto" or distinct indices such as "0,1"."""
+    if text == "auto":
+        return
+    indices = text.split(",")
+    if not all(re.fullmatch(r"\s*[0-9]+\s*", index) for index in indices):
+        raise ValueError("expected auto, or indices separated by commas such as 0,1")
+    if len({int(index) for index in indices}) < len(indices):
+        raise ValueError("expected each index once")
+
+
+def check_resume(text):
+    """Raises ValueError unless `text` is "auto", "never" or a folder that exists."""
+    if text not in ("auto", "never") and not Path(text).is_dir():
+        raise ValueError("expected auto, never, or the folder of an earlier run")
+
+
+_STRIDE = 32  # of the encoder: five poolings by 2
+_MAX_SEED = 2**31 - 1  # seeds of stateless TensorFlow operations are int32
+
+TABLE = {
+    "dataset_name": Setting("Demo"),
+    "shortcut_path": Setting("data", "run"),
+    "checkpoint_dir": Setting("checkpoints", "run"),
+    "output_dir": Setting("output", "run"),
+    "seed": Setting(0, minimum=0, maximum=_MAX_SEED),
+    "crop_size": Setting(256, minimum=_STRIDE, multiple_of=_STRIDE),
+    "batch_size": Setting(4, "run", minimum=1),
+    "dae_batch_size": Setting(None, "run", minimum=1, like="batch_size"),
+    "samples_per_epoch": Setting(None, minimum=1),
+    "augment": Setting(True),
+    "mtl_epochs": Setting(20, "run", minimum=1),
+    "dae_epochs": Setting(20, "run", minimum=1),
+    "mtl_steps": Setting(None, "run", minimum=1),
+    "dae_steps": Setting(None, "run", minimum=1),
+    "mtl_learning_rate": Setting(2e-4, above=0),
+    "dae_learning_rate": Setting(2e-4, above=0),
+    "eval_metric": Setting("rmse", choices=("rmse", "mae", "delta1", "miou")),
+    "early_stopping_patience": Setting(10, "run", minimum=0),
+    "resume": Setting("auto", "run", check=check_resume),
+    "reg_loss": Setting("mse", choices=("mse", "mae", "huber")),
+    "huber_delta": Setting(1.0, above=0),
+    "height_loss_weight": Setting(1.0, minimum=0),
+    "semantic_loss_weight": Setting(1.0, minimum=0),
+    "normal_loss_weight": Setting(1.0, minimum=0),
+    "backbone": Setting("densenet121", "network", choices=("densenet121", "tiny")),
+    "decoder_width": Setting(1.0, "network", above=0, maximum=2),
+    "dropout": Setting(0.5, "network", minimum=0, below=1),
+    "encoder_batch_norm": Setting("train", "network", choices=("train", "frozen")),
+    "sem_flag": Setting(True, "network"),
+    "norm_flag": Setting(True, "network"),
+    "input_normalisation": Setting("zero_to_one", "network", choices=("zero_to_one", "imagenet")),
+    "normal_coding": Setting("unit", "network", choices=("unit", "published")),
+    "multi_gpu_enabled": Setting(True, "run"),
+    "gpu_devices": Setting("auto", "run", check=check_devices),
+    "cpu_replicas": Setting(0, "run", minimum=0),
+    "sync_batch_norm": Setting(False),
+    "correction": Setting("auto", "run", choices=("auto", "true", "false")),
+    "window_size": Setting(None, "run", minimum=_STRIDE, multiple_of=_STRIDE, like="crop_size"),
+    "overlap": Setting(0.5, "run", minimum=0, below=1),
+    "batch_windows": Setting(8, "run", minimum=1),
+    "preset": Setting(None, "run", choices=("published",)),
+}
+
+PRESETS = {
+    # The authors' code; their loss weights belong to each data set and stand in its record.
+    "published": {
+        "backbone": "densenet121",
+        "decoder_width": 1.0,
+        "dropout": 0.5,
+        "encoder_batch_norm": "frozen",
+        "input_normalisation": "zero_to_one",
+        "normal_coding": "published",
+        "mtl_learning_rate": 2e-4,
+        "dae_learning_rate": 2e-4,
+        "reg_loss": "mse",
+        "crop_size": 320,
+        "batch_size": 4,
+        "dae_batch_size": 2,
+        "samples_per_epoch": 10000,
+        "mtl_epochs": 19,
+        "dae_epochs": 19,
+        "augment": False,
+        "early_stopping_patience": 0,
+        "overlap": 5 / 6,
+    },
+}
+
+NETWORK = tuple(name for name, setting in TABLE.items() if setting.role == "network")
+
+
+def _split(annotation):
+    """Returns (type, whether None is allowed) of an annotation such as `int | None`."""
+    parts = typing.get_args(annotation) or (annotation,)
+    (kind,) = (part for part in parts if part is not types.NoneType)
+    return kind, types.NoneType in parts
+
+
+KINDS = {name: _split(hint) for name, hint in typing.get_type_hints(config).items()}
+# What config.py leaves open with None, a data set may decide; a preset is the user's choice.
+RECOMMENDABLE = tuple(name for name in KINDS if KINDS[name][1] and name != "preset")
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+
+
+def expected(name):
+    """Describes in words what the setting `name` may be."""
+    setting, (kind, optional) = TABLE[name], KINDS[name]
+    limits = {"at least": setting.minimum, "above": setting.above, "below": setting.below}
+    limits |= {"at most": setting.maximum, "a multiple of": setting.multiple_of}
+    words = ", ".join(setting.choices) or _WORDS[kind]
+    words += "".join(f", {word} {limit}" for word, limit in limits.items() if limit is not None)
+    return words + (", or none" if optional else "")
+
+
+def parse(name, text):
+    """Reads the text of a command line as the type of setting `name`; never evaluates it.
+
+    Raises:
+        ValueError: if the text is not of that type.
+    """
+    kind, optional = KINDS[name]
+    if optional and text.lower() == "none":
+        return None
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"expected {expected(name)}") from None
+
+
+def check(name, value):
+    """Returns `value` as setting `name` holds it: an int as float, a choice in lower case.
+
+    Raises:
+        ValueError: if the value has another type or lies outside the limits of the setting.
+    """
+    setting, (kind, optional) = TABLE[name], KINDS[name]
+    if value is None and optional:
+        return None
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind or value == "" or (kind is float and not math.isfinite(value)):
+        raise ValueError(f"expected {expected(name)}")
+    if setting.choices:
+        value = value.lower()
+    _check_limits(setting, value, expected(name))
+    if setting.check:
+        setting.check(value)
+    return value
+
+
+def _check_limits(setting, value, words):
+    """Raises ValueError, with `words` for what is expected, if `value` is outside the limits."""
+    outside = (
+        (setting.choices and value not in setting.choices)
+        or (setting.minimum is not None and value < setting.minimum)
+        or (setting.maximum is not None and value > setting.maximum)
+        or (setting.above is not None and value <= setting.above)
+        or (setting.below is not None and value >= setting.below)
+    )
+    if outside:
+        raise ValueError(f"expected {words}")
+    if setting.multiple_of and value % setting.multiple_of:
+        lower = value // setting.multiple_of * setting.multiple_of
+        raise ValueError(
+            f"expected a multiple of {setting.multiple_of}; "
+            f"the nearest are {lower} and {lower + setting.multiple_of}"
+        )
+
+
+def show(value):
+    """Returns a value as it is written on a command line."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

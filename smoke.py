@@ -1,0 +1,103 @@
+"""A few real training steps of a stage, judged: what quick_test_mtl.py and quick_test_dae.py run."""
+
+import math
+import time
+
+import numpy as np
+
+import runs
+from stages import compile_step, dae_stage, distributed_batches, mtl_stage, stage_plan
+from training.devices import describe_devices
+
+STEPS = 8  # on one and the same batch, so that the loss must fall
+
+
+def check_stage(settings, name):
+    """Trains a stage for `STEPS` steps on one batch of the configured data.
+
+    Nothing is written. Stage 2 takes stage 1 as it is trained, or else with random weights.
+
+    Args:
+        settings: `settings.Settings`.
+        name: "mtl" or "dae".
+
+    Returns:
+        list of str, what is wrong; empty if all is well.
+    """
+    trained = name == "dae" and runs.is_trained(settings, "mtl")
+    if trained:
+        settings = runs.adopt_stored_network(settings)
+    strategy = runs.start_strategy(settings)
+    data = runs.prepare_data(settings, ("train",))
+    if name == "mtl":
+        stage = mtl_stage(settings, data, strategy)
+    else:
+        stage = dae_stage(settings, strategy, trained)
+        print(f"Stage 1: {'trained' if trained else 'not trained yet, random weights'}.")
+    plan = stage_plan(settings, data, name, strategy)
+    print(f"Devices: {describe_devices(strategy)}; global batch {plan.global_batch_size}.")
+    step, _ = compile_step(settings, strategy, stage, plan)
+    batch = next(distributed_batches(settings, data, strategy, plan))
+    before = [value.numpy() for value in stage.network.trainable_variables]
+    losses = run_steps(step, batch)
+    return [*loss_problems(losses), *variable_problems(stage.network, before)]
+
+
+def run_steps(step, batch):
+    """Runs and prints the steps; returns the list of their losses."""
+    losses = []
+    for number in range(1, STEPS + 1):
+        start = time.perf_counter()
+        row = {name: float(value) for name, value in step(batch).items()}
+        losses.append(row["loss"])
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
+        print(f"step {number}: {shown} ({time.perf_counter() - start:.1f} s)", flush=True)
+    return losses
+
+
+def loss_problems(losses):
+    """Returns what is wrong with the losses of steps on one batch."""
+    if not all(map(math.isfinite, losses)):
+        return [f"A loss is not finite: {losses}."]
+    last = np.mean(losses[-3:])
+    if last >= losses[0]:
+        return [f"The loss does not fall: {losses[0]:.4g} at first, {last:.4g} at the end."]
+    return []
+
+
+def variable_problems(network, before):
+    """Returns which variables no gradient has reached, and where replicas disagree.
+
+    Adam moves every value that has a gradient, so a variable as it was has got none.
+    """
+    problems = []
+    variables = network.trainable_variables
+    still = [
+        v.path for v, old in zip(variables, before, strict=True) if np.array_equal(v.numpy(), old)
+    ]
+    if still:
+        problems.append(f"No gradient reaches {len(still)} variables: {', '.join(still[:5])}.")
+    apart = [v.path for v in variables if not replicas_agree(v.value)]
+    if apart:
+        problems.append(f"Replicas disagree on {len(apart)} variables: {', '.join(apart[:5])}.")
+    if not problems:
+        print(f"Gradients reach all {len(variables)} variables; the replicas agree.")
+    return problems
+
+
+def replicas_agree(variable):
+    """Says whether all replicas hold the same values of a variable."""
+    copies = [copy.numpy() for copy in getattr(variable, "values", [variable])]
+    return all(np.array_equal(copies[0], copy) for copy in copies[1:])
+
+
+def run_check(settings, name):
+    """Runs the check and ends the script with status 0 or 1."""
+    start = time.perf_counter()
+    with runs.clear_errors():
+        problems = check_stage(settings, name)
+    for problem in problems:
+        print(f"FAILED: {problem}")
+    verdict = "failed" if problems else "passed"
+    print(f"Quick test of stage {name.upper()} {verdict} in {time.perf_counter() - start:.0f} s.")
+    raise SystemExit(1 if problems else 0)

@@ -1,0 +1,255 @@
+"""Trains one stage: what train_mtl.py and train_dae.py have in common."""
+
+import math
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from datasets.pipeline import CropPlan, training_dataset
+from evaluation.curves import read_rows, training_curves
+from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
+from evaluation.report import write_json
+from models.inference import make_height_network
+from runs import (
+    build_stage1,
+    build_stage2,
+    load_stage,
+    output_folder,
+    stage_folder,
+    tile_reader,
+    weights_digest,
+)
+from settings import describe, identity
+from training.checkpoints import RunState, make_optimizer
+from training.devices import describe_devices
+from training.history import RunLog
+from training.loop import run_training
+from training.plan import make_plan
+from training.resume import CONTINUE, FINISHED, decide, move_aside
+from training.steps import dae_losses, make_train_step, mtl_losses
+
+VALIDATION_COLUMNS = ("rmse", "mae", "delta1", "miou", "overall_accuracy")
+POOLED_COLUMNS = ("rmse", "mae")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What is particular to a stage.
+
+    Attributes:
+        name: "mtl" or "dae".
+        network: Keras model that is trained.
+        losses: function (batch) -> dict of unweighted losses, (batch,).
+        loss_weights: dict of loss name to float.
+        height_network: function of `models.inference.make_height_network`, for validation.
+        origin: dict of what else the run depends on (the DAE on the MTL's weights).
+    """
+
+    name: str
+    network: object
+    losses: object
+    loss_weights: dict
+    height_network: object
+    origin: dict
+
+
+def mtl_stage(settings, data, strategy):
+    """Builds stage 1 under the strategy's scope; returns its `Stage`."""
+    with strategy.scope():
+        mtl = build_stage1(settings)
+    losses = mtl_losses(
+        mtl, data.gsd, settings.normal_coding, settings.reg_loss, settings.huber_delta
+    )
+    weights = {
+        "height_loss": settings.height_loss_weight,
+        "semantic_loss": settings.semantic_loss_weight,
+        "normal_loss": settings.normal_loss_weight,
+    }
+    return Stage("mtl", mtl, losses, weights, make_height_network(mtl), {})
+
+
+def dae_stage(settings, strategy, trained=True):
+    """Builds stage 2 on top of stage 1; returns its `Stage`.
+
+    Args:
+        settings: `settings.Settings`.
+        strategy: `tf.distribute.Strategy`.
+        trained: bool, False = stage 1 keeps its random weights (for checks and timing).
+    """
+    with strategy.scope():
+        mtl, dae = build_stage1(settings), build_stage2(settings)
+    if trained:
+        load_stage(settings, "mtl", mtl)
+    losses = dae_losses(mtl, dae, settings.reg_loss, settings.huber_delta)
+    origin = {"mtl_weights": weights_digest(settings, "mtl")} if trained else {}
+    network = make_height_network(mtl, dae)
+    return Stage("dae", dae, losses, {"height_loss": 1.0}, network, origin)
+
+
+def batch_size(settings, stage):
+    """Returns the crops per replica of a stage."""
+    return settings.batch_size if stage == "mtl" else settings.dae_batch_size
+
+
+def crop_plan(settings, data):
+    """Returns which crops the settings take out of the training tiles."""
+    shapes = data.summaries["train"].shapes
+    return CropPlan(shapes, settings.crop_size, settings.seed, settings.augment)
+
+
+def stage_plan(settings, data, stage, strategy):
+    """Returns the `TrainingPlan` of a stage under the settings."""
+    return make_plan(
+        getattr(settings, f"{stage}_epochs"),
+        getattr(settings, f"{stage}_steps"),
+        batch_size(settings, stage) * strategy.num_replicas_in_sync,
+        settings.samples_per_epoch or crop_plan(settings, data).crops,
+    )
+
+
+def distributed_batches(settings, data, strategy, plan, first_step=0):
+    """Returns an iterator over the distributed batches from `first_step` on."""
+    dataset = training_dataset(
+        data.tiles["train"],
+        data.record,
+        crop_plan(settings, data),
+        plan.global_batch_size,
+        range(first_step, plan.total_steps),
+    )
+    return iter(strategy.experimental_distribute_dataset(dataset))
+
+
+def compile_step(settings, strategy, stage, plan):
+    """Returns (training step of a stage, its optimizer)."""
+    with strategy.scope():
+        learning_rate = getattr(settings, f"{stage.name}_learning_rate")
+        optimizer = make_optimizer(stage.network, learning_rate)
+    step = make_train_step(
+        strategy, stage.network, optimizer, stage.losses, stage.loss_weights, plan.global_batch_size
+    )
+    return step, optimizer
+
+
+def stored_description(settings, data, stage, plan):
+    """Returns the content of settings.json: enough to rebuild the network and judge the run."""
+    summary = data.summaries["train"]
+    counts = summary.class_counts
+    run = identity(settings, stage.name) | stage.origin
+    return {
+        "stage": stage.name,
+        "settings": settings.values,
+        "identity": run | {"global_batch_size": plan.global_batch_size},
+        "classes": [asdict(label) for label in data.record.classes],
+        "gsd": data.gsd,
+        "training_mean_height": summary.mean_height,
+        "majority_class": max(range(len(counts)), key=counts.__getitem__) if counts else None,
+        "loss_weights": stage.loss_weights,
+    }
+
+
+def print_banner(settings, data, strategy, stage, plan):
+    """Prints what this run is, before its first step."""
+    record, summary = data.record, data.summaries["train"]
+    size, replicas = batch_size(settings, stage.name), strategy.num_replicas_in_sync
+    parameters = sum(math.prod(variable.shape) for variable in stage.network.trainable_variables)
+    known = f"{record.source}; {record.licence}" if record.source else "no source stated"
+    lines = {
+        "stage": f"{stage.name.upper()}, {parameters / 1e6:.2f} million parameters in "
+        f"{len(stage.network.trainable_variables)} variables",
+        "devices": describe_devices(strategy),
+        "data": f"{record.name} in {record.folder} ({known})",
+        "tiles": f"{summary.tiles} train, {data.summaries['valid'].tiles} valid; "
+        f"{data.gsd:.2f} m per pixel; mean height {summary.mean_height:.2f} m",
+        "classes": ", ".join(record.class_names) or "none",
+        "batch": f"{size} crops x {replicas} replicas = {plan.global_batch_size} per step, "
+        f"{settings.crop_size} px",
+        "length": f"{plan.total_steps} steps of which {plan.samples_per_epoch} crops are an epoch",
+        "weights": str(stage_folder(settings, stage.name)),
+        "results": str(output_folder(settings, stage.name)),
+    }
+    print("\n".join(f"{name:>8}  {line}" for name, line in lines.items()))
+    for line in describe(settings):
+        print(f"{'setting':>8}  {line}")
+
+
+def make_validation(settings, data, strategy, stage):
+    """Returns the function that measures the network on the valid split.
+
+    Windows do not overlap here: it costs a quarter of the test's time and ranks alike.
+    """
+    predict = make_predictor(strategy, stage.height_network)
+    read = tile_reader(data.record)
+    batch = settings.batch_windows * strategy.num_replicas_in_sync
+
+    def validate():
+        metrics = evaluate_tiles(
+            data.tiles["valid"],
+            read,
+            lambda image: predict_maps(image, predict, settings.window_size, 0.0, batch),
+            data.record,
+        ).result()
+        pooled = {f"pooled_{name}": metrics["pooled"][name] for name in POOLED_COLUMNS}
+        return {name: metrics[name] for name in VALIDATION_COLUMNS} | pooled
+
+    return validate
+
+
+def prepare_folders(settings, stage, description, plan):
+    """Decides between a new, a continued and a finished run, and clears the way for it.
+
+    Returns:
+        "new", "continue" or "finished" of `training.resume.decide`.
+    """
+    folder, results = stage_folder(settings, stage), output_folder(settings, stage)
+    named = settings.resume not in ("auto", "never")
+    source = Path(settings.resume) if named else folder
+    start = decide(
+        source, description["identity"], plan.total_steps, "named" if named else settings.resume
+    )
+    own = source.resolve() == folder.resolve()
+    if start == FINISHED or (start == CONTINUE and own):
+        return start
+    for old in (folder, results):
+        if old.exists():
+            print(f"{old} holds another run: moved aside to {move_aside(old)}")
+    if start == CONTINUE:
+        shutil.copytree(source, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return start
+
+
+def train_stage(settings, data, strategy, stage):
+    """Trains a stage to its end, from the beginning or from where it was left.
+
+    Args:
+        settings: `settings.Settings`.
+        data: `runs.Data` with the splits train and valid.
+        strategy: `tf.distribute.Strategy` under which the networks were built.
+        stage: `Stage`.
+    """
+    plan = stage_plan(settings, data, stage.name, strategy)
+    description = stored_description(settings, data, stage, plan)
+    start = prepare_folders(settings, stage.name, description, plan)
+    folder, results = stage_folder(settings, stage.name), output_folder(settings, stage.name)
+    if start == FINISHED:
+        print(f"{folder}: this run is finished. --resume=never trains it anew.")
+        return
+    step, optimizer = compile_step(settings, strategy, stage, plan)
+    with strategy.scope():
+        state = RunState(folder, stage.network, optimizer)
+    if state.restore():
+        print(f"Continuing {folder} after step {state.step}.")
+    write_json(folder / "settings.json", description)
+    print_banner(settings, data, strategy, stage, plan)
+    log = RunLog(
+        results, (*VALIDATION_COLUMNS, *(f"pooled_{n}" for n in POOLED_COLUMNS)), state.step
+    )
+    write_json(results / "settings.json", description)
+    batches = distributed_batches(settings, data, strategy, plan, state.step)
+    validate = make_validation(settings, data, strategy, stage)
+    rules = (settings.eval_metric, settings.early_stopping_patience)
+    learning_rate = float(optimizer.learning_rate)
+    run_training(plan, state, step, batches, log, validate, rules, learning_rate)
+    log.close()
+    rows = (read_rows(results / name) for name in ("history.csv", "validation.csv"))
+    training_curves(results / "curves.png", *rows)

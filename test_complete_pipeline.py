@@ -1,0 +1,106 @@
+"""Benchmark of the whole pipeline: data, model creation, MTL step, DAE step and inference.
+
+Each is timed after warm-up; the table shows the median, the fastest and the slowest. The result
+also goes to <output_dir>/<dataset_name>/benchmark.json. Nothing is written to checkpoint_dir.
+"""
+
+import resource
+import statistics
+import time
+
+import settings as settings_module
+
+OPTIONS = (
+    (
+        "--repeats",
+        {"default": 10, "type": int, "metavar": "INT", "help": "timed runs of each phase [10]"},
+    ),
+)
+
+
+def timed(function, repeats, warm_up=1):
+    """Times a function.
+
+    Returns:
+        dict: `first` (seconds of the first call, with compilation), `median`, `fastest`,
+        `slowest` of the `repeats` calls after the warm-up, seconds.
+    """
+    seconds = []
+    for _ in range(warm_up + repeats):
+        start = time.perf_counter()
+        function()
+        seconds.append(time.perf_counter() - start)
+    rest = seconds[warm_up:]
+    return {
+        "first": seconds[0],
+        "median": statistics.median(rest),
+        "fastest": min(rest),
+        "slowest": max(rest),
+    }
+
+
+def peak_memory():
+    """Returns the largest resident memory of this process so far, GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def time_training(settings, data, strategy, stage, repeats):
+    """Times the training step of a stage on one batch."""
+    from stages import compile_step, distributed_batches, stage_plan
+
+    plan = stage_plan(settings, data, stage.name, strategy)
+    step, _ = compile_step(settings, strategy, stage, plan)
+    batch = next(distributed_batches(settings, data, strategy, plan))
+    times = timed(lambda: float(step(batch)["loss"]), repeats)
+    return times | {"samples": plan.global_batch_size}
+
+
+def run_phases(settings, repeats):
+    """Runs the five phases; yields (name, dict of seconds and samples per run) of each."""
+    import runs
+    from evaluation.inference import make_predictor, predict_maps
+    from stages import dae_stage, distributed_batches, mtl_stage, stage_plan
+
+    strategy = runs.start_strategy(settings)
+    data = runs.prepare_data(settings, ("train",))
+    plan = stage_plan(settings, data, "mtl", strategy)
+    batches = distributed_batches(settings, data, strategy, plan)
+    yield "data", timed(lambda: next(batches), repeats) | {"samples": plan.global_batch_size}
+    yield "model creation", timed(lambda: dae_stage(settings, strategy, trained=False), 1, 0)
+    mtl = mtl_stage(settings, data, strategy)
+    yield "MTL step", time_training(settings, data, strategy, mtl, repeats)
+    dae = dae_stage(settings, strategy, trained=False)
+    yield "DAE step", time_training(settings, data, strategy, dae, repeats)
+    predict = make_predictor(strategy, dae.height_network)
+    image = runs.tile_reader(data.record)(data.tiles["train"][0])["image"]
+    batch = settings.batch_windows * strategy.num_replicas_in_sync
+    inference = timed(
+        lambda: predict_maps(image, predict, settings.window_size, settings.overlap, batch), repeats
+    )
+    yield "MTL + DAE on a tile", inference | {"samples": 1}
+
+
+def main(arguments=None):
+    settings = settings_module.load(__doc__, arguments, OPTIONS)
+    repeats = settings.options.repeats
+    if repeats < 1:
+        settings_module.fail(f"--repeats={repeats}: expected 1 or more.")
+    # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    import runs
+    from evaluation.report import write_json
+
+    table = {}
+    print(f"{'phase':<20} {'first s':>9} {'median s':>9} {'fastest':>9} {'slowest':>9} {'per s':>9} {'GiB':>6}")
+    with runs.clear_errors():
+        for name, row in run_phases(settings, repeats):
+            table[name] = row | {"peak_memory_gib": peak_memory()}
+            times = " ".join(f"{row[k]:9.3f}" for k in ("first", "median", "fastest", "slowest"))
+            rate = f"{row['samples'] / row['median']:9.1f}" if "samples" in row else " " * 9
+            print(f"{name:<20} {times} {rate} {peak_memory():6.1f}", flush=True)
+    path = runs.output_folder(settings, "benchmark.json")
+    write_json(path, {"phases": table, "repeats": repeats, "settings": settings.values})
+    print(f"Written to {path}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+import pytest
+
+from datasets.folders import DataError, list_tiles
+from datasets.records import ClassLabel, Record
+
+
+def split_of(tmp_path, rgb=(), dsm=(), sem=None):
+    """Makes empty files in a train split; returns a record with classes."""
+    for kind, names in {"rgb": rgb, "dsm": dsm, "sem": sem}.items():
+        if names is not None:
+            (tmp_path / "train" / kind).mkdir(parents=True)
+            for name in names:
+                (tmp_path / "train" / kind / name).touch()
+    return Record(name="mine", folder=tmp_path, classes=(ClassLabel(1, "ground"),))
+
+
+def test_pairs_are_matched_by_stem_and_sorted(tmp_path):
+    record = split_of(tmp_path, ["b.png", "a.jpg"], ["a.tif", "b.tif"], ["a.tif", "b.png"])
+    first, second = list_tiles(record, "train")
+    assert (first.name, second.name) == ("a", "b")
+    assert [path.name for path in (first.rgb, first.dsm, first.sem)] == ["a.jpg", "a.tif", "a.tif"]
+
+
+def test_hidden_and_side_files_are_no_tiles(tmp_path):
+    side = ["a.tif.aux.xml", "a.tif.msk", "a.tif.ovr", "a.TFW", "a.prj", ".a.tif.part", "Thumbs.db"]
+    record = split_of(tmp_path, ["a.tif", *side], ["a.tif", *side])
+    (tmp_path / "train" / "rgb" / "old").mkdir()
+    assert [tile.name for tile in list_tiles(record, "train")] == ["a"]
+
+
+def test_names_with_dots_spaces_and_letters_of_any_kind(tmp_path):
+    names = ["SV_1.25_9.5.tif", "mein Dach ü.tif"]
+    tiles = list_tiles(split_of(tmp_path, names, names), "train")
+    assert [tile.name for tile in tiles] == ["SV_1.25_9.5", "mein Dach ü"]
+
+
+def test_image_without_heights_is_named(tmp_path):
+    record = split_of(tmp_path, [f"t{i}.tif" for i in range(7)], ["t0.tif"])
+    with pytest.raises(DataError, match="6 of 7 tiles in rgb have no dsm.*t1, t2, t3, t4, t5, "):
+        list_tiles(record, "train")
+
+
+def test_heights_without_image_are_named(tmp_path):
+    with pytest.raises(DataError, match="1 of 2 tiles in dsm have no rgb.*: b. "):
+        list_tiles(split_of(tmp_path, ["a.tif"], ["a.tif", "b.tif"]), "train")
+
+
+def test_stem_with_two_extensions_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="a.png and a.tif"):
+        list_tiles(split_of(tmp_path, ["a.png", "a.tif"], ["a.tif"]), "train")
+
+
+def test_labels_for_some_tiles_only_are_an_error(tmp_path):
+    names = ["a.tif", "b.tif"]
+    with pytest.raises(DataError, match="1 of 2 tiles in rgb have no sem.*: b. "):
+        list_tiles(split_of(tmp_path, names, names, ["a.tif"]), "train")
+
+
+def test_labels_are_optional(tmp_path):
+    (tile,) = list_tiles(split_of(tmp_path, ["a.tif"], ["a.tif"]), "train")
+    assert tile.sem is None
+
+
+def test_labels_are_left_aside_without_classes(tmp_path):
+    split_of(tmp_path, ["a.tif"], ["a.tif"], ["a.tif"])
+    (tile,) = list_tiles(Record(name="mine", folder=tmp_path), "train")
+    assert tile.sem is None
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_empty_or_missing_split_is_told_the_layout(tmp_path, split):
+    with pytest.raises(DataError, match=rf"{split} has no tiles.*Expected .*/rgb,dsm,sem|rgb,dsm"):
+        list_tiles(split_of(tmp_path), split)
+
+
+def test_links_are_followed(tmp_path):
+    record = split_of(tmp_path / "data", ["a.tif"], ["a.tif"])
+    (tmp_path / "linked").symlink_to(tmp_path / "data")
+    record = Record(name="mine", folder=tmp_path / "linked")
+    assert len(list_tiles(record, "train")) == 1

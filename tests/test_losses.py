@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training.losses import masked_mean, regression_loss, semantic_loss
+
+
+def pixels(*values):
+    return np.array(values, "float32").reshape(1, 1, -1, 1)
+
+
+@pytest.mark.parametrize(
+    "kind, expected",
+    [("mse", (1 + 16) / 2), ("mae", (1 + 4) / 2), ("huber", (0.5 + 2 * (4 - 1)) / 2)],
+)
+def test_regression_losses_by_hand(kind, expected):
+    truth, predicted = pixels(2.0, 5.0, np.nan), pixels(3.0, 1.0, 7.0)
+    valid = pixels(1, 1, 0).astype(bool)
+    loss = regression_loss(truth, predicted, valid, kind, huber_delta=2.0)
+    np.testing.assert_allclose(loss, [expected])
+
+
+def test_unknown_kind_is_named():
+    with pytest.raises(ValueError, match="'l4'.*mse, mae or huber"):
+        regression_loss(pixels(1), pixels(1), pixels(1).astype(bool), "l4")
+
+
+def test_nodata_reaches_neither_loss_nor_gradient():
+    heights = np.full((2, 2, 2, 1), np.nan, "float32")
+    heights[0] = 0.0  # the second example is nodata only
+    predicted = tf.Variable(tf.fill([2, 2, 2, 1], 3.0))
+    with tf.GradientTape() as tape:
+        losses = regression_loss(heights, predicted, np.isfinite(heights))
+    gradient = tape.gradient(losses, predicted).numpy()
+    np.testing.assert_array_equal(losses, [9.0, 0.0])
+    np.testing.assert_array_equal(gradient[0], np.full((2, 2, 1), 2 * 3.0 / 4))
+    np.testing.assert_array_equal(gradient[1], np.zeros((2, 2, 1)))
+
+
+def test_each_example_is_its_own_mean():
+    values = np.array([[1.0, 3.0], [10.0, 99.0]], "float32").reshape(2, 1, 2, 1)
+    valid = np.array([[1, 1], [1, 0]], bool).reshape(2, 1, 2, 1)
+    np.testing.assert_array_equal(masked_mean(values, valid), [2.0, 10.0])
+
+
+def test_semantic_loss_by_hand():
+    logits = np.log(np.array([[0.5, 0.5], [0.25, 0.75], [0.9, 0.1]], "float32"))
+    classes = np.array([0, 1, -1], "int32").reshape(1, 1, 3, 1)  # the last is not labelled
+    loss = semantic_loss(classes, logits.reshape(1, 1, 3, 2))
+    np.testing.assert_allclose(loss, [-(np.log(0.5) + np.log(0.75)) / 2], rtol=1e-6)
+
+
+def test_unlabelled_example_costs_nothing():
+    loss = semantic_loss(np.full((1, 2, 2, 1), -1, "int32"), np.ones((1, 2, 2, 3), "float32"))
+    np.testing.assert_array_equal(loss, [0.0])

@@ -1,0 +1,85 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from models.mtl import NetworkOptions, build_mtl, normalise_image
+
+TINY = NetworkOptions(backbone="tiny", decoder_width=0.02, dropout=0.0)
+
+
+def image(rows=32, columns=32, seed=0):
+    return np.random.default_rng(seed).uniform(0, 255, (1, rows, columns, 3)).astype("float32")
+
+
+def test_the_published_network_has_420_variables_and_103_2_million_parameters():
+    mtl = build_mtl(NetworkOptions(), class_count=20)
+    assert len(mtl.trainable_variables) == 420
+    assert round(sum(np.prod(v.shape) for v in mtl.trainable_variables) / 1e6, 1) == 103.2
+
+
+@pytest.mark.parametrize("rows, columns", [(32, 32), (64, 96)])
+def test_maps_have_the_size_of_the_image(rows, columns):
+    outputs = build_mtl(TINY, class_count=4)(image(rows, columns))
+    shapes = {name: value.shape for name, value in outputs.items()}
+    assert shapes == {
+        "heights": (1, rows, columns, 1),
+        "semantics": (1, rows, columns, 4),
+        "normals": (1, rows, columns, 3),
+    }
+
+
+@pytest.mark.parametrize(
+    "class_count, normals, names, variables",
+    [
+        (0, False, {"heights"}, 15 + 2 + 10 + 20 + 2),
+        (3, False, {"heights", "semantics"}, 15 + 2 + 20 + 20 + 4),
+        (0, True, {"heights", "normals"}, 15 + 2 + 20 + 20 + 4),
+    ],
+)
+def test_heads_are_optional(class_count, normals, names, variables):
+    mtl = build_mtl(TINY, class_count, normals)
+    assert set(mtl(image())) == names
+    assert len(mtl.trainable_variables) == variables
+
+
+def test_guides_reach_the_height():
+    mtl = build_mtl(TINY, class_count=2)
+    before = mtl(image())["heights"].numpy()
+    kernel = mtl.get_layer("semantic_stage5_up").kernel
+    kernel.assign(kernel + 1.0)
+    assert np.abs(mtl(image())["heights"].numpy() - before).max() > 0
+
+
+@pytest.mark.parametrize("mode, moves", [("train", True), ("frozen", False)])
+def test_frozen_batch_norm_keeps_its_statistics_but_learns(mode, moves):
+    mtl = build_mtl(replace(TINY, encoder_batch_norm=mode))
+    statistics = mtl.non_trainable_weights
+    before = [v.numpy() for v in statistics]
+    mtl(image(), training=True)
+    moved = [(v.numpy() != b).any() for v, b in zip(statistics, before, strict=True)]
+    assert len(moved) == 2 * 6 and set(moved) == {moves}
+    assert len(mtl.trainable_variables) == 15 + 2 + 20 + 20 + 4
+
+
+def test_published_normals_are_never_negative():
+    options = NetworkOptions(backbone="tiny", decoder_width=0.02, normal_coding="published")
+    assert build_mtl(options)(image())["normals"].numpy().min() >= 0
+    assert build_mtl(TINY)(image(seed=1))["normals"].numpy().min() < 0
+
+
+def test_imagenet_normalisation_by_hand():
+    pixel = np.full((1, 1, 1, 3), 255.0, "float32")
+    np.testing.assert_allclose(normalise_image(pixel, "zero_to_one")[0, 0, 0], [1, 1, 1])
+    np.testing.assert_allclose(
+        normalise_image(pixel, "imagenet")[0, 0, 0],
+        [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225],
+        rtol=1e-5,
+    )
+
+
+def test_names_are_stable_and_unique():
+    first, second = (build_mtl(TINY, class_count=2) for _ in range(2))
+    paths = [v.path for v in first.weights]
+    assert paths == [v.path for v in second.weights]
+    assert len(set(paths)) == len(paths)

@@ -1,0 +1,250 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from osgeo import gdal, osr
+
+from datasets import validation
+from datasets.folders import DataError, list_tiles
+from datasets.rasters.reading import Grid
+from datasets.rasters.writing import write_raster
+from datasets.records import ClassLabel, Record, find_record
+from datasets.validation import check_split
+
+
+def grid_of(rows=8, columns=8, gsd=0.5, x=0.0, epsg=32632):
+    srs = osr.SpatialReference()
+    srs.ImportFromEPSG(epsg)
+    return Grid(rows, columns, (5e5 + x, gsd, 0.0, 5e6, 0.0, -gsd), srs.ExportToWkt())
+
+
+def write_tile(folder, kind, name, pixels=None, grid=None):
+    """Writes a file of the train split: by default a good one of 8 x 8 pixels."""
+    grid = grid or grid_of()
+    shape = (grid.rows, grid.columns)
+    good = {
+        "rgb": np.full((*shape, 3), 100, "uint8"),
+        "dsm": np.full(shape, 3, "float32"),
+        "sem": np.full(shape, 2, "uint8"),
+    }
+    (folder / "train" / kind).mkdir(parents=True, exist_ok=True)
+    path = folder / "train" / kind / f"{name}.tif"
+    write_raster(path, good[kind] if pixels is None else pixels, grid)
+    return path
+
+
+@pytest.fixture
+def record(tmp_path):
+    """A data set of two good tiles, a and b; tests spoil one file of b."""
+    for kind in ("rgb", "dsm", "sem"):
+        for name in ("a", "b"):
+            write_tile(tmp_path, kind, name)
+    classes = (ClassLabel(2, "ground"), ClassLabel(6, "building"))
+    return Record("mine", tmp_path, gsd=0.5, classes=classes, ignore_codes=(65,))
+
+
+@pytest.fixture
+def autzen_dir():
+    default = Path(__file__).parents[1] / ".." / "shared" / "autzen"
+    folder = Path(os.environ.get("AUTZEN_DIR", default)).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}; give its folder as AUTZEN_DIR")
+    return folder
+
+
+def check(record, crop_size=8):
+    return check_split(record, "train", list_tiles(record, "train"), crop_size)
+
+
+def assert_problem(record, pattern, crop_size=8):
+    with pytest.raises(DataError, match=f"(?s)1 problem in the train split:.*{pattern}"):
+        check(record, crop_size)
+
+
+def test_summary_of_a_good_split(record, tmp_path):
+    heights = np.full((8, 8), 5, "float32")
+    heights[0] = np.nan
+    write_tile(tmp_path, "dsm", "b", heights)
+    labels = np.full((8, 8), 6, "uint8")
+    labels[:, 0] = 65
+    write_tile(tmp_path, "sem", "b", labels)
+    summary = check(record)
+    assert (summary.split, summary.tiles, summary.gsd, summary.warnings) == ("train", 2, 0.5, ())
+    assert summary.valid_pixels == 64 + 56
+    assert summary.mean_height == pytest.approx((64 * 3 + 56 * 5) / 120)
+    assert summary.class_counts == (64, 56)
+    assert summary.shapes == ((8, 8), (8, 8))
+
+
+def test_blocks_of_a_large_tile_add_up(record, monkeypatch):
+    whole = check(record)
+    monkeypatch.setattr(validation, "BLOCK_PIXELS", 56)  # 7 rows and 1
+    assert check(record) == whole
+
+
+def test_progress_is_told(record):
+    told = []
+    tiles = list_tiles(record, "train")
+    check_split(record, "train", tiles, 8, lambda done, count: told.append((done, count)))
+    assert told == [(1, 2), (2, 2)]
+
+
+def test_gsd_of_the_files_where_the_record_has_none(record):
+    assert check(replace(record, gsd=None)).gsd == 0.5
+
+
+def test_truncated_file(record, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (8, 8, 3), "uint8")
+    path = write_tile(tmp_path, "rgb", "b", noise)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert_problem(record, r"rgb.b\.tif: GDAL cannot read this file")
+
+
+def test_file_that_is_no_raster(record, tmp_path):
+    (tmp_path / "train" / "dsm" / "b.tif").write_text("heights")
+    assert_problem(record, r"dsm.b\.tif: GDAL cannot open this file")
+
+
+@pytest.mark.parametrize(
+    "kind, shape, message",
+    [
+        ("rgb", (8, 8, 2), "2 bands, expected 3"),
+        ("rgb", (8, 8, 1), "1 band, expected 3"),
+        ("dsm", (8, 8, 3), "3 bands, expected 1"),
+        ("sem", (8, 8, 3), "3 bands, expected 1"),
+    ],
+)
+def test_wrong_number_of_bands(record, tmp_path, kind, shape, message):
+    write_tile(tmp_path, kind, "b", np.zeros(shape, "uint8"))
+    assert_problem(record, rf"{kind}.b\.tif: {message}")
+
+
+def test_image_with_alpha_is_right(record, tmp_path):
+    dataset = gdal.GetDriverByName("GTiff").Create(
+        str(tmp_path / "train" / "rgb" / "b.tif"), 8, 8, 4, gdal.GDT_Byte, ["ALPHA=YES"]
+    )
+    dataset.GetRasterBand(4).Fill(255)
+    dataset = None
+    assert check(record).valid_pixels == 128
+
+
+@pytest.mark.parametrize("kind", ["dsm", "sem"])
+def test_sizes_that_differ(record, tmp_path, kind):
+    write_tile(tmp_path, kind, "b", grid=grid_of(8, 7))
+    assert_problem(record, rf"{kind}.b\.tif: 8 x 7 pixels.*rgb.b\.tif has 8 x 8")
+
+
+def test_tile_smaller_than_the_crop(record, tmp_path):
+    for kind in ("rgb", "dsm", "sem"):
+        write_tile(tmp_path, kind, "a", grid=grid_of(32, 32))
+    assert_problem(record, r"rgb.b\.tif: 8 x 8 pixels .*smaller than crop_size 32", 32)
+
+
+@pytest.mark.parametrize("kind", ["dsm", "sem"])
+def test_pair_in_different_places(record, tmp_path, kind):
+    write_tile(tmp_path, kind, "b", grid=grid_of(x=0.3))
+    assert_problem(record, rf"{kind}.b\.tif: its georeference is 0.6 pixels off")
+
+
+def test_less_than_half_a_pixel_apart_is_right(record, tmp_path):
+    write_tile(tmp_path, "dsm", "b", grid=grid_of(x=0.2))
+    assert check(record).tiles == 2
+
+
+def test_image_without_georeference_is_right(record, tmp_path):
+    write_tile(tmp_path, "rgb", "b", grid=Grid(8, 8, None, ""))
+    assert check(record).gsd == 0.5
+
+
+def test_feet_that_pass_for_metres(record, tmp_path):
+    for kind in ("rgb", "dsm", "sem"):
+        write_tile(tmp_path, kind, "b", grid=grid_of(gsd=0.5 / 0.3048))
+    message = r"3 problems.*dsm.b\.tif: its georeference gives 1.64 m per pixel.*gsd = 0.5"
+    with pytest.raises(DataError, match=f"(?s){message}"):
+        check(record)
+
+
+def test_feet_in_a_crs_of_feet_are_right(record, tmp_path):
+    for kind in ("rgb", "dsm", "sem"):
+        write_tile(tmp_path, kind, "b", grid=grid_of(gsd=0.5 / 0.3048, epsg=2992))
+    assert check(record).gsd == 0.5
+
+
+def test_tiles_of_different_gsd(record, tmp_path):
+    for kind in ("rgb", "dsm", "sem"):
+        write_tile(tmp_path, kind, "b", grid=grid_of(gsd=0.6))
+    assert_problem(replace(record, gsd=None), r"b\.tif: 0.6 m per pixel.*a\.tif has 0.5")
+
+
+def test_no_gsd_anywhere(record, tmp_path):
+    for kind in ("rgb", "dsm", "sem"):
+        for name in ("a", "b"):
+            write_tile(tmp_path, kind, name, grid=Grid(8, 8, None, ""))
+    assert_problem(replace(record, gsd=None), "Give gsd, metres per pixel, in dataset.toml")
+    assert check(record).gsd == 0.5
+
+
+def test_unknown_label_code(record, tmp_path):
+    labels = np.full((8, 8), 2, "uint8")
+    labels[3, 3:5] = 7
+    write_tile(tmp_path, "sem", "b", labels)
+    assert_problem(record, r"sem.b\.tif: unknown label codes: 7 \(2 pixels\)")
+
+
+def test_image_of_floats_needs_a_scale(record, tmp_path):
+    write_tile(tmp_path, "rgb", "b", np.full((8, 8, 3), 0.5, "float32"))
+    assert_problem(record, r"rgb.b\.tif: pixels are float32.*rgb_scale")
+    assert check(replace(record, rgb_scale=255.0)).tiles == 2
+
+
+def test_image_of_16_bits_needs_a_scale(record, tmp_path):
+    write_tile(tmp_path, "rgb", "b", np.full((8, 8, 3), 4095, "uint16"))
+    assert_problem(record, r"rgb.b\.tif: values reach 4095, expected 0-255.*rgb_scale")
+    assert check(replace(record, rgb_scale=255 / 4095)).tiles == 2
+
+
+def test_all_nodata_tile_is_a_warning(record, tmp_path):
+    write_tile(tmp_path, "dsm", "b", np.full((8, 8), np.nan, "float32"))
+    summary = check(record)
+    assert len(summary.warnings) == 1 and "b.tif: no pixel has" in summary.warnings[0]
+    assert (summary.valid_pixels, summary.mean_height) == (64, 3.0)
+
+
+def test_split_without_any_height_has_no_mean(record, tmp_path):
+    for name in ("a", "b"):
+        write_tile(tmp_path, "dsm", name, np.full((8, 8), np.nan, "float32"))
+    assert np.isnan(check(record).mean_height)
+
+
+def test_problems_of_all_tiles_are_counted_and_ten_listed(record, tmp_path):
+    for i in range(12):
+        for kind in ("rgb", "dsm", "sem"):
+            write_tile(tmp_path, kind, f"c{i}", grid=grid_of(4, 8) if kind == "dsm" else None)
+    with pytest.raises(DataError, match="12 problems in the train split") as error:
+        check(record)
+    assert str(error.value).count("8 x 8") == 10
+    assert "... and 2 more" in str(error.value)
+
+
+def test_read_only_folder_works_and_stays_as_it_is(record, tmp_path):
+    folders = [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]
+    before = sorted(tmp_path.rglob("*"))
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        assert check(record).tiles == 2
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_real_data_in_feet(autzen_dir):
+    record = find_record(autzen_dir.name, autzen_dir.parent)
+    record = replace(record, gsd=None)  # as the files say
+    summary = check_split(record, "test", list_tiles(record, "test"), 256)
+    assert summary.gsd == pytest.approx(0.5, rel=1e-4)
+    assert summary.tiles == len(summary.shapes) and summary.warnings == ()
+    assert 0 < summary.mean_height < 10 and min(summary.class_counts) > 0

@@ -1,0 +1,86 @@
+"""The state of a run on disk: everything that the next step depends on."""
+
+import os
+
+import keras
+import tensorflow as tf
+
+
+def seed_states(model):
+    """Returns the states of the random generators (dropout) inside a Keras model.
+
+    Keras saves them in no weight file and no checkpoint of its own.
+    """
+    weights = {id(weight) for weight in model.weights}
+    return [variable for variable in model.variables if id(variable) not in weights]
+
+
+class RunState:
+    """Network, optimizer, step and the record of the best validation, saved as one.
+
+    Attributes:
+        step: int, optimizer updates done.
+        best: float, best value of the validation metric so far; NaN before the first.
+        waited: int, validations since the best one.
+        stopped: bool, whether early stopping has ended the run.
+    """
+
+    def __init__(self, folder, model, optimizer):
+        """Prepares the state; call it under the strategy's scope.
+
+        Args:
+            folder: `Path`, `<checkpoint_dir>/<dataset_name>/<stage>`.
+            model: built Keras model.
+            optimizer: Keras optimizer, built on the model's trainable variables.
+        """
+        self.folder = folder
+        self.model = model
+        self.step, self.best, self.waited, self.stopped = 0, float("nan"), 0, False
+        self._numbers = {
+            "step": tf.Variable(0, dtype=tf.int64),
+            "best": tf.Variable(float("nan"), dtype=tf.float64),
+            "waited": tf.Variable(0, dtype=tf.int64),
+            "stopped": tf.Variable(False),
+        }
+        seeds = {str(i): state.value for i, state in enumerate(seed_states(model))}
+        checkpoint = tf.train.Checkpoint(
+            model=model, optimizer=optimizer, seeds=seeds, **self._numbers
+        )
+        self._checkpoint = checkpoint
+        self._manager = tf.train.CheckpointManager(checkpoint, str(folder / "last"), max_to_keep=1)
+
+    def save(self):
+        """Writes the full state; the previous one goes only when the new one is whole."""
+        for name, variable in self._numbers.items():
+            variable.assign(getattr(self, name))
+        self._manager.save(checkpoint_number=self.step)
+
+    def restore(self):
+        """Loads the last full state, if there is one.
+
+        Returns:
+            bool, whether there was one.
+        """
+        if self._manager.latest_checkpoint is None:
+            return False
+        self._checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
+        for name, variable in self._numbers.items():
+            setattr(self, name, variable.numpy().item())
+        return True
+
+    def save_best(self):
+        """Writes the weights alone as `best.weights.h5`; the file appears when it is whole."""
+        target = self.folder / "best.weights.h5"
+        part = self.folder / "part.weights.h5"
+        self.model.save_weights(part)
+        os.replace(part, target)
+
+
+def make_optimizer(model, learning_rate):
+    """Makes Adam with its slots built; call it under the strategy's scope.
+
+    An optimizer whose variables are made lazily inside `strategy.run` fails.
+    """
+    optimizer = keras.optimizers.Adam(learning_rate)
+    optimizer.build(model.trainable_variables)
+    return optimizer

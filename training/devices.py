@@ -1,0 +1,93 @@
+"""Which devices train, and the strategy over them."""
+
+import tensorflow as tf
+
+
+class DeviceError(ValueError):
+    """The devices asked for are not there."""
+
+
+def select_gpus(gpu_devices, found):
+    """Picks GPUs out of those that TensorFlow found.
+
+    Args:
+        gpu_devices: "auto" = all, or distinct indices such as "0,2".
+        found: list of physical devices.
+
+    Returns:
+        List of the devices chosen.
+
+    Raises:
+        DeviceError: if an index is not among those found.
+    """
+    if gpu_devices == "auto":
+        return list(found)
+    indices = [int(part) for part in gpu_devices.split(",")]
+    missing = [i for i in indices if i >= len(found)]
+    if missing:
+        there = ", ".join(f"{i} ({gpu.name})" for i, gpu in enumerate(found)) or "none"
+        raise DeviceError(
+            f"gpu_devices is {gpu_devices!r}, but TensorFlow sees no GPU {missing[0]}; GPUs it "
+            f"sees: {there}. Set gpu_devices to indices out of these, or to auto."
+        )
+    return [found[i] for i in indices]
+
+
+def make_strategy(multi_gpu_enabled=True, gpu_devices="auto", cpu_replicas=0):
+    """Makes the strategy of this run. Call it before anything else touches a device.
+
+    Args:
+        multi_gpu_enabled: bool; False = the first of the chosen GPUs alone.
+        gpu_devices: see `select_gpus`.
+        cpu_replicas: int; N > 0 = no GPU, N logical CPU devices instead.
+
+    Returns:
+        `MirroredStrategy` over two or more devices, else TensorFlow's default strategy.
+
+    Raises:
+        DeviceError: if a GPU asked for is not there.
+    """
+    if cpu_replicas:
+        tf.config.set_visible_devices([], "GPU")
+        return _cpu_strategy(cpu_replicas)
+    gpus = select_gpus(gpu_devices, _physical_gpus())
+    gpus = gpus if multi_gpu_enabled else gpus[:1]
+    tf.config.set_visible_devices(gpus, "GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if len(gpus) > 1:
+        return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(len(gpus))])
+    return tf.distribute.get_strategy()
+
+
+def _cpu_strategy(count):
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if count > len(tf.config.get_logical_device_configuration(cpu) or [cpu]):
+        devices = [tf.config.LogicalDeviceConfiguration()] * count
+        tf.config.set_logical_device_configuration(cpu, devices)
+    if count == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
+
+
+def list_gpus():
+    """Returns "index: name" of each GPU on the machine."""
+    return [f"{i}: {_device_name(gpu)}" for i, gpu in enumerate(_physical_gpus())]
+
+
+def _physical_gpus():
+    return tf.config.list_physical_devices("GPU")
+
+
+def _device_name(gpu):
+    return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+
+
+def describe_devices(strategy):
+    """Returns one line on the devices and the strategy of a run."""
+    count = strategy.num_replicas_in_sync
+    gpus = tf.config.get_visible_devices("GPU")
+    cpus = f"CPU ({count} logical devices)" if count > 1 else "CPU (no GPU is used)"
+    devices = ", ".join(_device_name(gpu) for gpu in gpus) or cpus
+    kind = type(strategy).__name__ if count > 1 else "one device"
+    return f"{devices}; {kind}, {count} replica{'s' if count > 1 else ''}"

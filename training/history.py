@@ -1,0 +1,98 @@
+"""What a run writes about itself while it trains: CSV files and TensorBoard."""
+
+import csv
+import os
+
+import tensorflow as tf
+
+HISTORY_COLUMNS = (
+    "step",
+    "epoch",
+    "loss",
+    "height_loss",
+    "semantic_loss",
+    "normal_loss",
+    "learning_rate",
+    "seconds",
+    "samples_per_second",
+)
+
+
+class RowFile:
+    """A CSV file that grows by one row at a time and survives a kill.
+
+    A resumed run cuts off the rows after its checkpoint, so that every step stands there once.
+    """
+
+    def __init__(self, path, columns, resume_step=0):
+        """Opens the file and keeps its rows up to and including step `resume_step`."""
+        rows = [row for row in _read(path) if int(row["step"]) <= resume_step]
+        part = path.with_suffix(".part")
+        with part.open("w", newline="") as file:
+            _write(file, columns, rows)
+        os.replace(part, path)
+        self._columns = columns
+        self._file = path.open("a", newline="")
+
+    def append(self, row):
+        """Adds a row (dict; absent columns stay empty) and flushes it."""
+        csv.DictWriter(self._file, self._columns, restval="").writerow(row)
+        self._file.flush()
+
+    def close(self):
+        self._file.close()
+
+
+def _read(path):
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        # A kill may leave half a line: it has no line end and its step will come again.
+        lines = [line for line in file if line.endswith("\n")]
+    return list(csv.DictReader(lines))
+
+
+def _write(file, columns, rows):
+    writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+
+
+class RunLog:
+    """history.csv, validation.csv and TensorBoard of one stage."""
+
+    def __init__(self, folder, validation_columns, resume_step=0):
+        """Opens the log.
+
+        Args:
+            folder: `Path`, `<output_dir>/<dataset_name>/<stage>`; made if absent.
+            validation_columns: names of the validation's values.
+            resume_step: int, steps that are already done; later rows are dropped.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self._history = RowFile(folder / "history.csv", HISTORY_COLUMNS, resume_step)
+        columns = ("step", "epoch", *validation_columns)
+        self._validation = RowFile(folder / "validation.csv", columns, resume_step)
+        self._board = tf.summary.create_file_writer(str(folder / "tensorboard"))
+
+    def step(self, row):
+        """Logs one optimizer step: a dict of `HISTORY_COLUMNS`."""
+        self._history.append(row)
+        self._scalars("train", row)
+
+    def validation(self, row):
+        """Logs one validation: a dict with `step`, `epoch` and its values."""
+        self._validation.append(row)
+        self._scalars("valid", row)
+
+    def _scalars(self, group, row):
+        with self._board.as_default(step=int(row["step"])):
+            for name, value in row.items():
+                if name != "step" and value is not None:
+                    tf.summary.scalar(f"{group}/{name}", value)
+
+    def close(self):
+        self._history.close()
+        self._validation.close()
+        self._board.close()

@@ -1,0 +1,64 @@
+"""Losses. Every loss returns one value per example, shape (batch,): the mean over the example's
+valid pixels, 0 where it has none. The training step divides by the global batch size."""
+
+import tensorflow as tf
+
+
+def masked_mean(values, valid):
+    """Averages each example over its valid pixels.
+
+    Args:
+        values: float32 (batch, rows, columns, channels), finite where `valid`.
+        valid: bool (batch, rows, columns, 1).
+
+    Returns:
+        float32 (batch,); 0 where no pixel is valid.
+    """
+    per_pixel = tf.reduce_mean(tf.where(valid, values, 0.0), axis=-1)
+    total = tf.reduce_sum(per_pixel, axis=[1, 2])
+    return tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(valid[..., 0], tf.float32), [1, 2]))
+
+
+def regression_loss(truth, predicted, valid, kind="mse", huber_delta=1.0):
+    """Error of a regressed map over the valid pixels of each example.
+
+    Args:
+        truth: float32 (batch, rows, columns, channels); NaN allowed where not valid.
+        predicted: float32, same shape.
+        valid: bool (batch, rows, columns, 1).
+        kind: "mse" (squared units of the map), "mae" or "huber" (squared below `huber_delta`,
+            halved: Huber, Annals of Mathematical Statistics 1964).
+        huber_delta: float, in the units of the map.
+
+    Returns:
+        float32 (batch,).
+
+    Raises:
+        ValueError: if `kind` is none of these.
+    """
+    # Mask the difference, not the loss: the gradient of a masked NaN is NaN.
+    error = tf.where(valid, predicted - truth, 0.0)
+    if kind == "mse":
+        return masked_mean(tf.square(error), valid)
+    if kind == "mae":
+        return masked_mean(tf.abs(error), valid)
+    if kind == "huber":
+        within = tf.minimum(tf.abs(error), huber_delta)
+        return masked_mean(within * (tf.abs(error) - 0.5 * within), valid)
+    raise ValueError(f"reg_loss is {kind!r}, but must be mse, mae or huber.")
+
+
+def semantic_loss(classes, logits):
+    """Cross-entropy of each example over its labelled pixels, in nats.
+
+    Args:
+        classes: int32 (batch, rows, columns, 1), class index; -1 = ignore.
+        logits: float32 (batch, rows, columns, class_count).
+
+    Returns:
+        float32 (batch,).
+    """
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=tf.maximum(classes[..., 0], 0), logits=logits
+    )
+    return masked_mean(entropy[..., None], classes >= 0)

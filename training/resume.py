@@ -1,0 +1,72 @@
+"""Whether a run continues an earlier one, and what becomes of what is in its folder."""
+
+import json
+
+import tensorflow as tf
+
+NEW, CONTINUE, FINISHED = "new", "continue", "finished"
+
+
+class ResumeError(ValueError):
+    """The run that `resume` names cannot be continued."""
+
+
+def read_progress(folder):
+    """Reads how far the run in a stage's folder is, without building its network.
+
+    Returns:
+        (steps done, whether early stopping has ended it), or None where there is no state.
+    """
+    path = tf.train.latest_checkpoint(str(folder / "last"))
+    if path is None:
+        return None
+    reader = tf.train.load_checkpoint(path)
+    names = (f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("step", "stopped"))
+    step, stopped = (reader.get_tensor(name).item() for name in names)
+    return step, stopped
+
+
+def read_identity(folder):
+    """Returns the `identity` in a stage's settings.json, or None where there is none."""
+    path = folder / "settings.json"
+    return json.loads(path.read_text("utf-8"))["identity"] if path.is_file() else None
+
+
+def decide(source, identity, total_steps, resume="auto"):
+    """Decides how a run begins.
+
+    Args:
+        source: `Path` of the stage's folder of the run that may be continued.
+        identity: dict of what must be equal to continue (network, data, global batch).
+        total_steps: int, length of the run asked for.
+        resume: "auto" = continue if it fits, "never", or "named" = the user named `source`.
+
+    Returns:
+        "new", "continue" or "finished" (an equal run is complete: nothing is left to do).
+
+    Raises:
+        ResumeError: if a named run cannot be continued; the message names the settings.
+    """
+    stored, progress = read_identity(source), read_progress(source)
+    if resume == "never" or (resume == "auto" and (stored != identity or progress is None)):
+        return NEW
+    if stored is None or progress is None:
+        raise ResumeError(
+            f"resume is {source}, but there is no settings.json with a state in last/. Name the "
+            "folder of a stage, such as checkpoints/Demo/mtl."
+        )
+    different = [name for name in identity if stored.get(name) != identity[name]]
+    if different:
+        changes = "; ".join(f"{n}: {stored.get(n)} there, {identity[n]} here" for n in different)
+        raise ResumeError(f"The run in {source} differs ({changes}). Set the same, or resume=auto.")
+    step, stopped = progress
+    return FINISHED if stopped or step >= total_steps else CONTINUE
+
+
+def move_aside(folder):
+    """Renames a folder to the first free `<name>.1`, `<name>.2`, ...; returns the new path."""
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    folder.rename(aside)
+    return aside
