@@ -37,8 +37,11 @@ normal_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
 # Network (None = the published network, unless the data set recommends otherwise)
 backbone: str | None = None  # densenet121, or tiny (for tests and rehearsals); None = densenet121
 decoder_width: float | None = None  # factor on the decoders' and the DAE's filters; None = 1.0
+decoder_norm: str | None = None  # of decoders and DAE: none, or batch normalisation; None = none
+decoder_skips: bool | None = None  # the encoder's finer features go to the decoders; None = False
 dropout: float | None = None  # share of features dropped in training; 0 = off; None = 0.5
 encoder_batch_norm: str | None = None  # train, or frozen = on stored statistics; None = train
+batch_norm_momentum: float | None = None  # of moving averages; short runs want 0.9; None = 0.99
 sem_flag: bool | None = None  # decoder for semantic classes; False = without; None = True
 norm_flag: bool | None = None  # decoder for surface normals; False = without; None = True
 input_normalisation: str | None = None  # zero_to_one = RGB / 255, or imagenet; None = zero_to_one

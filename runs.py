@@ -122,7 +122,7 @@ def build_stage1(settings):
 def build_stage2(settings):
     """Builds the DAE; call it under the strategy's scope."""
     channels = dae_channels(class_count(settings), settings.norm_flag)
-    return build_dae(channels, network_options(settings))
+    return build_dae(channels, network_options(settings).style)
 
 
 def stage_folder(settings, stage):

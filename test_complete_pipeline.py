@@ -90,7 +90,9 @@ def main(arguments=None):
     from evaluation.report import write_json
 
     table = {}
-    print(f"{'phase':<20} {'first s':>9} {'median s':>9} {'fastest':>9} {'slowest':>9} {'per s':>9} {'GiB':>6}")
+    print(
+        f"{'phase':<20} {'first s':>9} {'median s':>9} {'fastest':>9} {'slowest':>9} {'per s':>9} {'GiB':>6}"
+    )
     with runs.clear_errors():
         for name, row in run_phases(settings, repeats):
             table[name] = row | {"peak_memory_gib": peak_memory()}

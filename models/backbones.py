@@ -1,9 +1,10 @@
-"""Encoders: image -> features at 1/32 of the resolution."""
+"""Encoders: image -> features from 1/32 to 1/2 of its resolution."""
+
+from dataclasses import dataclass
 
 import keras
 from keras import layers
 
-STRIDE = 32  # pixels of the image per feature pixel
 TINY_FILTERS = (8, 16, 32, 64, 128)
 
 
@@ -19,6 +20,37 @@ class StoredBatchNormalization(layers.BatchNormalization):
         return super().call(inputs, training=False, mask=mask)
 
 
+@dataclass(frozen=True)
+class BatchNormOptions:
+    """How the encoder normalises.
+
+    Attributes:
+        frozen: bool, True = on the stored statistics in training too.
+        momentum: of the moving averages.
+    """
+
+    frozen: bool = False
+    momentum: float = 0.99
+
+    def layer(self, name, **keywords):
+        """Makes a batch normalisation layer."""
+        kind = StoredBatchNormalization if self.frozen else layers.BatchNormalization
+        return kind(name=name, **keywords | {"momentum": self.momentum})
+
+    def apply(self, model):
+        """Returns a copy of `model` with these options in every batch normalisation."""
+
+        def clone(layer):
+            config = layer.get_config()
+            if isinstance(layer, layers.BatchNormalization):
+                return self.layer(**config)
+            return layer.__class__.from_config(config)
+
+        copy = keras.models.clone_model(model, clone_function=clone)
+        copy.set_weights(model.get_weights())
+        return copy
+
+
 def tiny_backbone():
     """Builds an encoder of five stride-2 convolutions with batch normalisation.
 
@@ -26,14 +58,15 @@ def tiny_backbone():
     for a real encoder.
     """
     image = keras.Input((None, None, 3), name="image")
-    x = image
+    x, stages = image, []
     for stage, filters in enumerate(TINY_FILTERS, start=1):
         x = layers.Conv2D(
             filters, 3, strides=2, padding="same", use_bias=False, name=f"stage{stage}_conv"
         )(x)
         x = layers.BatchNormalization(name=f"stage{stage}_bn")(x)
         x = layers.ReLU(name=f"stage{stage}_relu")(x)
-    return keras.Model(image, x, name="tiny")
+        stages.append(x)
+    return keras.Model(image, stages[::-1], name="tiny")
 
 
 def densenet121_backbone():
@@ -41,41 +74,31 @@ def densenet121_backbone():
 
     Huang et al., "Densely Connected Convolutional Networks", CVPR 2017.
     """
-    return keras.applications.DenseNet121(
-        include_top=False, weights=None, input_shape=(None, None, 3), name="densenet121"
+    network = keras.applications.DenseNet121(
+        include_top=False, weights=None, input_shape=(None, None, 3)
     )
+    names = ("relu", "pool4_relu", "pool3_relu", "pool2_relu", "conv1_relu")
+    outputs = [network.get_layer(name).output for name in names]
+    return keras.Model(network.input, outputs, name="densenet121")
 
 
 BACKBONES = {"densenet121": densenet121_backbone, "tiny": tiny_backbone}
 
 
-def with_stored_statistics(model):
-    """Returns a copy of `model` whose batch normalisation never uses the batch's statistics."""
-
-    def clone(layer):
-        if isinstance(layer, layers.BatchNormalization):
-            return StoredBatchNormalization.from_config(layer.get_config())
-        return layer.__class__.from_config(layer.get_config())
-
-    copy = keras.models.clone_model(model, clone_function=clone)
-    copy.set_weights(model.get_weights())
-    return copy
-
-
-def make_backbone(name, frozen_batch_norm=False):
+def make_backbone(name, batch_norm=BatchNormOptions()):
     """Builds the encoder called `name`.
 
     Args:
         name: str, a key of `BACKBONES`.
-        frozen_batch_norm: bool, True = normalise with the stored statistics in training too.
+        batch_norm: `BatchNormOptions`.
 
     Returns:
-        Keras model (batch, rows, columns, 3) -> (batch, rows/32, columns/32, channels).
+        Keras model (batch, rows, columns, 3) -> list of features from coarse to fine, at 1/32,
+        1/16, 1/8, 1/4 and 1/2 of the rows and columns.
 
     Raises:
         ValueError: if there is no encoder of that name.
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone is {name!r}, but must be one of {', '.join(BACKBONES)}.")
-    backbone = BACKBONES[name]()
-    return with_stored_statistics(backbone) if frozen_batch_norm else backbone
+    return batch_norm.apply(BACKBONES[name]())

@@ -1,43 +1,69 @@
 """Building blocks shared by the networks."""
 
+from dataclasses import dataclass
+
 from keras import layers
 
 
-def scaled_filters(filters, width):
-    """Returns the filter count of a layer at relative `width`; at least 4."""
-    return max(4, round(filters * width))
+@dataclass(frozen=True)
+class DecoderStyle:
+    """What all blocks of the decoders and of the DAE have in common.
 
-
-def convolutions(x, filters, name, count=2):
-    """Applies `count` 3x3 convolutions with ReLU.
-
-    Args:
-        x: Keras tensor of shape (batch, rows, columns, channels).
-        filters: int, output channels of each.
-        name: str, prefix of the layer names.
-        count: int, how many.
-
-    Returns:
-        Keras tensor of shape (batch, rows, columns, filters).
+    Attributes:
+        width: factor on the published filter counts.
+        dropout: share of features dropped after each stage; 0 = off.
+        norm: "none", or "batch" = batch normalisation between convolution and ReLU.
+        momentum: of the moving averages of the batch normalisation.
     """
-    for i in range(1, count + 1):
-        x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"{name}_conv{i}")(x)
-    return x
 
+    width: float = 1.0
+    dropout: float = 0.5
+    norm: str = "none"
+    momentum: float = 0.99
 
-def upsample(x, filters, name, kernel_size=3, activation="relu"):
-    """Doubles rows and columns with a stride-2 transposed convolution.
+    def filters(self, published):
+        """Returns the filter count of a layer that has `published` at width 1; at least 4."""
+        return max(4, round(published * self.width))
 
-    Args:
-        x: Keras tensor of shape (batch, rows, columns, channels).
-        filters: int, output channels.
-        name: str, name of the layer.
-        kernel_size: int, pixels.
-        activation: str or None.
+    def activate(self, x, name):
+        """Normalises, where that is on, and applies ReLU."""
+        if self.norm == "batch":
+            x = layers.BatchNormalization(momentum=self.momentum, name=f"{name}_bn")(x)
+        return layers.ReLU(name=f"{name}_relu")(x)
 
-    Returns:
-        Keras tensor of shape (batch, 2*rows, 2*columns, filters).
-    """
-    return layers.Conv2DTranspose(
-        filters, kernel_size, strides=2, padding="same", activation=activation, name=name
-    )(x)
+    def drop(self, x, name):
+        """Applies dropout, where that is on."""
+        return layers.Dropout(self.dropout, name=f"{name}_dropout")(x) if self.dropout else x
+
+    def convolve(self, x, published, name, kernel_size=3):
+        """Applies a convolution with ReLU.
+
+        Args:
+            x: Keras tensor of shape (batch, rows, columns, channels).
+            published: int, filters at width 1.
+            name: str, name of the layer.
+            kernel_size: int, pixels.
+
+        Returns:
+            Keras tensor of shape (batch, rows, columns, filters).
+        """
+        x = layers.Conv2D(
+            self.filters(published),
+            kernel_size,
+            padding="same",
+            use_bias=self.norm == "none",
+            name=name,
+        )(x)
+        return self.activate(x, name)
+
+    def upsample(self, x, published, name):
+        """Doubles rows and columns with a stride-2 3x3 transposed convolution with ReLU."""
+        x = layers.Conv2DTranspose(
+            self.filters(published),
+            3,
+            strides=2,
+            padding="same",
+            use_bias=self.norm == "none",
+            name=name,
+        )(x)
+        return self.activate(x, name)

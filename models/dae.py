@@ -6,8 +6,6 @@ Elhousni, Zhang, Huang, IEEE Access 2021 (DSMNet); the U-Net of Ronneberger et a
 import keras
 from keras import layers, ops
 
-from models.blocks import convolutions, scaled_filters, upsample
-
 LEVEL_FILTERS = (64, 128, 256, 512)
 BOTTOM_FILTERS = 1024
 
@@ -37,12 +35,17 @@ def dae_channels(class_count=0, normals=True):
     return 1 + class_count + (3 if normals else 0) + 3
 
 
-def build_dae(channels, options):
+def double_convolution(x, style, filters, name):
+    """Applies two 3x3 convolutions with ReLU."""
+    return style.convolve(style.convolve(x, filters, f"{name}_conv1"), filters, f"{name}_conv2")
+
+
+def build_dae(channels, style):
     """Builds the U-Net whose output is subtracted from the height of stage 1.
 
     Args:
         channels: int, see `dae_channels`.
-        options: `models.mtl.NetworkOptions`; its `decoder_width` and `dropout` are used.
+        style: `models.blocks.DecoderStyle`.
 
     Returns:
         Keras model: (batch, rows, columns, channels), rows and columns multiples of 16, ->
@@ -51,16 +54,15 @@ def build_dae(channels, options):
     features = keras.Input((None, None, channels), name="features")
     x, levels = features, []
     for level, filters in enumerate(LEVEL_FILTERS, start=1):
-        x = convolutions(x, scaled_filters(filters, options.decoder_width), f"down{level}")
+        x = double_convolution(x, style, filters, f"down{level}")
         levels.append(x)
         x = layers.MaxPooling2D(name=f"down{level}_pool")(x)
-    x = convolutions(x, scaled_filters(BOTTOM_FILTERS, options.decoder_width), "bottom")
+    x = double_convolution(x, style, BOTTOM_FILTERS, "bottom")
     for level in range(len(LEVEL_FILTERS), 0, -1):
-        filters = scaled_filters(LEVEL_FILTERS[level - 1], options.decoder_width)
-        x = upsample(x, filters, f"up{level}", kernel_size=2, activation=None)
+        filters = LEVEL_FILTERS[level - 1]
+        x = layers.Conv2DTranspose(style.filters(filters), 2, strides=2, name=f"up{level}")(x)
         x = layers.Concatenate(name=f"up{level}_fuse")([levels[level - 1], x])
-        x = convolutions(x, filters, f"up{level}")
-        if options.dropout:
-            x = layers.Dropout(options.dropout, name=f"up{level}_dropout")(x)
+        x = double_convolution(x, style, filters, f"up{level}")
+        x = style.drop(x, f"up{level}")
     correction = layers.Conv2D(1, 3, padding="same", dtype="float32", name="correction")(x)
     return keras.Model(features, correction, name="dae")

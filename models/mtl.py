@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from models.backbones import StoredBatchNormalization, make_backbone
-from models.blocks import convolutions, scaled_filters, upsample
+from models.backbones import BatchNormOptions, make_backbone
+from models.blocks import DecoderStyle
 
 STAGE_FILTERS = (1024, 512, 256, 64, 32)  # of each decoder, from coarse to fine
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB / 255
@@ -24,8 +24,11 @@ class NetworkOptions:
     Attributes:
         backbone: a key of `models.backbones.BACKBONES`.
         decoder_width: factor on the decoders' filter counts.
+        decoder_norm: "none", or "batch" = batch normalisation in the decoders and the DAE.
+        decoder_skips: bool, True = the encoder's finer features go into every decoder too.
         dropout: share of features dropped after each decoder stage; 0 = off.
         encoder_batch_norm: "train", or "frozen" = stored statistics during training too.
+        batch_norm_momentum: of the moving averages; 0.99 needs hundreds of steps to be right.
         input_normalisation: "zero_to_one" = RGB / 255, or "imagenet" = also minus the mean and
             over the deviation of ImageNet.
         normal_coding: "unit" = linear head, or "published" = ReLU head for [0, 1].
@@ -33,10 +36,20 @@ class NetworkOptions:
 
     backbone: str = "densenet121"
     decoder_width: float = 1.0
+    decoder_norm: str = "none"
+    decoder_skips: bool = False
     dropout: float = 0.5
     encoder_batch_norm: str = "train"
+    batch_norm_momentum: float = 0.99
     input_normalisation: str = "zero_to_one"
     normal_coding: str = "unit"
+
+    @property
+    def style(self):
+        """The `DecoderStyle` of the decoders and the DAE."""
+        return DecoderStyle(
+            self.decoder_width, self.dropout, self.decoder_norm, self.batch_norm_momentum
+        )
 
 
 def normalise_image(image, kind):
@@ -48,32 +61,34 @@ def normalise_image(image, kind):
     return x
 
 
-def decoder(x, name, options, guides=()):
+def decoder(x, name, style, skips, guides=None):
     """Decodes features to full resolution in five stages.
 
     Args:
         x: Keras tensor (batch, rows/32, columns/32, channels).
         name: str, prefix of the layer names.
-        options: `NetworkOptions`.
-        guides: lists of the other decoders' stage features; where there are any, each stage
-            fuses them with two 3x3 convolutions.
+        style: `DecoderStyle`.
+        skips: encoder features for the stages, coarse to fine; empty = the published network.
+        guides: the height decoder's: the other decoders' stage features, a list each. They are
+            fused with two 3x3 convolutions per stage. None = not the height decoder.
 
     Returns:
         (last features (batch, rows, columns, filters), list of the features of each stage
         before dropout).
     """
     stages = []
-    for stage, filters in enumerate(STAGE_FILTERS, start=1):
-        filters = scaled_filters(filters, options.decoder_width)
-        prefix = f"{name}_stage{stage}"
-        x = upsample(x, filters, f"{prefix}_up")
-        if guides is not None:
-            fused = [x, *(guide[stage - 1] for guide in guides)]
-            x = layers.Concatenate(name=f"{prefix}_fuse")(fused) if guides else x
-            x = convolutions(x, filters, prefix)
+    for stage, filters in enumerate(STAGE_FILTERS):
+        prefix = f"{name}_stage{stage + 1}"
+        x = style.upsample(x, filters, f"{prefix}_up")
+        fused = [x, *(guide[stage] for guide in guides or [])]
+        if stage < len(skips):
+            fused.append(style.convolve(skips[stage], filters, f"{prefix}_skip", kernel_size=1))
+        x = layers.Concatenate(name=f"{prefix}_fuse")(fused) if len(fused) > 1 else x
+        count = 2 if guides is not None else min(1, len(skips))
+        for number in range(1, count + 1):
+            x = style.convolve(x, filters, f"{prefix}_conv{number}")
         stages.append(x)
-        if options.dropout:
-            x = layers.Dropout(options.dropout, name=f"{prefix}_dropout")(x)
+        x = style.drop(x, prefix)
     return x, stages
 
 
@@ -99,20 +114,22 @@ def build_mtl(options, class_count=0, normals=True):
     """
     image = keras.Input((None, None, 3), name="image")
     x = normalise_image(image, options.input_normalisation)
-    frozen = options.encoder_batch_norm == "frozen"
-    x = make_backbone(options.backbone, frozen)(x)
-    make_batch_norm = StoredBatchNormalization if frozen else layers.BatchNormalization
-    x = make_batch_norm(name="encoder_bn")(x)
+    batch_norm = BatchNormOptions(
+        options.encoder_batch_norm == "frozen", options.batch_norm_momentum
+    )
+    x, *skips = make_backbone(options.backbone, batch_norm)(x)
+    x = batch_norm.layer("encoder_bn")(x)
+    style, skips = options.style, skips if options.decoder_skips else []
     outputs, guides = {}, []
     if class_count:
-        features, stages = decoder(x, "semantic", options, guides=None)
+        features, stages = decoder(x, "semantic", style, skips)
         outputs["semantics"] = head(features, class_count, "semantics")
         guides.append(stages)
     if normals:
-        features, stages = decoder(x, "normal", options, guides=None)
+        features, stages = decoder(x, "normal", style, skips)
         activation = "relu" if options.normal_coding == "published" else None
         outputs["normals"] = head(features, 3, "normals", activation)
         guides.append(stages)
-    features, _ = decoder(x, "height", options, guides)
+    features, _ = decoder(x, "height", style, skips, guides)
     outputs["heights"] = head(features, 1, "heights")
     return keras.Model(image, outputs, name="mtl")

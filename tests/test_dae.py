@@ -9,7 +9,7 @@ NARROW = NetworkOptions(backbone="tiny", decoder_width=0.02, dropout=0.0)
 
 
 def test_the_published_network_has_46_variables_and_31_0_million_parameters():
-    dae = build_dae(dae_channels(20), NetworkOptions())
+    dae = build_dae(dae_channels(20), NetworkOptions().style)
     assert len(dae.trainable_variables) == 46
     assert round(sum(np.prod(v.shape) for v in dae.trainable_variables) / 1e6, 1) == 31.0
 
@@ -33,7 +33,7 @@ def test_input_stacks_heights_probabilities_normals_and_image():
 
 
 def test_correction_is_subtracted():
-    mtl, dae = build_mtl(NARROW), build_dae(dae_channels(0), NARROW)
+    mtl, dae = build_mtl(NARROW), build_dae(dae_channels(0), NARROW.style)
     head = dae.get_layer("correction")
     head.kernel.assign(head.kernel * 0)
     head.bias.assign([2.5])
