@@ -1,4 +1,4 @@
-"""A few real training steps of a stage, judged: what quick_test_mtl.py and quick_test_dae.py run."""
+"""A few real training steps of a stage, judged: quick_test_mtl.py and quick_test_dae.py."""
 
 import math
 import time

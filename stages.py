@@ -26,6 +26,7 @@ from training.history import RunLog
 from training.loop import run_training
 from training.plan import make_plan
 from training.resume import CONTINUE, FINISHED, decide, move_aside
+from training.schedules import make_schedule
 from training.steps import dae_losses, make_train_step, mtl_losses
 
 VALIDATION_COLUMNS = ("rmse", "mae", "delta1", "miou", "overall_accuracy")
@@ -119,11 +120,22 @@ def distributed_batches(settings, data, strategy, plan, first_step=0):
     return iter(strategy.experimental_distribute_dataset(dataset))
 
 
+def learning_rates(settings, stage, plan):
+    """Returns the learning rate schedule of a stage."""
+    epoch_steps = plan.samples_per_epoch / plan.global_batch_size
+    return make_schedule(
+        settings.learning_rate_schedule,
+        getattr(settings, f"{stage}_learning_rate"),
+        plan.total_steps,
+        min(round(settings.warmup_epochs * epoch_steps), plan.total_steps // 2),
+        settings.min_learning_rate,
+    )
+
+
 def compile_step(settings, strategy, stage, plan):
     """Returns (training step of a stage, its optimizer)."""
     with strategy.scope():
-        learning_rate = getattr(settings, f"{stage.name}_learning_rate")
-        optimizer = make_optimizer(stage.network, learning_rate)
+        optimizer = make_optimizer(stage.network, learning_rates(settings, stage.name, plan))
     step = make_train_step(
         strategy, stage.network, optimizer, stage.losses, stage.loss_weights, plan.global_batch_size
     )
@@ -248,8 +260,8 @@ def train_stage(settings, data, strategy, stage):
     batches = distributed_batches(settings, data, strategy, plan, state.step)
     validate = make_validation(settings, data, strategy, stage)
     rules = (settings.eval_metric, settings.early_stopping_patience)
-    learning_rate = float(optimizer.learning_rate)
-    run_training(plan, state, step, batches, log, validate, rules, learning_rate)
+    rates = learning_rates(settings, stage.name, plan)
+    run_training(plan, state, step, batches, log, validate, rules, rates)
     log.close()
     rows = (read_rows(results / name) for name in ("history.csv", "validation.csv"))
     training_curves(results / "curves.png", *rows)

@@ -90,9 +90,8 @@ def main(arguments=None):
     from evaluation.report import write_json
 
     table = {}
-    print(
-        f"{'phase':<20} {'first s':>9} {'median s':>9} {'fastest':>9} {'slowest':>9} {'per s':>9} {'GiB':>6}"
-    )
+    columns = ("first s", "median s", "fastest", "slowest", "per s")
+    print(f"{'phase':<20} {' '.join(f'{column:>9}' for column in columns)}    GiB")
     with runs.clear_errors():
         for name, row in run_phases(settings, repeats):
             table[name] = row | {"peak_memory_gib": peak_memory()}

@@ -61,7 +61,7 @@ def run_training(plan, state, train_step, batches, log, validate, rules, learnin
         log: `RunLog`.
         validate: function () -> dict, called after each epoch.
         rules: (name of the deciding metric, patience in validations; 0 = never stop early).
-        learning_rate: float, for the log.
+        learning_rate: function (step from 0) -> float, for the log.
 
     Raises:
         TrainingError: if the loss is not finite; the last good state stays on disk.
@@ -70,11 +70,12 @@ def run_training(plan, state, train_step, batches, log, validate, rules, learnin
     bar = _progress_bar(plan, state.step)
     saved = time.perf_counter()
     while state.step < plan.total_steps and not state.stopped:
-        row = _timed_step(train_step, batches, plan.global_batch_size)
+        row = {"learning_rate": float(learning_rate(state.step))}
+        row |= _timed_step(train_step, batches, plan.global_batch_size)
         _stop_on_nan(row, state.step)
         state.step += 1
         epoch = plan.epoch(state.step - 1) + 1
-        log.step({"step": state.step, "epoch": epoch, "learning_rate": learning_rate, **row})
+        log.step({"step": state.step, "epoch": epoch, **row})
         bar.set_postfix(loss=f"{row['loss']:.4g}", refresh=False)
         bar.update(plan.global_batch_size)
         if plan.ends_epoch(state.step - 1):

@@ -1,0 +1,89 @@
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from training.loop import TrainingError, is_better, run_training
+from training.plan import TrainingPlan
+
+
+class Recorder(SimpleNamespace):
+    """Stands for the state and the log: remembers what the loop asks for."""
+
+    def __init__(self, step=0):
+        super().__init__(step=step, best=math.nan, waited=0, stopped=False)
+        self.rows, self.validations, self.saved, self.bests = [], [], [], []
+        self.folder = None
+
+    def save(self):
+        self.saved.append(self.step)
+
+    def save_best(self):
+        self.bests.append(self.step)
+
+
+def train(values, plan, state=None, patience=0, losses=None, metric="rmse"):
+    state = state or Recorder()
+    log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
+    stream = iter(range(100))
+    measured = iter(values)
+    run_training(
+        plan,
+        state,
+        lambda number: {"loss": (losses or {}).get(number, float(number))},
+        stream,
+        log,
+        lambda: {metric: next(measured)},
+        (metric, patience),
+        lambda step: 0.1 * step,
+    )
+    return state
+
+
+def test_validates_and_saves_after_each_epoch():
+    state = train([3.0, 2.0, 2.5], TrainingPlan(5, 1, 2))
+    assert [row["step"] for row in state.validations] == [2, 4, 5]
+    assert [row["epoch"] for row in state.validations] == [1, 2, 3]
+    assert state.saved == [2, 4, 5] and state.bests == [2, 4]
+    assert (state.best, state.waited) == (2.0, 1)
+
+
+def test_history_has_one_row_a_step():
+    rows = train([1.0], TrainingPlan(3, 2, 6)).rows
+    assert [row["learning_rate"] for row in rows] == [0.0, 0.1, 0.2]
+    assert [(row["step"], row["epoch"], row["loss"]) for row in rows] == [
+        (1, 1, 0.0),
+        (2, 1, 1.0),
+        (3, 1, 2.0),
+    ]
+
+
+def test_stops_early_after_patience():
+    state = train([3.0, 4.0, 5.0, 1.0], TrainingPlan(4, 1, 1), patience=2)
+    assert state.stopped and state.step == 3
+
+
+def test_without_patience_goes_on():
+    assert train([3.0, 4.0, 5.0, 6.0], TrainingPlan(4, 1, 1)).step == 4
+
+
+def test_a_loss_that_is_not_finite_stops_before_saving():
+    state = Recorder()
+    with pytest.raises(TrainingError, match="Step 3: loss"):
+        train([1.0, 1.0, 1.0], TrainingPlan(3, 1, 1), state, losses={2: math.nan})
+    assert state.saved == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "metric, value, best, expected",
+    [
+        ("rmse", 2.0, 3.0, True),
+        ("rmse", 4.0, 3.0, False),
+        ("delta1", 0.5, 0.4, True),
+        ("miou", 0.3, 0.4, False),
+        ("rmse", 2.0, math.nan, True),
+        ("rmse", None, math.nan, False),
+    ],
+)
+def test_better(metric, value, best, expected):
+    assert is_better(metric, value, best) == expected
