@@ -24,8 +24,8 @@ dae_steps: int | None = None  # optimizer steps, wins over dae_epochs; None = by
 mtl_learning_rate: float | None = None  # of Adam; None = 0.0002
 dae_learning_rate: float | None = None  # of Adam; None = 0.0002
 learning_rate_schedule: str | None = None  # constant, or cosine to the minimum; None = constant
-warmup_epochs: float | None = None  # linear rise of the rate from 0 at the start; None = 0
-min_learning_rate: float | None = None  # at the end of the cosine; None = 0
+warmup_epochs: float | None = None  # linear rise of the rate from 0 at the start; None = 0.0
+min_learning_rate: float | None = None  # at the end of the cosine; None = 0.0
 eval_metric: str = "rmse"  # picks the best weights: rmse, mae (metres), delta1, miou
 early_stopping_patience: int | None = None  # validations without a better one; 0 = off; None = 10
 resume: str = "auto"  # auto = continue an unfinished run, never, or the path of a run's folder

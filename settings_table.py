@@ -165,7 +165,7 @@ def expected(name):
     limits |= {"at most": setting.maximum, "a multiple of": setting.multiple_of}
     words = ", ".join(setting.choices) or _WORDS[kind]
     words += "".join(f", {word} {limit}" for word, limit in limits.items() if limit is not None)
-    return words + (", or none" if optional else "")
+    return words + (", or none" if optional and "none" not in setting.choices else "")
 
 
 def parse(name, text):
@@ -175,7 +175,7 @@ def parse(name, text):
         ValueError: if the text is not of that type.
     """
     kind, optional = KINDS[name]
-    if optional and text.lower() == "none":
+    if optional and text.lower() == "none" and "none" not in TABLE[name].choices:
         return None
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)

@@ -147,6 +147,8 @@ def stored_description(settings, data, stage, plan):
     summary = data.summaries["train"]
     counts = summary.class_counts
     run = identity(settings, stage.name) | stage.origin
+    if settings.learning_rate_schedule != "constant":
+        run["total_steps"] = plan.total_steps  # another length would have had other rates
     return {
         "stage": stage.name,
         "settings": settings.values,

@@ -303,3 +303,9 @@ def test_settings_import_no_heavy_library():
     code = "import sys, settings; print({'tensorflow', 'numpy', 'osgeo'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_none_as_a_choice_wins_over_a_recommendation(own):
+    arguments = own('decoder_norm = "batch"')
+    assert read(*arguments).decoder_norm == "batch"
+    assert read(*arguments, "--decoder_norm=none").decoder_norm == "none"
