@@ -14,15 +14,29 @@ import keras
 import tensorflow as tf
 
 from datasets.demo_tiles import make_demo
-from datasets.folders import list_tiles
-from datasets.rasters.reading import read_info
+from datasets.folders import DataError, list_tiles
+from datasets.labels import LabelError
+from datasets.rasters.reading import RasterError, read_info
 from datasets.samples import read_tile_window
 from datasets.validation import check_split
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
-from settings import adopt_network
-from training.devices import make_strategy
+from models.normalisation import synchronise
+from settings import SettingsError, adopt_network
+from training.devices import DeviceError, make_strategy
 from training.loop import TrainingError
+from training.resume import ResumeError
+
+# What a user can mend; anything else is a fault of the program and keeps its traceback.
+USER_ERRORS = (
+    DataError,
+    RasterError,
+    LabelError,
+    SettingsError,
+    DeviceError,
+    ResumeError,
+    TrainingError,
+)
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,7 @@ def clear_errors():
         if not lines:
             raise
         sys.exit(f"error: {lines[0].split('Error: ', 1)[1]}")
-    except (ValueError, FileNotFoundError, TrainingError) as error:
+    except (*USER_ERRORS, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         print("\nInterrupted. The same command continues from the last saved state.")
@@ -112,17 +126,20 @@ def class_count(settings):
 def build_stage1(settings):
     """Builds the MTL; call it under the strategy's scope."""
     mtl = build_mtl(network_options(settings), class_count(settings), settings.norm_flag)
-    if settings.sync_batch_norm:
-        for layer in [*mtl.layers, *mtl.get_layer(settings.backbone).layers]:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.synchronized = True
-    return mtl
+    return with_batch_norm(mtl, settings)
 
 
 def build_stage2(settings):
     """Builds the DAE; call it under the strategy's scope."""
     channels = dae_channels(class_count(settings), settings.norm_flag)
-    return build_dae(channels, network_options(settings).style)
+    return with_batch_norm(build_dae(channels, network_options(settings).style), settings)
+
+
+def with_batch_norm(model, settings):
+    """Returns the model, its batch normalisation synchronised where the settings ask for it."""
+    if settings.sync_batch_norm:
+        synchronise(model)
+    return model
 
 
 def stage_folder(settings, stage):
@@ -155,14 +172,14 @@ def adopt_stored_network(settings):
 
     Raises:
         FileNotFoundError: if stage 1 has not been trained.
-        ValueError: if its network does not fit the command line or the data set's classes.
+        SettingsError: if its network does not fit the command line or the data set's classes.
     """
     folder = stage_folder(settings, "mtl")
     stored = read_stored(folder)
     origin = str(folder / "settings.json")
     names = [label["name"] for label in stored["classes"]]
     if names != list(settings.record.class_names):
-        raise ValueError(
+        raise SettingsError(
             f"The network was trained on the classes {names} ({origin}), but the data set has "
             f"{list(settings.record.class_names)}. Train it anew, or restore the record."
         )
@@ -218,7 +235,7 @@ def use_correction(settings):
 
     Raises:
         FileNotFoundError: if `correction` is true and stage 2 has not been trained.
-        ValueError: if `correction` is true and stage 2 was trained on another stage 1.
+        SettingsError: if `correction` is true and stage 2 was trained on another stage 1.
     """
     folder = stage_folder(settings, "dae")
     if settings.correction == "false":
@@ -230,6 +247,6 @@ def use_correction(settings):
         return True
     message = f"{folder} was trained on an earlier stage 1. Run train_dae.py again."
     if settings.correction == "true":
-        raise ValueError(message)
+        raise SettingsError(message)
     print(f"warning: {message} Going on without the correction.")
     return False

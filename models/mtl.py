@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
-from models.backbones import BatchNormOptions, make_backbone
+from models.backbones import make_backbone
 from models.blocks import DecoderStyle
+from models.normalisation import BatchNormOptions
 
 STAGE_FILTERS = (1024, 512, 256, 64, 32)  # of each decoder, from coarse to fine
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB / 255

@@ -1,20 +1,21 @@
 import numpy as np
 import pytest
 
-from models.backbones import BatchNormOptions, make_backbone
+from models.backbones import make_backbone
+from models.normalisation import BatchNormOptions
 
 
 def test_tiny_has_about_a_tenth_of_a_million_parameters():
-    assert 0.09e6 < make_backbone("tiny").count_params() < 0.11e6
+    assert 0.09e6 < make_backbone("tiny", BatchNormOptions()).count_params() < 0.11e6
 
 
 def test_unknown_backbone_lists_the_known_ones():
     with pytest.raises(ValueError, match="vgg.*densenet121, tiny"):
-        make_backbone("vgg")
+        make_backbone("vgg", BatchNormOptions())
 
 
 def test_stored_statistics_keep_weights_and_inference():
-    model = make_backbone("tiny")
+    model = make_backbone("tiny", BatchNormOptions())
     copy = BatchNormOptions(frozen=True).apply(model)
     image = np.random.default_rng(0).uniform(0, 1, (1, 64, 64, 3)).astype("float32")
     pairs = zip(model(image, training=False), copy(image, training=True), strict=True)
@@ -34,5 +35,5 @@ def test_momentum_reaches_every_layer():
 
 @pytest.mark.parametrize("name", ["tiny", "densenet121"])
 def test_features_go_from_coarse_to_fine(name):
-    features = make_backbone(name)(np.zeros((1, 64, 96, 3), "float32"))
+    features = make_backbone(name, BatchNormOptions())(np.zeros((1, 64, 96, 3), "float32"))
     assert [f.shape[1:3] for f in features] == [(2, 3), (4, 6), (8, 12), (16, 24), (32, 48)]
