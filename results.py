@@ -9,10 +9,10 @@ from evaluation.figures import class_colours, tile_figure
 from evaluation.inference import evaluate_tiles, predict_maps
 from evaluation.metrics import SplitMetrics
 from evaluation.report import metrics_table, write_json, write_rows
-from runs import output_folder, read_stored, stage_folder, tile_reader
+from runs import evenly_spaced, output_folder, stored_stage, tile_reader
 
 NODATA = -9999.0  # in the height maps
-MOST_TRAINING_TILES = 100  # evaluating the training split is a look at overfitting, not a result
+MOST_TRAINING_TILES = 20  # measured to see overfitting; a result comes from valid or test
 
 
 class SplitEvaluation:
@@ -32,11 +32,9 @@ class SplitEvaluation:
         """
         self.settings, self.record, self.gsd = settings, data.record, data.gsd
         self.split, self.stage = split, stage
-        self.tiles = evenly_spaced(
-            data.tiles[split], MOST_TRAINING_TILES if split == "train" else None
-        )
+        self.tiles = data.tiles[split]
         self.folder = output_folder(settings, f"{split}_{stage}")
-        self.stored = read_stored(stage_folder(settings, "mtl"))
+        self.stored = stored_stage(settings, "mtl")
         self.mean = SplitMetrics(self.record.class_names, self.record.building_index)
         self.drawn = set()
         if split == "test":
@@ -68,15 +66,22 @@ class SplitEvaluation:
             None if majority is None else np.full_like(sample["classes"], majority),
         )
         if self.split == "test":
-            self.write_rasters(tile, maps)
+            self.write_rasters(tile, maps, sample["has_image"])
         if tile.name in self.drawn:
             self.draw(tile, sample, maps, values)
 
-    def write_rasters(self, tile, maps):
-        """Writes the predicted heights, and classes where there are any, on the tile's grid."""
-        grid = read_info(tile.rgb).grid
+    def write_rasters(self, tile, maps, has_image):
+        """Writes the predicted heights, and classes where there are any, on the tile's grid.
+
+        Args:
+            tile: `datasets.folders.Tile`.
+            maps: dict of `evaluation.inference.predict_maps`.
+            has_image: bool (rows, columns); nodata is written where it is False.
+        """
+        grid = tile_grid(tile)
         path = self.folder / "dsm" / f"{tile.name}.tif"
-        write_raster(path, maps["heights"], grid, NODATA, "metre", "height above ground")
+        heights = np.where(has_image, maps["heights"], np.float32("nan"))
+        write_raster(path, heights, grid, NODATA, "metre", "height above ground")
         if "classes" not in maps:
             return
         codes = class_codes(self.record)
@@ -86,9 +91,11 @@ class SplitEvaluation:
                 codes, self.record.classes, class_colours(len(codes)), strict=True
             )
         ]
-        pixels = np.array(codes, "uint16" if max(codes) > 255 else "uint8")[maps["classes"]]
+        nodata = next(code for code in range(len(codes) + 1) if code not in codes)
+        kind = "uint16" if max(*codes, nodata) > 255 else "uint8"
+        pixels = np.where(has_image, np.array(codes)[maps["classes"]], nodata).astype(kind)
         path = self.folder / "sem" / f"{tile.name}.tif"
-        write_raster(path, pixels, grid, description="class", colours=colours)
+        write_raster(path, pixels, grid, nodata, description="class", colours=colours)
 
     def draw(self, tile, sample, maps, values):
         """Writes the figure of one tile."""
@@ -127,11 +134,10 @@ class SplitEvaluation:
         print(f"Written to {self.folder}")
 
 
-def evenly_spaced(items, most):
-    """Returns at most `most` of the items, evenly spaced; None = all."""
-    if most is None or len(items) <= most:
-        return items
-    return [items[i] for i in np.linspace(0, len(items) - 1, most).astype(int)]
+def tile_grid(tile):
+    """Returns the grid of a tile: the photo's, or that of the first file with a georeference."""
+    grids = [read_info(path).grid for path in (tile.rgb, tile.dsm, tile.sem) if path]
+    return next((grid for grid in grids if grid.geotransform and grid.projection), grids[0])
 
 
 def class_codes(record):

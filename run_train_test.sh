@@ -28,6 +28,6 @@ stage() { # title, script, arguments
 
 "$here/setup.sh"
 stage "1/4 Training stage 1 (MTL)" train_mtl.py "$@"
-stage "2/4 Testing stage 1" test_dsm.py --correction=false "$@"
+stage "2/4 Testing stage 1" test_dsm.py --correction=false --splits=train,valid,test "$@"
 stage "3/4 Training stage 2 (DAE)" train_dae.py "$@"
-stage "4/4 Testing both stages" test_dsm.py --correction=true "$@"
+stage "4/4 Testing both stages" test_dsm.py --correction=true --splits=train,valid,test "$@"

@@ -5,15 +5,17 @@ import quiet_tensorflow  # noqa: F401  first, so that it silences what follows
 # isort: split
 import contextlib
 import hashlib
-import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
-from datasets.demo_tiles import make_demo
+from datasets.demo_tiles import ensure_demo
 from datasets.folders import DataError, list_tiles
 from datasets.labels import LabelError
 from datasets.rasters.reading import RasterError, read_info
@@ -24,8 +26,9 @@ from models.mtl import NetworkOptions, build_mtl
 from models.normalisation import synchronise
 from settings import SettingsError, adopt_network
 from training.devices import DeviceError, make_strategy
+from training.interrupts import Interrupted
 from training.loop import TrainingError
-from training.resume import ResumeError
+from training.resume import ResumeError, read_stored
 
 # What a user can mend; anything else is a fault of the program and keeps its traceback.
 USER_ERRORS = (
@@ -65,24 +68,29 @@ def clear_errors():
     try:
         yield
     except tf.errors.OpError as error:
-        # A tile that could not be read in the input pipeline: the last line of the Python error.
-        lines = [line for line in error.message.splitlines() if "Error: " in line]
-        if not lines:
+        # A tile that could not be read in the input pipeline: its error comes as text.
+        names = "|".join(kind.__name__ for kind in USER_ERRORS)
+        found = re.search(rf"\b(?:{names}): (.*)$", error.message, re.MULTILINE)
+        if not found:
             raise
-        sys.exit(f"error: {lines[0].split('Error: ', 1)[1]}")
+        sys.exit(f"error: {found[1]}")
+    except Interrupted as stopped:
+        print(f"\n{stopped} The same command goes on from there.")
+        sys.exit(130)
     except (*USER_ERRORS, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command continues from the last saved state.")
+        print("\nInterrupted.")
         sys.exit(130)
 
 
-def prepare_data(settings, splits=("train", "valid")):
+def prepare_data(settings, splits=("train", "valid"), most_training_tiles=None):
     """Makes the demo data where it is asked for and absent, then lists and checks the splits.
 
     Args:
         settings: `settings.Settings`.
         splits: names of the splits that the script needs.
+        most_training_tiles: int, that many, evenly spaced, are enough; None = all.
 
     Returns:
         `Data`.
@@ -91,16 +99,44 @@ def prepare_data(settings, splits=("train", "valid")):
         DataError: naming every file that cannot be used.
     """
     record = settings.record
-    if settings.dataset_name == "Demo" and not record.folder.exists():
-        print(f"Making the demo data in {record.folder} ...")
-        make_demo(record.folder)
+    if settings.dataset_name == "Demo" and not (record.folder / "dataset.toml").is_file():
+        with progress_bar("making the demo data") as progress:
+            ensure_demo(record.folder, progress)
     tiles = {split: list_tiles(record, split) for split in splits}
-    sizes = {split: settings.crop_size if split == "train" else 1 for split in splits}
-    summaries = {s: check_split(record, s, tiles[s], sizes[s]) for s in splits}
-    for summary in summaries.values():
-        for warning in summary.warnings:
-            print(f"warning: {warning}")
+    if most_training_tiles and "train" in tiles:
+        tiles["train"] = evenly_spaced(tiles["train"], most_training_tiles)
+    summaries = {}
+    for split in splits:
+        crop_size = settings.crop_size if split == "train" and not most_training_tiles else 1
+        with progress_bar(f"checking {split}") as progress:
+            summaries[split] = check_split(record, split, tiles[split], crop_size, progress)
+    for warning in (text for summary in summaries.values() for text in summary.warnings):
+        print(f"warning: {warning}")
+    if settings.sem_flag and not sum(next(iter(summaries.values())).class_counts):
+        raise DataError(
+            f"{record.folder}: the record lists classes, but no pixel of the {splits[0]} split has "
+            "one of them. Add the sem folder, or set sem_flag=false."
+        )
     return Data(record, tiles, summaries)
+
+
+@contextlib.contextmanager
+def progress_bar(title):
+    """Shows a progress bar while it lasts; yields its function (done, total)."""
+    with tqdm(desc=title, unit="tile", leave=False, dynamic_ncols=True, delay=1) as bar:
+
+        def progress(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+def evenly_spaced(items, most):
+    """Returns at most `most` of the items, evenly spaced."""
+    if len(items) <= most:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, most).astype(int)]
 
 
 def start_strategy(settings):
@@ -152,19 +188,17 @@ def output_folder(settings, name):
     return Path(settings.output_dir) / settings.dataset_name / name
 
 
-def read_stored(folder):
-    """Reads the settings.json that stands beside a stage's weights.
+def stored_stage(settings, stage):
+    """Returns the content of settings.json of a trained stage.
 
     Raises:
-        FileNotFoundError: if the stage has not been trained.
+        FileNotFoundError: if the stage has no weights yet.
     """
-    path = folder / "settings.json"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There is no trained stage in {folder}. Run train_{folder.name}.py with the same "
-            "dataset_name and checkpoint_dir first."
-        )
-    return json.loads(path.read_text(encoding="utf-8"))
+    folder = weights_file(settings, stage).parent
+    stored = read_stored(folder)
+    if stored is None:
+        raise FileNotFoundError(f"There is no settings.json in {folder}, beside the weights.")
+    return stored
 
 
 def adopt_stored_network(settings):
@@ -174,10 +208,9 @@ def adopt_stored_network(settings):
         FileNotFoundError: if stage 1 has not been trained.
         SettingsError: if its network does not fit the command line or the data set's classes.
     """
-    folder = stage_folder(settings, "mtl")
-    stored = read_stored(folder)
-    origin = str(folder / "settings.json")
-    names = [label["name"] for label in stored["classes"]]
+    stored = stored_stage(settings, "mtl")
+    origin = str(stage_folder(settings, "mtl") / "settings.json")
+    names = stored["classes"]
     if names != list(settings.record.class_names):
         raise SettingsError(
             f"The network was trained on the classes {names} ({origin}), but the data set has "
@@ -216,8 +249,16 @@ def load_stage(settings, stage, model):
 
     Raises:
         FileNotFoundError: if the stage has no weights yet.
+        ResumeError: if they are damaged or of another network.
     """
-    model.load_weights(weights_file(settings, stage))
+    path = weights_file(settings, stage)
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ResumeError(
+            f"{path} cannot be loaded ({reason}): it is damaged or of another network. Train anew."
+        ) from None
 
 
 def tile_reader(record):
@@ -242,7 +283,7 @@ def use_correction(settings):
         return False
     if settings.correction == "auto" and not is_trained(settings, "dae"):
         return False
-    trained_on = read_stored(folder)["identity"]["mtl_weights"]
+    trained_on = stored_stage(settings, "dae")["identity"]["mtl_weights"]
     if trained_on == weights_digest(settings, "mtl"):
         return True
     message = f"{folder} was trained on an earlier stage 1. Run train_dae.py again."

@@ -93,22 +93,27 @@ def adopt_network(settings, stored, origin):
         origin: str, where `stored` was read; the source of the values taken from it.
 
     Returns:
-        `Settings` with every setting in `NETWORK` as stored.
+        `Settings` with every setting in `NETWORK` as stored, and the crop size of the training
+        unless the command line gives another.
 
     Raises:
         SettingsError: if one is missing or impossible, or was given otherwise on the command line.
     """
     values, sources = dict(settings.values), dict(settings.sources)
-    for name in NETWORK:
+    for name in (*NETWORK, "crop_size"):
         if name not in stored:
             raise SettingsError(f"{origin} does not give {name}. Train the network anew.")
         value = _checked(name, stored[name], origin)
+        if sources[name] == COMMAND_LINE and name not in NETWORK:
+            continue
         if sources[name] == COMMAND_LINE and values[name] != value:
             raise SettingsError(
                 f"{_told(settings, name)}, but the network was trained with "
                 f"{name}={show(value)} ({origin}). Leave the option out, or train anew."
             )
         values[name], sources[name] = value, origin
+    if sources["window_size"] in (DEFAULT, "as crop_size"):
+        values["window_size"], sources["window_size"] = values["crop_size"], "as crop_size"
     return replace(settings, values=values, sources=sources)
 
 
@@ -119,12 +124,13 @@ def identity(settings, stage=None):
         settings: `Settings`.
         stage: "mtl" or "dae" leaves out what only the other stage uses; None keeps both.
     """
-    other = {"mtl": ("dae_",), "dae": ("mtl_",), None: ()}[stage]
-    return {
-        name: value
-        for name, value in settings.values.items()
-        if TABLE[name].role != "run" and not name.startswith(other)
-    }
+    names = [name for name in settings.values if TABLE[name].role != "run"]
+    if stage == "mtl":
+        names = [name for name in names if not name.startswith("dae_")]
+    if stage == "dae":  # which has one loss, so that weights change nothing
+        names = [name for name in names if not name.startswith("mtl_")]
+        names = [name for name in names if not name.endswith("_loss_weight")]
+    return {name: settings.values[name] for name in names}
 
 
 def describe(settings):
@@ -255,6 +261,11 @@ def _conflicts(settings):
             f"{told['eval_metric']} needs classes, but {told['sem_flag']}. Choose rmse, mae or "
             "delta1."
         )
+    rates = min(settings.mtl_learning_rate, settings.dae_learning_rate)
+    if settings.min_learning_rate > rates:
+        yield f"{told['min_learning_rate']} is above the learning rate, {show(rates)}. Lower it."
+    if not any(value for name, value in settings.values.items() if name.endswith("_loss_weight")):
+        yield "All loss weights are 0: there is nothing to learn. Raise one."
     for name, switch, needed in _NEEDS:
         if settings.values[switch] != needed and _is_deliberate(settings.sources, name, switch):
             yield (
@@ -265,6 +276,7 @@ def _conflicts(settings):
 
 _NEEDS = (
     ("huber_delta", "reg_loss", "huber"),
+    ("min_learning_rate", "learning_rate_schedule", "cosine"),
     ("semantic_loss_weight", "sem_flag", True),
     ("normal_loss_weight", "norm_flag", True),
 )

@@ -39,20 +39,32 @@ def check_stage(settings, name):
     step, _ = compile_step(settings, strategy, stage, plan)
     batch = next(distributed_batches(settings, data, strategy, plan))
     before = [value.numpy() for value in stage.network.trainable_variables]
-    losses = run_steps(step, batch)
-    return [*loss_problems(losses), *variable_problems(stage.network, before)]
+    rows = run_steps(step, batch)
+    idle = idle_heads(rows, stage.loss_weights)
+    losses = [row["loss"] for row in rows]
+    return [*loss_problems(losses), *variable_problems(stage.network, before, idle)]
 
 
 def run_steps(step, batch):
-    """Runs and prints the steps; returns the list of their losses."""
-    losses = []
+    """Runs and prints the steps; returns their dicts of losses."""
+    rows = []
     for number in range(1, STEPS + 1):
         start = time.perf_counter()
         row = {name: float(value) for name, value in step(batch).items()}
-        losses.append(row["loss"])
+        rows.append(row)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
         print(f"step {number}: {shown} ({time.perf_counter() - start:.1f} s)", flush=True)
-    return losses
+    return rows
+
+
+def idle_heads(rows, loss_weights):
+    """Returns the heads that rightly get no gradient: without weight, or without labels here."""
+    heads = {"semantic_loss": "semantics", "normal_loss": "normals", "height_loss": "heights"}
+    return [
+        heads[name]
+        for name, weight in loss_weights.items()
+        if name in rows[0] and (weight == 0 or all(row[name] == 0 for row in rows))
+    ]
 
 
 def loss_problems(losses):
@@ -65,7 +77,7 @@ def loss_problems(losses):
     return []
 
 
-def variable_problems(network, before):
+def variable_problems(network, before, idle=()):
     """Returns which variables no gradient has reached, and where replicas disagree.
 
     Adam moves every value that has a gradient, so a variable as it was has got none.
@@ -73,7 +85,9 @@ def variable_problems(network, before):
     problems = []
     variables = network.trainable_variables
     still = [
-        v.path for v, old in zip(variables, before, strict=True) if np.array_equal(v.numpy(), old)
+        v.path
+        for v, old in zip(variables, before, strict=True)
+        if np.array_equal(v.numpy(), old) and v.path.split("/")[0] not in idle
     ]
     if still:
         problems.append(f"No gradient reaches {len(still)} variables: {', '.join(still[:5])}.")

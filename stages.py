@@ -1,10 +1,12 @@
 """Trains one stage: what train_mtl.py and train_dae.py have in common."""
 
+import hashlib
 import math
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+from datasets.folders import DataError
 from datasets.pipeline import CropPlan, training_dataset
 from evaluation.curves import read_rows, training_curves
 from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
@@ -23,9 +25,9 @@ from settings import describe, identity
 from training.checkpoints import RunState, make_optimizer
 from training.devices import describe_devices
 from training.history import RunLog
-from training.loop import run_training
+from training.loop import Validation, run_training
 from training.plan import make_plan
-from training.resume import CONTINUE, FINISHED, decide, move_aside
+from training.resume import FINISHED, NEW, decide, move_aside, read_identity, read_progress
 from training.schedules import make_schedule
 from training.steps import dae_losses, make_train_step, mtl_losses
 
@@ -142,6 +144,21 @@ def compile_step(settings, strategy, stage, plan):
     return step, optimizer
 
 
+def data_identity(data):
+    """Returns what tells one training split from another, for resuming."""
+    record, summary = data.record, data.summaries["train"]
+    names = [tile.name for tile in data.tiles["train"]]
+    tiles = hashlib.sha256(repr((names, summary.shapes)).encode()).hexdigest()
+    return {
+        "training_tiles": tiles,
+        "mean_height": summary.mean_height,
+        "class_codes": [repr(label.code) for label in record.classes],
+        "class_counts": list(summary.class_counts),
+        "gsd": data.gsd,
+        "rgb_scale": record.rgb_scale,
+    }
+
+
 def stored_description(settings, data, stage, plan):
     """Returns the content of settings.json: enough to rebuild the network and judge the run."""
     summary = data.summaries["train"]
@@ -152,8 +169,8 @@ def stored_description(settings, data, stage, plan):
     return {
         "stage": stage.name,
         "settings": settings.values,
-        "identity": run | {"global_batch_size": plan.global_batch_size},
-        "classes": [asdict(label) for label in data.record.classes],
+        "identity": run | data_identity(data) | {"global_batch_size": plan.global_batch_size},
+        "classes": [label.name for label in data.record.classes],
         "gsd": data.gsd,
         "training_mean_height": summary.mean_height,
         "majority_class": max(range(len(counts)), key=counts.__getitem__) if counts else None,
@@ -187,15 +204,22 @@ def print_banner(settings, data, strategy, stage, plan):
 
 
 def make_validation(settings, data, strategy, stage):
-    """Returns the function that measures the network on the valid split.
+    """Returns the `Validation` on the valid split.
 
-    Windows do not overlap here: it costs a quarter of the test's time and ranks alike.
+    Windows do not overlap here, which costs less than half the test's time.
+
+    Raises:
+        DataError: if the split has nothing that `eval_metric` measures.
     """
+    if settings.eval_metric == "miou" and not sum(data.summaries["valid"].class_counts):
+        raise DataError(
+            "eval_metric is miou, but no pixel of the valid split has a class. Choose rmse."
+        )
     predict = make_predictor(strategy, stage.height_network)
     read = tile_reader(data.record)
     batch = settings.batch_windows * strategy.num_replicas_in_sync
 
-    def validate():
+    def measure():
         metrics = evaluate_tiles(
             data.tiles["valid"],
             read,
@@ -205,7 +229,7 @@ def make_validation(settings, data, strategy, stage):
         pooled = {f"pooled_{name}": metrics["pooled"][name] for name in POOLED_COLUMNS}
         return {name: metrics[name] for name in VALIDATION_COLUMNS} | pooled
 
-    return validate
+    return Validation(measure, settings.eval_metric, settings.early_stopping_patience)
 
 
 def prepare_folders(settings, stage, description, plan):
@@ -221,12 +245,14 @@ def prepare_folders(settings, stage, description, plan):
         source, description["identity"], plan.total_steps, "named" if named else settings.resume
     )
     own = source.resolve() == folder.resolve()
-    if start == FINISHED or (start == CONTINUE and own):
+    # A run that was killed before its first state has left nothing worth keeping.
+    empty = read_progress(folder) is None and read_identity(folder) == description["identity"]
+    if (start != NEW and own) or (start == NEW and empty):
         return start
     for old in (folder, results):
         if old.exists():
             print(f"{old} holds another run: moved aside to {move_aside(old)}")
-    if start == CONTINUE:
+    if start != NEW:
         shutil.copytree(source, folder)
     folder.mkdir(parents=True, exist_ok=True)
     return start
@@ -260,10 +286,11 @@ def train_stage(settings, data, strategy, stage):
     )
     write_json(results / "settings.json", description)
     batches = distributed_batches(settings, data, strategy, plan, state.step)
-    validate = make_validation(settings, data, strategy, stage)
-    rules = (settings.eval_metric, settings.early_stopping_patience)
+    validation = make_validation(settings, data, strategy, stage)
     rates = learning_rates(settings, stage.name, plan)
-    run_training(plan, state, step, batches, log, validate, rules, rates)
-    log.close()
-    rows = (read_rows(results / name) for name in ("history.csv", "validation.csv"))
-    training_curves(results / "curves.png", *rows)
+    try:
+        run_training(plan, state, step, batches, log, validation, rates)
+    finally:
+        log.close()
+        rows = (read_rows(results / name) for name in ("history.csv", "validation.csv"))
+        training_curves(results / "curves.png", *rows)

@@ -34,6 +34,8 @@ def read_splits(text):
 def main(arguments=None):
     settings = settings_module.load(__doc__, arguments, OPTIONS)
     splits = read_splits(settings.options.splits)
+    if settings.options.figures < 0:
+        settings_module.fail(f"--figures={settings.options.figures}: expected 0 or more.")
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
     import results
     import runs
@@ -43,7 +45,7 @@ def main(arguments=None):
     with runs.clear_errors():
         settings = runs.adopt_stored_network(settings)
         strategy = runs.start_strategy(settings)
-        data = runs.prepare_data(settings, splits)
+        data = runs.prepare_data(settings, splits, results.MOST_TRAINING_TILES)
         corrected = runs.use_correction(settings)
         with strategy.scope():
             mtl = runs.build_stage1(settings)

@@ -1,6 +1,7 @@
 """Shows which devices, strategy and batch arithmetic the configuration gives, and tries them.
 
-A known sum is reduced over the replicas and one batch is split over them.
+A known sum is reduced over the replicas, one batch is split over them, and a tiny network takes
+one training step, after which all replicas must hold the same weights.
 """
 
 import settings as settings_module
@@ -31,6 +32,34 @@ def reduced_sum(strategy):
     return [float(value) for value in strategy.experimental_local_results(reduce())]
 
 
+def replicated_step(strategy):
+    """Takes one step of a tiny network; returns (loss, whether the replicas' weights agree)."""
+    import numpy as np
+    import tensorflow as tf
+
+    from models.mtl import NetworkOptions, build_mtl
+    from smoke import replicas_agree
+    from training.checkpoints import make_optimizer
+    from training.steps import make_train_step, mtl_losses
+
+    size = strategy.num_replicas_in_sync
+    generator = np.random.default_rng(0)
+    heights = generator.uniform(0, 9, (size, 32, 32, 1)).astype("float32")
+    batch = {
+        "image": generator.uniform(0, 255, (size, 32, 32, 3)).astype("float32"),
+        "heights": heights,
+        "valid": np.isfinite(heights),
+    }
+    dataset = tf.data.Dataset.from_tensor_slices(batch).batch(size)
+    with strategy.scope():
+        model = build_mtl(NetworkOptions("tiny", decoder_width=0.02), normals=False)
+        optimizer = make_optimizer(model, 1e-3)
+    losses = mtl_losses(model, 0.5, "unit")
+    step = make_train_step(strategy, model, optimizer, losses, {"height_loss": 1.0}, size)
+    loss = float(step(next(iter(strategy.experimental_distribute_dataset(dataset))))["loss"])
+    return loss, all(replicas_agree(v.value) for v in model.trainable_variables)
+
+
 def main(arguments=None):
     settings = settings_module.load(__doc__, arguments)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
@@ -54,6 +83,10 @@ def main(arguments=None):
         print(f"Sum of 1 to {replicas} over the replicas: {sums}, expected {expected} on each")
         if sums != [expected] * replicas:
             problems.append("the reduction over the replicas is wrong")
+        loss, agree = replicated_step(strategy)
+        print(f"One step of a tiny network: loss {loss:.4g}; weights agree: {agree}")
+        if not agree:
+            problems.append("the replicas hold different weights after one step")
     print("FAILED: " + "; ".join(problems) if problems else "All as expected.")
     raise SystemExit(1 if problems else 0)
 

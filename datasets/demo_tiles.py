@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.folders import DataError
 from datasets.rasters.projections import projection_wkt
 from datasets.rasters.reading import Grid
 from datasets.rasters.writing import write_raster
@@ -104,6 +105,21 @@ def make_demo(folder, tile_size=256, counts=(64, 8, 8), seed=0, progress=None):
             # Another process may have been faster; what it made must be the same.
             if not holds_demo(folder, plan):
                 raise
+
+
+def ensure_demo(folder, progress=None):
+    """Makes the demo data set of default size, unless the folder holds one of any size.
+
+    Raises:
+        DataError: if the folder holds something else, or scenes of an older version.
+    """
+    marker = Path(folder) / MARKER
+    try:
+        if marker.is_file() and json.loads(marker.read_text())["version"] == VERSION:
+            return
+        make_demo(folder, progress=progress)
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{folder}: {error}") from None
 
 
 def holds_demo(folder, plan):

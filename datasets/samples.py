@@ -24,6 +24,7 @@ def read_tile_window(tile, record, row, column, rows, columns):
     Returns:
         dict of arrays:
             image: float32 (rows, columns, 3), 0-255; 0 where the photo has no data.
+            has_image: bool (rows, columns), True where the photo has data.
             heights: float32 (rows, columns), metres; NaN where not valid.
             valid: bool (rows, columns), True where image and heights have data.
             classes: int32 (rows, columns), class index; -1 = ignore, also where the photo or
@@ -43,6 +44,7 @@ def read_tile_window(tile, record, row, column, rows, columns):
     image = image.astype("float32") * np.float32(record.rgb_scale)
     return {
         "image": np.where(has_image[..., None], image, np.float32(0)),
+        "has_image": has_image,
         "heights": np.where(valid, metres, np.float32(np.nan)),
         "valid": valid,
         "classes": _read_classes(tile, record, window, has_image),

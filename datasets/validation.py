@@ -1,5 +1,6 @@
 """Checks of input files, before anything is computed from them."""
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -8,11 +9,13 @@ import numpy as np
 
 from datasets.folders import DataError
 from datasets.labels import LabelError
+from datasets.rasters.projections import same_projection
 from datasets.rasters.reading import RasterError, read_info
 from datasets.samples import band_message, expected_bands, read_tile_window
 
 GSD_TOLERANCE = 0.05  # share of the gsd
 SHIFT_TOLERANCE = 0.5  # pixels
+LOWEST, HIGHEST = -100.0, 1000.0  # metres above ground, beyond which a height is doubted
 BLOCK_PIXELS = 2_000_000  # of a large tile in memory at a time, per thread
 
 
@@ -50,6 +53,7 @@ class _TileReport:
     shape: tuple = (0, 0)
     gsd: float | None = None
     height_sum: float = 0.0  # metres
+    extremes: tuple = (math.inf, -math.inf)  # lowest and highest height, metres
     valid_pixels: int = 0
     class_counts: np.ndarray | int = 0  # (classes,)
 
@@ -79,6 +83,8 @@ def check_split(record, split, tiles, crop_size, progress=None):
     problems = [problem for report in reports for problem in report.problems]
     # A tile with problems of its own may show no gsd: judge the split once its tiles are right.
     problems = problems or _split_gsd_problems(record, tiles, reports)
+    if not problems and not any(report.valid_pixels for report in reports):
+        problems = ["no tile has a pixel with both image and height. See their nodata values."]
     if problems:
         raise DataError(_problem_list(record, split, problems))
     return _summary(record, split, reports)
@@ -156,6 +162,10 @@ def _place_problems(infos):
         f"allowed are {SHIFT_TOLERANCE}. Warp both to one grid."
         for shift, info in shifts
         if shift > SHIFT_TOLERANCE
+    ] + [
+        f"{info.path}: its projection is not that of {image.path}. Warp both to one grid."
+        for info in placed
+        if image in placed and not same_projection(info.grid.projection, image.grid.projection)
     ]
 
 
@@ -193,10 +203,19 @@ def _read_pixels(tile, record, report):
                 "Give rgb_scale in dataset.toml (0-255 = stored x rgb_scale)."
             )
             return
-        report.valid_pixels += int(sample["valid"].sum())
-        report.height_sum += float(sample["heights"][sample["valid"]].sum(dtype="float64"))
+        heights = sample["heights"][sample["valid"]]
+        report.valid_pixels += heights.size
+        report.height_sum += float(heights.sum(dtype="float64"))
+        low, high = report.extremes
+        report.extremes = (heights.min(initial=low), heights.max(initial=high))
         classes = sample["classes"]
         report.class_counts += np.bincount(classes[classes >= 0], minlength=len(record.classes))
+    low, high = report.extremes
+    if report.valid_pixels and (low < LOWEST or high > HIGHEST):
+        report.warnings.append(
+            f"{tile.dsm}: heights from {low:g} to {high:g} m. Are they above ground, in metres, "
+            "and is the nodata value declared?"
+        )
     if not report.valid_pixels:
         report.warnings.append(
             f"{tile.dsm}: no pixel has both image and height; the tile is used for nothing."

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from training.checkpoints import RunState, make_optimizer, seed_states
+from training.resume import ResumeError
 
 
 def build(strategy, seed):
@@ -47,6 +48,33 @@ def test_weights_optimizer_and_dropout_come_back(tmp_path, make_replicas, saved,
     assert (found.step, found.best, found.waited, found.stopped) == (5, 1.25, 2, True)
     for one, two in zip(everything(model, optimizer), everything(*fresh), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_moving_statistics_are_evened_out_before_saving(tmp_path, make_replicas):
+    strategy = make_replicas(2)
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])
+        state = RunState(tmp_path, model, make_optimizer(model, 0.1))
+    mean = model.layers[0].moving_mean
+
+    @tf.function
+    def shift():
+        context = tf.distribute.get_replica_context()
+        mean.assign(4.0 * tf.cast([context.replica_id_in_sync_group], tf.float32))
+
+    strategy.run(shift)
+    assert [copy.numpy().item() for copy in mean.value.values] == [0.0, 4.0]
+    state.save()
+    assert [copy.numpy().item() for copy in mean.value.values] == [2.0, 2.0]
+
+
+def test_a_damaged_state_is_named(tmp_path):
+    fresh = build(tf.distribute.get_strategy(), seed=1)
+    RunState(tmp_path, *fresh).save()
+    (data,) = (tmp_path / "last").glob("*.data*")
+    data.write_bytes(data.read_bytes()[:50])
+    with pytest.raises(ResumeError, match="ckpt-0.*--resume=never"):
+        RunState(tmp_path, *fresh).restore()
 
 
 def test_nothing_to_restore_is_said(tmp_path):

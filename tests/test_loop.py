@@ -1,9 +1,12 @@
 import math
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
 
-from training.loop import TrainingError, is_better, run_training
+from training.interrupts import Interrupted
+from training.loop import TrainingError, Validation, is_better, run_training
 from training.plan import TrainingPlan
 
 
@@ -21,6 +24,9 @@ class Recorder(SimpleNamespace):
     def save_best(self):
         self.bests.append(self.step)
 
+    def even_out(self):
+        self.evened = self.step
+
 
 def train(values, plan, state=None, patience=0, losses=None, metric="rmse"):
     state = state or Recorder()
@@ -33,8 +39,7 @@ def train(values, plan, state=None, patience=0, losses=None, metric="rmse"):
         lambda number: {"loss": (losses or {}).get(number, float(number))},
         stream,
         log,
-        lambda: {metric: next(measured)},
-        (metric, patience),
+        Validation(lambda: {metric: next(measured)}, metric, patience),
         lambda step: 0.1 * step,
     )
     return state
@@ -44,7 +49,7 @@ def test_validates_and_saves_after_each_epoch():
     state = train([3.0, 2.0, 2.5], TrainingPlan(5, 1, 2))
     assert [row["step"] for row in state.validations] == [2, 4, 5]
     assert [row["epoch"] for row in state.validations] == [1, 2, 3]
-    assert state.saved == [2, 4, 5] and state.bests == [2, 4]
+    assert state.saved == [2, 4, 5] and state.bests == [2, 4] and state.evened == 5
     assert (state.best, state.waited) == (2.0, 1)
 
 
@@ -87,3 +92,22 @@ def test_a_loss_that_is_not_finite_stops_before_saving():
 )
 def test_better(metric, value, best, expected):
     assert is_better(metric, value, best) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_step_with_the_state_saved(number):
+    state = Recorder()
+
+    def step(index):
+        if index == 2:
+            os.kill(os.getpid(), number)
+        return {"loss": 1.0}
+
+    log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
+    validation = Validation(lambda: {"rmse": 1.0}, "rmse", 0)
+    plan = TrainingPlan(9, 1, 9)
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="step 3 of 9"):
+        run_training(plan, state, step, iter(range(9)), log, validation, lambda step: 0.1)
+    assert state.saved == [3] and len(state.rows) == 3
+    assert signal.getsignal(number) == before

@@ -65,3 +65,9 @@ def test_moving_aside_counts_on(tmp_path):
     for number in (1, 2):
         (tmp_path / "mtl").mkdir()
         assert move_aside(tmp_path / "mtl").name == f"mtl.{number}"
+
+
+def test_a_damaged_description_is_named(tmp_path):
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(ResumeError, match="settings.json is damaged"):
+        decide(tmp_path, IDENTITY, 10)

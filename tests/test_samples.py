@@ -38,7 +38,8 @@ def test_window_is_read_from_all_files(tmp_path):
     assert sample["heights"].tolist() == [[6, 7], [10, 11]]
     assert sample["classes"].tolist() == [[0, 0], [0, 1]]
     assert {name: str(part.dtype) for name, part in sample.items()} == {
-        "image": "float32", "heights": "float32", "valid": "bool", "classes": "int32",
+        "image": "float32", "has_image": "bool", "heights": "float32", "valid": "bool",
+        "classes": "int32",
     }  # fmt: skip
 
 

@@ -2,10 +2,12 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import quick_test_dae
 import quick_test_mtl
@@ -144,6 +146,36 @@ def test_devices_are_tried(folders, capsys):
         test_multi_gpu.main([*folders[0], "--cpu_replicas=1"])
     assert ending.value.code == 0
     assert "MTL: 2 examples x 1 replicas = 2 per step; got [2]" in capsys.readouterr().out
+
+
+def test_replicas_validate_the_network_that_is_saved(folders, tmp_path):
+    """Each replica has its own moving statistics; what is measured must be what is saved."""
+    tf.distribute.MirroredStrategy._collective_key_base += 100000
+    arguments = [*folders[0][:2], f"--checkpoint_dir={tmp_path}", f"--output_dir={tmp_path}/out"]
+    arguments += [*NETWORK, "--cpu_replicas=2", "--batch_norm_momentum=0.5", "--mtl_steps=8"]
+    train_mtl.main([*arguments, "--mtl_learning_rate=0.01"])
+    test_dsm.main([*folders[0][:2], *arguments[2:4], "--splits=valid", "--overlap=0"])
+    rows = read_csv(tmp_path / "out" / "blocks" / "mtl" / "validation.csv")
+    best = min(float(row["rmse"]) for row in rows)
+    metrics = json.loads((tmp_path / "out/blocks/valid_mtl/metrics.json").read_text())
+    assert best == pytest.approx(metrics["rmse"], rel=1e-5)
+
+
+def test_changed_data_starts_a_new_run(blocks, trained, tmp_path, capsys):
+    shutil.copytree(blocks / "blocks", tmp_path / "blocks")
+    shutil.copytree(trained[1], tmp_path / "ck" / "blocks")
+    toml = tmp_path / "blocks" / "dataset.toml"
+    toml.write_text("height_scale = 0.5\n" + toml.read_text())
+    arguments = ["--dataset_name=blocks", f"--shortcut_path={tmp_path}", "--mtl_steps=12"]
+    arguments += [f"--checkpoint_dir={tmp_path}/ck", f"--output_dir={tmp_path}/out"]
+    train_mtl.main([*arguments, *NETWORK])
+    assert "moved aside" in capsys.readouterr().out
+    assert (tmp_path / "ck" / "blocks" / "mtl.1" / "best.weights.h5").is_file()
+
+
+def test_the_crop_size_of_the_training_is_taken_over(trained):
+    stored = json.loads((trained[2] / "dae" / "settings.json").read_text())["settings"]
+    assert stored["crop_size"] == 32
 
 
 def test_stage_2_wants_stage_1_first(folders, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 import test_dsm
 import train_mtl
-from datasets.rasters.reading import read_raster
+from datasets.rasters.reading import Grid, read_raster
 from datasets.rasters.writing import write_raster
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +76,40 @@ def test_an_all_nodata_tile_is_named_and_harmless(data, capsys, tmp_path):
     assert "train_0.tif: no pixel has both image and height" in shown
     assert "nan" not in (tmp_path / "out/mine/test_mtl/per_tile.csv").read_text()
     assert (tmp_path / "out/mine/test_mtl/dsm/test_0.tif").is_file()
+
+
+def test_a_split_without_a_valid_pixel_is_refused(data):
+    for path in (data[0].parent / "valid" / "dsm").iterdir():
+        rewrite(path, lambda pixels: np.full_like(pixels, np.nan))
+    with pytest.raises(SystemExit, match="valid split.*\n.*no tile has a pixel"):
+        train_mtl.main(data[1])
+
+
+def test_classes_without_labels_are_refused(data):
+    for split in ("train", "valid", "test"):
+        shutil.rmtree(data[0].parent / split / "sem")
+    with pytest.raises(SystemExit, match="lists classes.*sem_flag=false"):
+        train_mtl.main(data[1])
+
+
+def test_undeclared_nodata_is_warned_about(data, capsys):
+    rewrite(data[0] / "dsm/train_0.tif", lambda pixels: np.nan_to_num(pixels, nan=-9999.0))
+    train_mtl.main(data[1])
+    assert "train_0.tif: heights from -9999" in capsys.readouterr().out
+
+
+def test_nodata_and_place_of_a_tile_reach_the_height_map(data, tmp_path):
+    photo = data[0].parent / "test/rgb/test_0.tif"
+    pixels = read_raster(photo).pixels.copy()
+    pixels[:20] = 0
+    bare = Grid(64, 64, None, "")
+    write_raster(photo, pixels, bare, nodata=0)
+    train_mtl.main(data[1])
+    test_dsm.main(data[1])
+    heights = read_raster(tmp_path / "out/mine/test_mtl/dsm/test_0.tif")
+    assert not heights.valid[:20].any() and heights.valid[20:].all()
+    assert heights.grid == read_raster(data[0].parent / "test/dsm/test_0.tif").grid
+    assert not read_raster(tmp_path / "out/mine/test_mtl/sem/test_0.tif").valid[:20].any()
 
 
 def test_a_file_that_breaks_during_training_is_named(data, monkeypatch):

@@ -1,6 +1,4 @@
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,15 +41,6 @@ def record(tmp_path):
             write_tile(tmp_path, kind, name)
     classes = (ClassLabel(2, "ground"), ClassLabel(6, "building"))
     return Record("mine", tmp_path, gsd=0.5, classes=classes, ignore_codes=(65,))
-
-
-@pytest.fixture
-def autzen_dir():
-    default = Path(__file__).parents[1] / ".." / "shared" / "autzen"
-    folder = Path(os.environ.get("AUTZEN_DIR", default)).resolve()
-    if not folder.is_dir():
-        pytest.skip(f"no real data in {folder}; give its folder as AUTZEN_DIR")
-    return folder
 
 
 def check(record, crop_size=8):
@@ -241,8 +230,8 @@ def test_read_only_folder_works_and_stays_as_it_is(record, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_real_data_in_feet(autzen_dir):
-    record = find_record(autzen_dir.name, autzen_dir.parent)
+def test_real_data_in_feet(autzen):
+    record = find_record(autzen.name, autzen.parent)
     record = replace(record, gsd=None)  # as the files say
     summary = check_split(record, "test", list_tiles(record, "test"), 256)
     assert summary.gsd == pytest.approx(0.5, rel=1e-4)

@@ -5,6 +5,8 @@ import os
 import keras
 import tensorflow as tf
 
+from training.resume import ResumeError
+
 
 def seed_states(model):
     """Returns the states of the random generators (dropout) inside a Keras model.
@@ -49,8 +51,20 @@ class RunState:
         self._checkpoint = checkpoint
         self._manager = tf.train.CheckpointManager(checkpoint, str(folder / "last"), max_to_keep=1)
 
+    def even_out(self):
+        """Gives every replica the mean of the replicas' moving statistics.
+
+        Without synchronised batch normalisation each replica has its own, and only the first's
+        would be saved. They are linear in the batches, so it does not matter when this is done.
+        """
+        for weight in self.model.non_trainable_weights:
+            copies = getattr(weight.value, "values", ())
+            if len(copies) > 1 and weight.dtype.startswith("float"):
+                weight.assign(sum(copy.numpy() for copy in copies) / len(copies))
+
     def save(self):
         """Writes the full state; the previous one goes only when the new one is whole."""
+        self.even_out()
         for name, variable in self._numbers.items():
             variable.assign(getattr(self, name))
         self._manager.save(checkpoint_number=self.step)
@@ -60,10 +74,20 @@ class RunState:
 
         Returns:
             bool, whether there was one.
+
+        Raises:
+            ResumeError: if it is damaged, or of another network.
         """
         if self._manager.latest_checkpoint is None:
             return False
-        self._checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
+        path = self._manager.latest_checkpoint
+        try:
+            self._checkpoint.restore(path).assert_consumed()
+        except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
+            raise ResumeError(
+                f"{path} cannot be restored ({str(error).splitlines()[0]}): it is damaged or of "
+                "another network. --resume=never trains anew."
+            ) from None
         for name, variable in self._numbers.items():
             setattr(self, name, variable.numpy().item())
         return True

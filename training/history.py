@@ -36,7 +36,7 @@ class RowFile:
 
     def append(self, row):
         """Adds a row (dict; absent columns stay empty) and flushes it."""
-        csv.DictWriter(self._file, self._columns, restval="").writerow(row)
+        csv.DictWriter(self._file, self._columns, lineterminator="\n").writerow(row)
         self._file.flush()
 
     def close(self):
@@ -53,7 +53,7 @@ def _read(path):
 
 
 def _write(file, columns, rows):
-    writer = csv.DictWriter(file, columns, restval="", extrasaction="ignore")
+    writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 

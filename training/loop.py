@@ -3,8 +3,12 @@
 import math
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from tqdm import tqdm
+
+from training.interrupts import Interrupted, stop_requests
 
 SAVE_SECONDS = 600  # at most this much work is lost when a run is killed within an epoch
 
@@ -27,30 +31,37 @@ def is_better(metric, value, best):
     return math.isnan(best) or (value > best if larger else value < best)
 
 
-def validate_and_save(state, log, epoch, validate, metric):
-    """Runs the validation of one epoch, keeps the best weights and saves the state.
+@dataclass(frozen=True)
+class Validation:
+    """What is measured after each epoch and what follows from it.
 
-    Args:
-        state: `RunState`; its best, waited and step are brought up to date and saved.
-        log: `RunLog`.
-        epoch: int, epochs done.
-        validate: function () -> dict of metric name to float or None.
-        metric: str, key of that dict that decides.
-
-    Returns:
-        The dict of `validate`.
+    Attributes:
+        measure: function () -> dict of metric name to float, or None without valid pixels.
+        metric: key of that dict that decides which weights are best.
+        patience: validations without a better one that end the run; 0 = never.
     """
-    values = validate()
-    log.validation({"step": state.step, "epoch": epoch, **values})
-    if is_better(metric, values[metric], state.best):
-        state.best, state.waited = values[metric], 0
-        state.save_best()
-    else:
-        state.waited += 1
-    return values
+
+    measure: Callable
+    metric: str
+    patience: int
+
+    def run(self, state, log, epoch):
+        """Measures, keeps the best weights and decides whether to stop; returns a line on it."""
+        values = self.measure()
+        log.validation({"step": state.step, "epoch": epoch, **values})
+        value = values[self.metric]
+        if is_better(self.metric, value, state.best):
+            state.best, state.waited = value, 0
+            state.save_best()
+        else:
+            state.waited += 1
+        state.stopped = bool(self.patience) and state.waited >= self.patience
+        note = f", stopped: no better for {state.waited} validations" if state.stopped else ""
+        best = "" if state.waited else " (best)"
+        return f"step {state.step}, epoch {epoch}: valid {self.metric} {value:.4g}{best}{note}"
 
 
-def run_training(plan, state, train_step, batches, log, validate, rules, learning_rate):
+def run_training(plan, state, train_step, batches, log, validation, learning_rate):
     """Trains from `state.step` to the end of the plan.
 
     Args:
@@ -59,33 +70,33 @@ def run_training(plan, state, train_step, batches, log, validate, rules, learnin
         train_step: function (batch) -> dict of scalars with `loss`.
         batches: iterator over distributed batches, beginning with step `state.step`.
         log: `RunLog`.
-        validate: function () -> dict, called after each epoch.
-        rules: (name of the deciding metric, patience in validations; 0 = never stop early).
+        validation: `Validation`, run after each epoch.
         learning_rate: function (step from 0) -> float, for the log.
 
     Raises:
         TrainingError: if the loss is not finite; the last good state stays on disk.
+        Interrupted: if a signal asked to stop; the state is saved.
     """
-    metric, patience = rules
-    bar = _progress_bar(plan, state.step)
-    saved = time.perf_counter()
-    while state.step < plan.total_steps and not state.stopped:
-        row = {"learning_rate": float(learning_rate(state.step))}
-        row |= _timed_step(train_step, batches, plan.global_batch_size)
-        _stop_on_nan(row, state.step)
-        state.step += 1
-        epoch = plan.epoch(state.step - 1) + 1
-        log.step({"step": state.step, "epoch": epoch, **row})
-        bar.set_postfix(loss=f"{row['loss']:.4g}", refresh=False)
-        bar.update(plan.global_batch_size)
-        if plan.ends_epoch(state.step - 1):
-            values = validate_and_save(state, log, epoch, validate, metric)
-            state.stopped = bool(patience) and state.waited >= patience
-            bar.write(_validation_line(state, epoch, metric, values))
-        elif time.perf_counter() - saved < SAVE_SECONDS:
-            continue
-        state.save()
-        saved = time.perf_counter()
+    bar, saved = _progress_bar(plan, state.step), time.perf_counter()
+    with stop_requests() as signals:
+        while state.step < plan.total_steps and not state.stopped:
+            row = {"learning_rate": float(learning_rate(state.step))}
+            row |= _timed_step(train_step, batches, plan.global_batch_size)
+            _stop_on_nan(row, state.step)
+            state.step += 1
+            epoch = plan.epoch(state.step - 1) + 1
+            log.step({"step": state.step, "epoch": epoch, **row})
+            bar.set_postfix(loss=f"{row['loss']:.4g}", refresh=False)
+            bar.update(plan.global_batch_size)
+            if plan.ends_epoch(state.step - 1):
+                state.even_out()
+                bar.write(validation.run(state, log, epoch))
+            elif not signals and time.perf_counter() - saved < SAVE_SECONDS:
+                continue
+            state.save()
+            saved = time.perf_counter()
+            if signals:
+                raise Interrupted(f"Stopped after step {state.step} of {plan.total_steps}.")
     bar.close()
 
 
@@ -115,11 +126,3 @@ def _stop_on_nan(row, step):
             f"Step {step + 1}: {', '.join(wrong)} is not finite. The last good state is kept. "
             "Try a smaller learning rate, or look for implausible heights in the training tiles."
         )
-
-
-def _validation_line(state, epoch, metric, values):
-    value = values[metric]
-    shown = "no valid pixel" if value is None else f"{value:.4g}"
-    note = f", stopped: no better for {state.waited} validations" if state.stopped else ""
-    best = "" if state.waited else " (best)"
-    return f"step {state.step}, epoch {epoch}: valid {metric} {shown}{best}{note}"

@@ -8,7 +8,7 @@ NEW, CONTINUE, FINISHED = "new", "continue", "finished"
 
 
 class ResumeError(ValueError):
-    """The run that `resume` names cannot be continued."""
+    """An earlier run cannot be continued or read."""
 
 
 def read_progress(folder):
@@ -26,10 +26,31 @@ def read_progress(folder):
     return step, stopped
 
 
-def read_identity(folder):
-    """Returns the `identity` in a stage's settings.json, or None where there is none."""
+def read_stored(folder):
+    """Reads the settings.json beside a stage's weights.
+
+    Returns:
+        dict with `identity`, `settings`, `classes`, ...; None where there is none.
+
+    Raises:
+        ResumeError: if the file is damaged.
+    """
     path = folder / "settings.json"
-    return json.loads(path.read_text("utf-8"))["identity"] if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return stored | {"identity": dict(stored["identity"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResumeError(
+            f"{path} is damaged ({error}). Move its folder away and train anew."
+        ) from None
+
+
+def read_identity(folder):
+    """Returns what must be equal to continue the run in a stage's folder; None without a run."""
+    stored = read_stored(folder)
+    return stored and stored["identity"]
 
 
 def decide(source, identity, total_steps, resume="auto"):

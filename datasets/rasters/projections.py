@@ -26,3 +26,13 @@ def projection_wkt(epsg):
             "Look the number up at https://epsg.org."
         ) from None
     return system.ExportToWkt()
+
+
+def same_projection(first, second):
+    """Says whether two well-known texts mean the same; one that is "" agrees with any."""
+    if not first or not second or first == second:
+        return True
+    systems = [osr.SpatialReference(text) for text in (first, second)]
+    # GeoTIFF drops what does not place a pixel, such as the order of the axes.
+    options = ["IGNORE_DATA_AXIS_TO_SRS_AXIS_MAPPING=YES", "CRITERION=EQUIVALENT"]
+    return bool(systems[0].IsSame(systems[1], options))
