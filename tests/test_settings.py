@@ -264,14 +264,40 @@ def test_banner_shows_only_what_is_no_default(own):
 
 def stored_network(**changes):
     values = read().values
-    return {name: values[name] for name in settings.NETWORK} | changes
+    return {name: values[name] for name in settings.NETWORK} | {"crop_size": 64} | changes
 
 
 def test_network_is_taken_from_the_checkpoint():
     asked = adopt_network(read(), stored_network(decoder_width=0.25), "mtl/settings.json")
     assert asked.decoder_width == 0.25
     assert asked.sources["decoder_width"] == "mtl/settings.json"
-    assert asked.crop_size == read().crop_size
+    assert (asked.crop_size, asked.window_size) == (64, 64)  # as in the training
+
+
+def test_crop_size_of_the_command_line_wins_over_the_checkpoint():
+    stored = stored_network(decoder_width=0.25)
+    assert adopt_network(read("--crop_size=96"), stored, "x").crop_size == 96
+    assert adopt_network(read("--window_size=96"), stored, "x").window_size == 96
+
+
+def test_a_least_rate_needs_the_cosine_and_a_larger_rate(capsys):
+    assert "has no effect" in refused(
+        capsys, "--min_learning_rate=1e-5", "--learning_rate_schedule=constant"
+    )
+    assert "above the learning rate" in refused(
+        capsys, "--min_learning_rate=1", "--learning_rate_schedule=cosine"
+    )
+
+
+def test_something_must_be_learned(capsys):
+    weights = [f"--{task}_loss_weight=0" for task in ("height", "semantic", "normal")]
+    assert "nothing to learn" in refused(capsys, *weights)
+
+
+def test_loss_weights_concern_stage_1_only():
+    changed = read("--height_loss_weight=2")
+    assert identity(changed, "mtl") != identity(read(), "mtl")
+    assert identity(changed, "dae") == identity(read(), "dae")
 
 
 def test_network_may_be_repeated_but_not_contradicted():

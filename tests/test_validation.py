@@ -201,10 +201,11 @@ def test_all_nodata_tile_is_a_warning(record, tmp_path):
     assert (summary.valid_pixels, summary.mean_height) == (64, 3.0)
 
 
-def test_split_without_any_height_has_no_mean(record, tmp_path):
+def test_split_without_any_height_is_refused(record, tmp_path):
     for name in ("a", "b"):
         write_tile(tmp_path, "dsm", name, np.full((8, 8), np.nan, "float32"))
-    assert np.isnan(check(record).mean_height)
+    with pytest.raises(DataError, match="no tile has a pixel with both image and height"):
+        check(record)
 
 
 def test_problems_of_all_tiles_are_counted_and_ten_listed(record, tmp_path):
