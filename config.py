@@ -38,7 +38,8 @@ semantic_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
 normal_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
 
 # Network (None = the published network, unless the data set recommends otherwise)
-backbone: str | None = None  # densenet121, or tiny (for tests and rehearsals); None = densenet121
+backbone: str | None = None  # densenet121, resnet50, tiny (for rehearsals); None = densenet121
+backbone_weights: str | None = None  # none, imagenet, auto = that if possible, a file; None = auto
 decoder_width: float | None = None  # factor on the decoders' and the DAE's filters; None = 1.0
 decoder_norm: str | None = None  # of decoders and DAE: none, or batch normalisation; None = none
 decoder_skips: bool | None = None  # the encoder's finer features go to the decoders; None = False

@@ -21,6 +21,7 @@ from datasets.labels import LabelError
 from datasets.rasters.reading import RasterError, read_info
 from datasets.samples import read_tile_window
 from datasets.validation import check_split
+from models.backbones import WeightsError
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
 from models.normalisation import synchronise
@@ -39,6 +40,7 @@ USER_ERRORS = (
     DeviceError,
     ResumeError,
     TrainingError,
+    WeightsError,
 )
 
 
@@ -159,9 +161,10 @@ def class_count(settings):
     return len(settings.record.classes) if settings.sem_flag else 0
 
 
-def build_stage1(settings):
+def build_stage1(settings, backbone_weights=None):
     """Builds the MTL; call it under the strategy's scope."""
-    mtl = build_mtl(network_options(settings), class_count(settings), settings.norm_flag)
+    options, classes = network_options(settings), class_count(settings)
+    mtl = build_mtl(options, classes, settings.norm_flag, backbone_weights)
     return with_batch_norm(mtl, settings)
 
 

@@ -91,7 +91,8 @@ TABLE = {
     "height_loss_weight": Setting(1.0, minimum=0),
     "semantic_loss_weight": Setting(1.0, minimum=0),
     "normal_loss_weight": Setting(1.0, minimum=0),
-    "backbone": Setting("densenet121", "network", choices=("densenet121", "tiny")),
+    "backbone": Setting("densenet121", "network", choices=("densenet121", "resnet50", "tiny")),
+    "backbone_weights": Setting("auto"),
     "decoder_width": Setting(1.0, "network", above=0, maximum=2),
     "decoder_norm": Setting("none", "network", choices=("none", "batch")),
     "decoder_skips": Setting(False, "network"),
@@ -155,6 +156,8 @@ def _split(annotation):
 KINDS = {name: _split(hint) for name, hint in typing.get_type_hints(config).items()}
 # What config.py leaves open with None, a data set may decide; a preset is the user's choice.
 RECOMMENDABLE = tuple(name for name in KINDS if KINDS[name][1] and name != "preset")
+# There "none" says something, so that it does not take back what the data set recommends.
+NONE_IS_A_VALUE = ("decoder_norm", "backbone_weights")
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -165,7 +168,7 @@ def expected(name):
     limits |= {"at most": setting.maximum, "a multiple of": setting.multiple_of}
     words = ", ".join(setting.choices) or _WORDS[kind]
     words += "".join(f", {word} {limit}" for word, limit in limits.items() if limit is not None)
-    return words + (", or none" if optional and "none" not in setting.choices else "")
+    return words + (", or none" if optional and name not in NONE_IS_A_VALUE else "")
 
 
 def parse(name, text):
@@ -175,7 +178,7 @@ def parse(name, text):
         ValueError: if the text is not of that type.
     """
     kind, optional = KINDS[name]
-    if optional and text.lower() == "none" and "none" not in TABLE[name].choices:
+    if optional and text.lower() == "none" and name not in NONE_IS_A_VALUE:
         return None
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower(), text)

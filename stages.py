@@ -11,6 +11,7 @@ from datasets.pipeline import CropPlan, training_dataset
 from evaluation.curves import read_rows, training_curves
 from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
 from evaluation.report import write_json
+from models.backbones import pretrained_weights
 from models.inference import make_height_network
 from runs import (
     build_stage1,
@@ -58,8 +59,10 @@ class Stage:
 
 def mtl_stage(settings, data, strategy):
     """Builds stage 1 under the strategy's scope; returns its `Stage`."""
+    backbone_weights, origin = pretrained_weights(settings.backbone, settings.backbone_weights)
+    print(f"Encoder {settings.backbone} begins with weights: {origin}")
     with strategy.scope():
-        mtl = build_stage1(settings)
+        mtl = build_stage1(settings, backbone_weights)
     losses = mtl_losses(
         mtl, data.gsd, settings.normal_coding, settings.reg_loss, settings.huber_delta
     )

@@ -7,7 +7,7 @@ Geometric Guidance", IEEE Access 2021 (DSMNet).
 from dataclasses import dataclass
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from models.backbones import make_backbone
 from models.blocks import DecoderStyle
@@ -15,6 +15,7 @@ from models.normalisation import BatchNormOptions
 
 STAGE_FILTERS = (1024, 512, 256, 64, 32)  # of each decoder, from coarse to fine
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB / 255
+RESNET_MEAN = (103.939, 116.779, 123.68)  # of blue, green, red, 0-255
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
@@ -30,8 +31,8 @@ class NetworkOptions:
         dropout: share of features dropped after each decoder stage; 0 = off.
         encoder_batch_norm: "train", or "frozen" = stored statistics during training too.
         batch_norm_momentum: of the moving averages; 0.99 needs hundreds of steps to be right.
-        input_normalisation: "zero_to_one" = RGB / 255, or "imagenet" = also minus the mean and
-            over the deviation of ImageNet.
+        input_normalisation: "zero_to_one" = RGB / 255, or "imagenet" = as the ImageNet weights of
+            the backbone were trained.
         normal_coding: "unit" = linear head, or "published" = ReLU head for [0, 1].
     """
 
@@ -53,8 +54,15 @@ class NetworkOptions:
         )
 
 
-def normalise_image(image, kind):
-    """Brings an image of 0-255 into the range that the encoder was trained with."""
+def normalise_image(image, kind, backbone="densenet121"):
+    """Brings an image of 0-255 into the range that the encoder was trained with.
+
+    `keras.applications` trained DenseNet121 on RGB / 255 minus the mean over the deviation, and
+    ResNet50 on BGR minus the mean.
+    """
+    if kind == "imagenet" and backbone == "resnet50":
+        offsets = [-mean for mean in RESNET_MEAN]
+        return layers.Rescaling(1.0, offsets, name="image_imagenet")(ops.flip(image, axis=-1))
     x = layers.Rescaling(1 / 255, name="image_zero_to_one")(image)
     if kind == "imagenet":
         offsets = [-m / d for m, d in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)]
@@ -100,13 +108,14 @@ def head(x, channels, name, activation=None):
     )(x)
 
 
-def build_mtl(options, class_count=0, normals=True):
+def build_mtl(options, class_count=0, normals=True, backbone_weights=None):
     """Builds the multi-task network.
 
     Args:
         options: `NetworkOptions`.
         class_count: int, semantic classes; 0 = no semantic decoder.
         normals: bool, False = no normal decoder.
+        backbone_weights: of `models.backbones.pretrained_weights`; None = random.
 
     Returns:
         Keras model: image (batch, rows, columns, 3) of 0-255, rows and columns multiples of 32,
@@ -114,11 +123,11 @@ def build_mtl(options, class_count=0, normals=True):
         (..., class_count) logits and `normals` (..., 3) in the coding of the options.
     """
     image = keras.Input((None, None, 3), name="image")
-    x = normalise_image(image, options.input_normalisation)
+    x = normalise_image(image, options.input_normalisation, options.backbone)
     batch_norm = BatchNormOptions(
         options.encoder_batch_norm == "frozen", options.batch_norm_momentum
     )
-    x, *skips = make_backbone(options.backbone, batch_norm)(x)
+    x, *skips = make_backbone(options.backbone, batch_norm, backbone_weights)(x)
     x = batch_norm.layer("encoder_bn")(x)
     style, skips = options.style, skips if options.decoder_skips else []
     outputs, guides = {}, []

@@ -1,7 +1,8 @@
+import keras
 import numpy as np
 import pytest
 
-from models.backbones import make_backbone
+from models.backbones import BACKBONES, WeightsError, make_backbone, pretrained_weights
 from models.normalisation import BatchNormOptions
 
 
@@ -10,7 +11,7 @@ def test_tiny_has_about_a_tenth_of_a_million_parameters():
 
 
 def test_unknown_backbone_lists_the_known_ones():
-    with pytest.raises(ValueError, match="vgg.*densenet121, tiny"):
+    with pytest.raises(ValueError, match="vgg.*densenet121, resnet50, tiny"):
         make_backbone("vgg", BatchNormOptions())
 
 
@@ -33,7 +34,52 @@ def test_momentum_reaches_every_layer():
     np.testing.assert_allclose(statistics.numpy(), 1.5 * once, rtol=1e-5)  # 1/2, then 3/4 of it
 
 
-@pytest.mark.parametrize("name", ["tiny", "densenet121"])
+@pytest.mark.parametrize("name", ["tiny", "densenet121", "resnet50"])
 def test_features_go_from_coarse_to_fine(name):
     features = make_backbone(name, BatchNormOptions())(np.zeros((1, 64, 96, 3), "float32"))
     assert [f.shape[1:3] for f in features] == [(2, 3), (4, 6), (8, 12), (16, 24), (32, 48)]
+
+
+@pytest.mark.parametrize("source", ["none", "auto"])
+def test_tiny_begins_at_random(source):
+    assert pretrained_weights("tiny", source) == (None, "random")
+
+
+@pytest.mark.parametrize(
+    "name, source, message",
+    [
+        ("tiny", "imagenet", "none for the tiny encoder"),
+        ("resnet50", "absent.weights.h5", "no file absent.weights.h5"),
+    ],
+)
+def test_weights_that_cannot_be_had_are_explained(name, source, message):
+    with pytest.raises(WeightsError, match=f"backbone_weights is {source}.*{message}.*set none"):
+        pretrained_weights(name, source)
+
+
+def test_a_file_gives_the_encoder_its_weights(tmp_path):
+    path = str(tmp_path / "r.weights.h5")
+    network = keras.applications.ResNet50(include_top=False, weights=None)
+    network.save_weights(path)
+    found, told = pretrained_weights("resnet50", path)
+    assert found == told == path
+    model = make_backbone("resnet50", BatchNormOptions(), found)
+    for layer in ("conv1_conv", "conv5_block3_3_conv"):
+        expected = network.get_layer(layer).get_weights()[0]
+        np.testing.assert_array_equal(model.get_layer(layer).get_weights()[0], expected)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    path = str(tmp_path / "t.weights.h5")
+    make_backbone("tiny", BatchNormOptions()).save_weights(path)
+    with pytest.raises(WeightsError, match="resnet50 cannot be given these weights"):
+        pretrained_weights("resnet50", path)
+
+
+def test_without_a_download_auto_is_random_and_says_so(monkeypatch):
+    def fail(weights=None):
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setitem(BACKBONES, "densenet121", fail)
+    weights, told = pretrained_weights("densenet121", "auto")
+    assert weights is None and told.startswith("RANDOM") and "URL fetch failure" in told

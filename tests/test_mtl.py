@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 
@@ -93,3 +94,10 @@ def test_skips_and_norm_reach_every_decoder():
     for decoder in ("semantic", "normal", "height"):
         assert {f"{decoder}_stage{stage}_skip" for stage in (1, 2, 3, 4)} <= names
         assert {f"{decoder}_stage{stage}_up_bn" for stage in (1, 2, 3, 4, 5)} <= names
+
+
+def test_resnet_normalisation_is_that_of_keras():
+    pixels = image(4, 4)
+    expected = keras.applications.resnet50.preprocess_input(pixels.copy())
+    found = normalise_image(pixels, "imagenet", "resnet50")
+    np.testing.assert_allclose(found, expected, atol=1e-4)

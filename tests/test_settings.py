@@ -204,7 +204,7 @@ def test_without_classes_the_semantic_decoder_goes(capsys, tmp_path):
         ("seed = 3", "seed is not a setting that a data set can decide."),
         ("decoder_width = true", "decoder_width = True: expected a number"),
         ("mtl_epochs = 2.5", "mtl_epochs = 2.5: expected a whole number"),
-        ('backbone = "vgg"', "backbone = 'vgg': expected densenet121, tiny"),
+        ('backbone = "vgg"', "backbone = 'vgg': expected densenet121, resnet50, tiny"),
         ("crop_size = 100", "nearest are 96 and 128"),
     ],
 )
