@@ -125,6 +125,7 @@ class SplitEvaluation:
             "seconds": seconds,
             "training_mean": {"height": self.stored["training_mean_height"], **mean},
             "settings": self.settings.values,
+            "encoder_weights": self.stored["encoder_weights"],
         }
         write_json(self.folder / "metrics.json", measured | extra)
         write_rows(self.folder / "per_tile.csv", metrics.rows)

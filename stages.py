@@ -1,7 +1,5 @@
 """Trains one stage: what train_mtl.py and train_dae.py have in common."""
 
-import hashlib
-import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,18 +11,18 @@ from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
 from evaluation.report import write_json
 from models.backbones import pretrained_weights
 from models.inference import make_height_network
+from run_record import batch_size, print_banner, stored_description
 from runs import (
     build_stage1,
     build_stage2,
     load_stage,
     output_folder,
     stage_folder,
+    stored_stage,
     tile_reader,
     weights_digest,
 )
-from settings import describe, identity
 from training.checkpoints import RunState, make_optimizer
-from training.devices import describe_devices
 from training.history import RunLog
 from training.loop import Validation, run_training
 from training.plan import make_plan
@@ -47,6 +45,7 @@ class Stage:
         loss_weights: dict of loss name to float.
         height_network: function of `models.inference.make_height_network`, for validation.
         origin: dict of what else the run depends on (the DAE on the MTL's weights).
+        encoder_weights: str, what stage 1's encoder began with, for the record.
     """
 
     name: str
@@ -55,12 +54,12 @@ class Stage:
     loss_weights: dict
     height_network: object
     origin: dict
+    encoder_weights: str
 
 
 def mtl_stage(settings, data, strategy):
     """Builds stage 1 under the strategy's scope; returns its `Stage`."""
     backbone_weights, origin = pretrained_weights(settings.backbone, settings.backbone_weights)
-    print(f"Encoder {settings.backbone} begins with weights: {origin}")
     with strategy.scope():
         mtl = build_stage1(settings, backbone_weights)
     losses = mtl_losses(
@@ -71,7 +70,7 @@ def mtl_stage(settings, data, strategy):
         "semantic_loss": settings.semantic_loss_weight,
         "normal_loss": settings.normal_loss_weight,
     }
-    return Stage("mtl", mtl, losses, weights, make_height_network(mtl), {})
+    return Stage("mtl", mtl, losses, weights, make_height_network(mtl), {}, origin)
 
 
 def dae_stage(settings, strategy, trained=True):
@@ -89,12 +88,8 @@ def dae_stage(settings, strategy, trained=True):
     losses = dae_losses(mtl, dae, settings.reg_loss, settings.huber_delta)
     origin = {"mtl_weights": weights_digest(settings, "mtl")} if trained else {}
     network = make_height_network(mtl, dae)
-    return Stage("dae", dae, losses, {"height_loss": 1.0}, network, origin)
-
-
-def batch_size(settings, stage):
-    """Returns the crops per replica of a stage."""
-    return settings.batch_size if stage == "mtl" else settings.dae_batch_size
+    begun = stored_stage(settings, "mtl")["encoder_weights"] if trained else "random"
+    return Stage("dae", dae, losses, {"height_loss": 1.0}, network, origin, begun)
 
 
 def crop_plan(settings, data):
@@ -145,65 +140,6 @@ def compile_step(settings, strategy, stage, plan):
         strategy, stage.network, optimizer, stage.losses, stage.loss_weights, plan.global_batch_size
     )
     return step, optimizer
-
-
-def data_identity(data):
-    """Returns what tells one training split from another, for resuming."""
-    record, summary = data.record, data.summaries["train"]
-    names = [tile.name for tile in data.tiles["train"]]
-    tiles = hashlib.sha256(repr((names, summary.shapes)).encode()).hexdigest()
-    return {
-        "training_tiles": tiles,
-        "mean_height": summary.mean_height,
-        "class_codes": [repr(label.code) for label in record.classes],
-        "class_counts": list(summary.class_counts),
-        "gsd": data.gsd,
-        "rgb_scale": record.rgb_scale,
-    }
-
-
-def stored_description(settings, data, stage, plan):
-    """Returns the content of settings.json: enough to rebuild the network and judge the run."""
-    summary = data.summaries["train"]
-    counts = summary.class_counts
-    run = identity(settings, stage.name) | stage.origin
-    if settings.learning_rate_schedule != "constant":
-        run["total_steps"] = plan.total_steps  # another length would have had other rates
-    return {
-        "stage": stage.name,
-        "settings": settings.values,
-        "identity": run | data_identity(data) | {"global_batch_size": plan.global_batch_size},
-        "classes": [label.name for label in data.record.classes],
-        "gsd": data.gsd,
-        "training_mean_height": summary.mean_height,
-        "majority_class": max(range(len(counts)), key=counts.__getitem__) if counts else None,
-        "loss_weights": stage.loss_weights,
-    }
-
-
-def print_banner(settings, data, strategy, stage, plan):
-    """Prints what this run is, before its first step."""
-    record, summary = data.record, data.summaries["train"]
-    size, replicas = batch_size(settings, stage.name), strategy.num_replicas_in_sync
-    parameters = sum(math.prod(variable.shape) for variable in stage.network.trainable_variables)
-    known = f"{record.source}; {record.licence}" if record.source else "no source stated"
-    lines = {
-        "stage": f"{stage.name.upper()}, {parameters / 1e6:.2f} million parameters in "
-        f"{len(stage.network.trainable_variables)} variables",
-        "devices": describe_devices(strategy),
-        "data": f"{record.name} in {record.folder} ({known})",
-        "tiles": f"{summary.tiles} train, {data.summaries['valid'].tiles} valid; "
-        f"{data.gsd:.2f} m per pixel; mean height {summary.mean_height:.2f} m",
-        "classes": ", ".join(record.class_names) or "none",
-        "batch": f"{size} crops x {replicas} replicas = {plan.global_batch_size} per step, "
-        f"{settings.crop_size} px",
-        "length": f"{plan.total_steps} steps of which {plan.samples_per_epoch} crops are an epoch",
-        "weights": str(stage_folder(settings, stage.name)),
-        "results": str(output_folder(settings, stage.name)),
-    }
-    print("\n".join(f"{name:>8}  {line}" for name, line in lines.items()))
-    for line in describe(settings):
-        print(f"{'setting':>8}  {line}")
 
 
 def make_validation(settings, data, strategy, stage):
