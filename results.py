@@ -1,5 +1,7 @@
 """Evaluates one split and writes what a user looks at: metrics, GeoTIFFs and figures."""
 
+import json
+
 import numpy as np
 from matplotlib.colors import to_rgb
 
@@ -131,8 +133,28 @@ class SplitEvaluation:
         write_rows(self.folder / "per_tile.csv", metrics.rows)
         title = {"mtl": "MTL", "dae": "MTL + DAE"}[self.stage]
         print(f"\n{self.record.name}, {self.split} split, {len(self.tiles)} tiles:")
-        print(metrics_table({title: measured, "training mean": mean}))
+        beside = {"training mean": mean} | stored_yardstick(self.settings, self.split, measured)
+        print(metrics_table({title: measured} | beside))
         print(f"Written to {self.folder}")
+
+
+def stored_yardstick(settings, split, measured):
+    """Returns what benchmarks/yardstick.py has measured on the same tiles, as a table column.
+
+    Args:
+        settings: `settings.Settings`.
+        split: "train", "valid" or "test".
+        measured: dict with the keys of metrics.json, of the network.
+
+    Returns:
+        dict of "boosting" to the content of its metrics.json; {} if there is none, or of another
+        number of tiles.
+    """
+    path = output_folder(settings, f"yardstick_{split}") / "metrics.json"
+    if not path.is_file():
+        return {}
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return {"boosting": stored} if stored["tiles"] == measured["tiles"] else {}
 
 
 def tile_grid(tile):

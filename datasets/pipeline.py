@@ -5,6 +5,7 @@ the stream's indices [s*G, (s+1)*G), so one replica, many replicas and a resumed
 samples, and nothing has to be stored for the input but the step number.
 """
 
+import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,10 +114,13 @@ def training_dataset(tiles, record, plan, global_batch_size, steps):
         }
         return turn_sample(sample, turn)
 
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = os.cpu_count()  # apart from the training's threads
     first, last = steps.start * global_batch_size, steps.stop * global_batch_size
     return (
         tf.data.Dataset.range(first, last)
         .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .batch(global_batch_size, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
+        .with_options(options)
     )

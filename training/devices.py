@@ -1,5 +1,7 @@
 """Which devices train, and the strategy over them."""
 
+import contextlib
+
 import tensorflow as tf
 
 
@@ -55,9 +57,22 @@ def make_strategy(multi_gpu_enabled=True, gpu_devices="auto", cpu_replicas=0):
     tf.config.set_visible_devices(gpus, "GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
+    if not gpus:
+        _one_operation_at_a_time()
     if len(gpus) > 1:
         return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(len(gpus))])
     return tf.distribute.get_strategy()
+
+
+def _one_operation_at_a_time():
+    """Keeps the order of operations on a CPU, each on all cores.
+
+    Operations side by side compete for the cores and sum gradients in a changing order, which
+    grows to visible differences within some ten steps. Replicas on a CPU need it, though: their
+    reductions wait for each other.
+    """
+    with contextlib.suppress(RuntimeError):  # TensorFlow has begun: a process of several runs
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def _cpu_strategy(count):
