@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {path.stem for path in ROOT.glob("*.py")}  # config, settings and their parts among them
-PACKAGES = {"models", "datasets", "training", "evaluation"}
+PACKAGES = {"models", "datasets", "training", "evaluation", "benchmarks"}
 ALLOWED = {
     "models": {"models"},
     "datasets": {"datasets"},
