@@ -148,19 +148,24 @@ def stored_yardstick(settings, split, measured):
 
     Returns:
         dict of "boosting" to the content of its metrics.json; {} if there is none, or of another
-        number of tiles.
+        number of tiles or pixels.
     """
     path = output_folder(settings, f"yardstick_{split}") / "metrics.json"
     if not path.is_file():
         return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return {"boosting": stored} if stored["tiles"] == measured["tiles"] else {}
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        print(f"warning: {path} is damaged and left out.")
+        return {}
+    same = all(stored.get(name) == measured[name] for name in ("tiles", "valid_pixels"))
+    return {"boosting": stored} if same else {}
 
 
 def tile_grid(tile):
-    """Returns the grid of a tile: the photo's, or that of the first file with a georeference."""
+    """Returns the grid of a tile: of the file that knows best where it lies, the photo first."""
     grids = [read_info(path).grid for path in (tile.rgb, tile.dsm, tile.sem) if path]
-    return next((grid for grid in grids if grid.geotransform and grid.projection), grids[0])
+    return max(grids, key=lambda grid: (bool(grid.geotransform), bool(grid.projection)))
 
 
 def class_codes(record):

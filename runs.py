@@ -21,7 +21,7 @@ from datasets.labels import LabelError
 from datasets.rasters.reading import RasterError, read_info
 from datasets.samples import read_tile_window
 from datasets.validation import check_split
-from models.backbones import WeightsError
+from models.backbones import WeightsError, first_line
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
 from models.normalisation import synchronise
@@ -77,7 +77,7 @@ def clear_errors():
             raise
         sys.exit(f"error: {found[1]}")
     except Interrupted as stopped:
-        print(f"\n{stopped} The same command goes on from there.")
+        print(f"\n{stopped} The same command, with resume=auto, goes on from there.")
         sys.exit(130)
     except (*USER_ERRORS, OSError) as error:
         sys.exit(f"error: {error}")
@@ -114,11 +114,6 @@ def prepare_data(settings, splits=("train", "valid"), most_training_tiles=None):
             summaries[split] = check_split(record, split, tiles[split], crop_size, progress)
     for warning in (text for summary in summaries.values() for text in summary.warnings):
         print(f"warning: {warning}")
-    if settings.sem_flag and not sum(next(iter(summaries.values())).class_counts):
-        raise DataError(
-            f"{record.folder}: the record lists classes, but no pixel of the {splits[0]} split has "
-            "one of them. Add the sem folder, or set sem_flag=false."
-        )
     return Data(record, tiles, summaries)
 
 
@@ -258,7 +253,7 @@ def load_stage(settings, stage, model):
     try:
         model.load_weights(path)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ResumeError(
             f"{path} cannot be loaded ({reason}): it is damaged or of another network. Train anew."
         ) from None

@@ -129,7 +129,7 @@ def identity(settings, stage=None):
         names = [name for name in names if not name.startswith("dae_")]
     if stage == "dae":  # which has one loss, so that weights change nothing
         names = [name for name in names if not name.startswith("mtl_")]
-        names = [name for name in names if not name.endswith("_loss_weight")]
+        names = [n for n in names if not n.endswith(("_loss_weight", "backbone_weights"))]
     return {name: settings.values[name] for name in names}
 
 
@@ -264,8 +264,13 @@ def _conflicts(settings):
     rates = min(settings.mtl_learning_rate, settings.dae_learning_rate)
     if settings.min_learning_rate > rates:
         yield f"{told['min_learning_rate']} is above the learning rate, {show(rates)}. Lower it."
-    if not any(value for name, value in settings.values.items() if name.endswith("_loss_weight")):
+    weights = [settings.height_loss_weight]
+    weights += [settings.semantic_loss_weight] if settings.sem_flag else []
+    weights += [settings.normal_loss_weight] if settings.norm_flag else []
+    if not any(weights):
         yield "All loss weights are 0: there is nothing to learn. Raise one."
+    if settings.backbone == "tiny" and settings.backbone_weights not in ("auto", "none"):
+        yield f"{told['backbone_weights']}, but {told['backbone']} has none. Leave it out."
     for name, switch, needed in _NEEDS:
         if settings.values[switch] != needed and _is_deliberate(settings.sources, name, switch):
             yield (

@@ -60,6 +60,12 @@ def check_resume(text):
         raise ValueError("expected auto, never, or the folder of an earlier run")
 
 
+def check_weights(text):
+    """Raises ValueError unless `text` is "auto", "imagenet", "none" or a file that exists."""
+    if text not in ("auto", "imagenet", "none") and not Path(text).is_file():
+        raise ValueError("expected auto, imagenet, none, or a weight file that exists")
+
+
 _STRIDE = 32  # of the encoder: five poolings by 2
 _MAX_SEED = 2**31 - 1  # seeds of stateless TensorFlow operations are int32
 
@@ -92,7 +98,7 @@ TABLE = {
     "semantic_loss_weight": Setting(1.0, minimum=0),
     "normal_loss_weight": Setting(1.0, minimum=0),
     "backbone": Setting("densenet121", "network", choices=("densenet121", "resnet50", "tiny")),
-    "backbone_weights": Setting("auto"),
+    "backbone_weights": Setting("auto", check=check_weights),
     "decoder_width": Setting(1.0, "network", above=0, maximum=2),
     "decoder_norm": Setting("none", "network", choices=("none", "batch")),
     "decoder_skips": Setting(False, "network"),

@@ -59,7 +59,8 @@ def run_steps(step, batch):
 
 def idle_heads(rows, loss_weights):
     """Returns the heads that rightly get no gradient: without weight, or without labels here."""
-    heads = {"semantic_loss": "semantics", "normal_loss": "normals", "height_loss": "heights"}
+    # The other decoders' features go into the height decoder, so that only their heads are idle.
+    heads = {"semantic_loss": "semantics/", "normal_loss": "normals/", "height_loss": "height"}
     return [
         heads[name]
         for name, weight in loss_weights.items()
@@ -87,7 +88,7 @@ def variable_problems(network, before, idle=()):
     still = [
         v.path
         for v, old in zip(variables, before, strict=True)
-        if np.array_equal(v.numpy(), old) and v.path.split("/")[0] not in idle
+        if np.array_equal(v.numpy(), old) and not v.path.startswith(tuple(idle))
     ]
     if still:
         problems.append(f"No gradient reaches {len(still)} variables: {', '.join(still[:5])}.")

@@ -1,7 +1,7 @@
 """Trains one stage: what train_mtl.py and train_dae.py have in common."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets.folders import DataError
@@ -26,7 +26,16 @@ from training.checkpoints import RunState, make_optimizer
 from training.history import RunLog
 from training.loop import Validation, run_training
 from training.plan import make_plan
-from training.resume import FINISHED, NEW, decide, move_aside, read_identity, read_progress
+from training.resume import (
+    CONTINUE,
+    FINISHED,
+    NEW,
+    decide,
+    move_aside,
+    read_identity,
+    read_progress,
+    read_stored,
+)
 from training.schedules import make_schedule
 from training.steps import dae_losses, make_train_step, mtl_losses
 
@@ -145,15 +154,9 @@ def compile_step(settings, strategy, stage, plan):
 def make_validation(settings, data, strategy, stage):
     """Returns the `Validation` on the valid split.
 
-    Windows do not overlap here, which costs less than half the test's time.
-
-    Raises:
-        DataError: if the split has nothing that `eval_metric` measures.
+    Windows do not overlap here, which costs less than half the test's time. Stage 2 changes no
+    class, so that mIoU cannot pick its weights: there the RMSE does.
     """
-    if settings.eval_metric == "miou" and not sum(data.summaries["valid"].class_counts):
-        raise DataError(
-            "eval_metric is miou, but no pixel of the valid split has a class. Choose rmse."
-        )
     predict = make_predictor(strategy, stage.height_network)
     read = tile_reader(data.record)
     batch = settings.batch_windows * strategy.num_replicas_in_sync
@@ -168,7 +171,25 @@ def make_validation(settings, data, strategy, stage):
         pooled = {f"pooled_{name}": metrics["pooled"][name] for name in POOLED_COLUMNS}
         return {name: metrics[name] for name in VALIDATION_COLUMNS} | pooled
 
-    return Validation(measure, settings.eval_metric, settings.early_stopping_patience)
+    by_class = stage.name == "dae" and settings.eval_metric == "miou"
+    metric = "rmse" if by_class else settings.eval_metric
+    return Validation(measure, metric, settings.early_stopping_patience)
+
+
+def check_labels(settings, data):
+    """Refuses to train a semantic decoder, or to pick weights by it, without any label.
+
+    Raises:
+        DataError: naming the split that has none.
+    """
+    needs = {"train": settings.sem_flag, "valid": settings.eval_metric == "miou"}
+    for split, needed in needs.items():
+        if needed and not sum(data.summaries[split].class_counts):
+            raise DataError(
+                f"{data.record.folder}: the record lists classes, but no pixel of the {split} "
+                "split has one of them. Add the sem folder, or set sem_flag=false and "
+                "eval_metric=rmse."
+            )
 
 
 def prepare_folders(settings, stage, description, plan):
@@ -184,10 +205,11 @@ def prepare_folders(settings, stage, description, plan):
         source, description["identity"], plan.total_steps, "named" if named else settings.resume
     )
     own = source.resolve() == folder.resolve()
-    # A run that was killed before its first state has left nothing worth keeping.
-    empty = read_progress(folder) is None and read_identity(folder) == description["identity"]
-    if (start != NEW and own) or (start == NEW and empty):
+    if start != NEW and own:
         return start
+    if start == NEW and settings.resume == "auto" and read_progress(folder) is None:
+        if read_identity(folder) == description["identity"]:
+            return start  # killed before its first state: there is nothing worth keeping
     for old in (folder, results):
         if old.exists():
             print(f"{old} holds another run: moved aside to {move_aside(old)}")
@@ -206,6 +228,7 @@ def train_stage(settings, data, strategy, stage):
         strategy: `tf.distribute.Strategy` under which the networks were built.
         stage: `Stage`.
     """
+    check_labels(settings, data)
     plan = stage_plan(settings, data, stage.name, strategy)
     description = stored_description(settings, data, stage, plan)
     start = prepare_folders(settings, stage.name, description, plan)
@@ -213,6 +236,10 @@ def train_stage(settings, data, strategy, stage):
     if start == FINISHED:
         print(f"{folder}: this run is finished. --resume=never trains it anew.")
         return
+    if start == CONTINUE:  # the encoder began then, whatever weights can be had now
+        begun = read_stored(folder)["encoder_weights"]
+        stage = replace(stage, encoder_weights=begun)
+        description["encoder_weights"] = begun
     step, optimizer = compile_step(settings, strategy, stage, plan)
     with strategy.scope():
         state = RunState(folder, stage.network, optimizer)

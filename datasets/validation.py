@@ -111,6 +111,7 @@ def _check_tile(tile, record, crop_size):
             *_gsd_problems(infos, record),
         ]
     if not report.problems:
+        report.warnings += _place_warnings(infos)
         try:
             _read_pixels(tile, record, report)
         except (RasterError, LabelError) as error:
@@ -162,10 +163,17 @@ def _place_problems(infos):
         f"allowed are {SHIFT_TOLERANCE}. Warp both to one grid."
         for shift, info in shifts
         if shift > SHIFT_TOLERANCE
-    ] + [
-        f"{info.path}: its projection is not that of {image.path}. Warp both to one grid."
-        for info in placed
-        if image in placed and not same_projection(info.grid.projection, image.grid.projection)
+    ]
+
+
+def _place_warnings(infos):
+    """Names files at the photo's coordinates whose projection is another one."""
+    image = infos["rgb"]
+    return [
+        f"{info.path}: its projection is not that of {image.path}, though the coordinates are. "
+        "Is it the same place?"
+        for info in infos.values()
+        if not same_projection(info.grid.projection, image.grid.projection)
     ]
 
 

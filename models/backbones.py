@@ -98,13 +98,18 @@ def pretrained_weights(name, source):
             BACKBONES[name](path)
         return path, str(path)
     except Exception as error:  # Keras raises bare Exception where a download fails
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
     if source == "auto":
         return None, f"RANDOM, since ImageNet weights cannot be had ({reason})"
     raise WeightsError(
         f"backbone_weights is {source}, but {name} cannot be given these weights: {reason}. "
         "Without internet see python -m models.fetch_weights, name a weight file, or set none."
     )
+
+
+def first_line(error):
+    """Returns the first line of an exception's message, or its type where it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _find(name, source):

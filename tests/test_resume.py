@@ -71,3 +71,13 @@ def test_a_damaged_description_is_named(tmp_path):
     (tmp_path / "settings.json").write_text("{")
     with pytest.raises(ResumeError, match="settings.json is damaged"):
         decide(tmp_path, IDENTITY, 10)
+
+
+@pytest.mark.parametrize("pattern", ["*.index", "*.data*"])
+def test_a_damaged_state_is_named_and_never_read_in_vain(run, pattern):
+    folder = run(5)
+    (path,) = (folder / "last").glob(pattern)
+    path.write_bytes(b"\x00\x01")
+    with pytest.raises(ResumeError, match="damaged.*--resume=never"):
+        decide(folder, IDENTITY, 10)
+    assert decide(folder, IDENTITY, 10, "never") == "new"

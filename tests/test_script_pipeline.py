@@ -178,6 +178,21 @@ def test_the_crop_size_of_the_training_is_taken_over(trained):
     assert stored["crop_size"] == 32
 
 
+def test_a_test_split_needs_no_labels(blocks, trained, tmp_path):
+    shutil.copytree(blocks / "blocks", tmp_path / "blocks")
+    shutil.rmtree(tmp_path / "blocks" / "test" / "sem")
+    arguments = ["--dataset_name=blocks", f"--shortcut_path={tmp_path}", "--figures=0"]
+    test_dsm.main([*arguments, trained[0][2], f"--output_dir={tmp_path}"])
+    metrics = json.loads((tmp_path / "blocks" / "test_dae" / "metrics.json").read_text())
+    assert metrics["miou"] is None and metrics["rmse"] > 0
+
+
+def test_stage_2_is_not_picked_by_classes_that_it_cannot_change(trained, capsys):
+    arguments = [*trained[0], "--dae_steps=4", "--eval_metric=miou", "--resume=never"]
+    train_dae.main(arguments)
+    assert "valid rmse" in capsys.readouterr().out
+
+
 def test_stage_2_wants_stage_1_first(folders, tmp_path):
     arguments = [*folders[0][:2], f"--checkpoint_dir={tmp_path}"]
     for script in (train_dae, test_dsm):

@@ -292,6 +292,14 @@ def test_a_least_rate_needs_the_cosine_and_a_larger_rate(capsys):
 def test_something_must_be_learned(capsys):
     weights = [f"--{task}_loss_weight=0" for task in ("height", "semantic", "normal")]
     assert "nothing to learn" in refused(capsys, *weights)
+    heads = ["--sem_flag=false", "--norm_flag=false"]
+    assert "nothing to learn" in refused(capsys, "--height_loss_weight=0", *heads)
+
+
+def test_weights_of_an_encoder_must_be_there(capsys):
+    assert "weight file that exists" in refused(capsys, "--backbone_weights=absent.h5")
+    arguments = ["--backbone=tiny", "--backbone_weights=imagenet"]
+    assert "has none" in refused(capsys, *arguments)
 
 
 def test_loss_weights_concern_stage_1_only():

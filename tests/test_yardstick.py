@@ -165,12 +165,13 @@ def test_needs_no_tensorflow():
 
 def test_report_shows_the_yardstick_of_the_same_tiles(tmp_path):
     settings = SimpleNamespace(output_dir=tmp_path, dataset_name="mine")
-    measures = {"tiles": 2, "rmse": 1.5}
-    assert results.stored_yardstick(settings, "test", {"tiles": 2}) == {}
+    measures = {"tiles": 2, "valid_pixels": 9, "rmse": 1.5}
+    same, other = {"tiles": 2, "valid_pixels": 9}, {"tiles": 2, "valid_pixels": 8}
+    assert results.stored_yardstick(settings, "test", same) == {}
     write_json(tmp_path / "mine" / "yardstick_test" / "metrics.json", measures)
-    assert results.stored_yardstick(settings, "test", {"tiles": 2}) == {"boosting": measures}
-    assert results.stored_yardstick(settings, "test", {"tiles": 3}) == {}
-    assert results.stored_yardstick(settings, "valid", {"tiles": 2}) == {}
+    assert results.stored_yardstick(settings, "test", same) == {"boosting": measures}
+    assert results.stored_yardstick(settings, "test", other) == {}
+    assert results.stored_yardstick(settings, "valid", same) == {}
 
 
 def test_report_prints_the_yardstick_as_a_third_column(tmp_path, capsys):
@@ -182,7 +183,9 @@ def test_report_prints_the_yardstick_as_a_third_column(tmp_path, capsys):
         stored={"training_mean_height": 2.0, "encoder_weights": "random"},
         **{"mean": metrics, "folder": tmp_path, "stage": "mtl", "split": "test", "tiles": [0]},
     )
-    write_json(tmp_path / "mine/yardstick_test/metrics.json", {"tiles": 1, "rmse": 1.5})
+    write_json(
+        tmp_path / "mine/yardstick_test/metrics.json", {"tiles": 1, "valid_pixels": 4, "rmse": 1.5}
+    )
     results.SplitEvaluation.report(evaluation, metrics, 1.0)
     lines = capsys.readouterr().out.splitlines()
     assert [cell.strip() for cell in lines[2].split("|")[2:5]] == [

@@ -3,6 +3,7 @@
 import os
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from training.resume import ResumeError
@@ -60,7 +61,8 @@ class RunState:
         for weight in self.model.non_trainable_weights:
             copies = getattr(weight.value, "values", ())
             if len(copies) > 1 and weight.dtype.startswith("float"):
-                weight.assign(sum(copy.numpy() for copy in copies) / len(copies))
+                values = np.mean([copy.numpy() for copy in copies], axis=0, dtype="float64")
+                weight.assign(values.astype(weight.dtype))
 
     def save(self):
         """Writes the full state; the previous one goes only when the new one is whole."""
@@ -85,7 +87,7 @@ class RunState:
             self._checkpoint.restore(path).assert_consumed()
         except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
             raise ResumeError(
-                f"{path} cannot be restored ({str(error).splitlines()[0]}): it is damaged or of "
+                f"{path} cannot be restored ({type(error).__name__}): it is damaged or of "
                 "another network. --resume=never trains anew."
             ) from None
         for name, variable in self._numbers.items():

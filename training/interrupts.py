@@ -29,6 +29,8 @@ def stop_requests():
             signal.signal(number, handler)
 
     for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            continue  # a job in the background is not meant by Ctrl-C
         before[number] = signal.signal(number, note)
     try:
         yield received

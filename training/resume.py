@@ -16,14 +16,23 @@ def read_progress(folder):
 
     Returns:
         (steps done, whether early stopping has ended it), or None where there is no state.
+
+    Raises:
+        ResumeError: if the state is damaged.
     """
-    path = tf.train.latest_checkpoint(str(folder / "last"))
-    if path is None:
-        return None
-    reader = tf.train.load_checkpoint(path)
-    names = (f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("step", "stopped"))
-    step, stopped = (reader.get_tensor(name).item() for name in names)
-    return step, stopped
+    try:
+        path = tf.train.latest_checkpoint(str(folder / "last"))
+        if path is None:
+            return None
+        reader = tf.train.load_checkpoint(path)
+        names = (f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("step", "stopped"))
+        step, stopped = (reader.get_tensor(name).item() for name in names)
+        return step, stopped
+    except (tf.errors.OpError, IndexError, ValueError) as error:
+        raise ResumeError(
+            f"The state in {folder / 'last'} is damaged ({type(error).__name__}). "
+            "--resume=never trains anew."
+        ) from None
 
 
 def read_stored(folder):
@@ -68,8 +77,10 @@ def decide(source, identity, total_steps, resume="auto"):
     Raises:
         ResumeError: if a named run cannot be continued; the message names the settings.
     """
+    if resume == "never":
+        return NEW
     stored, progress = read_identity(source), read_progress(source)
-    if resume == "never" or (resume == "auto" and (stored != identity or progress is None)):
+    if resume == "auto" and (stored != identity or progress is None):
         return NEW
     if stored is None or progress is None:
         raise ResumeError(

@@ -29,10 +29,16 @@ def projection_wkt(epsg):
 
 
 def same_projection(first, second):
-    """Says whether two well-known texts mean the same; one that is "" agrees with any."""
+    """Says whether two well-known texts place pixels alike; one that is "" agrees with any.
+
+    Vertical parts, of lidar heights for instance, do not count.
+    """
     if not first or not second or first == second:
         return True
     systems = [osr.SpatialReference(text) for text in (first, second)]
+    for system in systems:
+        system.StripVertical()
+        system.DemoteTo2D()
     # GeoTIFF drops what does not place a pixel, such as the order of the axes.
     options = ["IGNORE_DATA_AXIS_TO_SRS_AXIS_MAPPING=YES", "CRITERION=EQUIVALENT"]
     return bool(systems[0].IsSame(systems[1], options))
