@@ -125,7 +125,7 @@ def main(arguments=None):
     target = fetched_weights(network)
     try:
         count = fetch_resnet50(target)
-    except WeightsError as error:
+    except (WeightsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{target}: {count} tensors.")
