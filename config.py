@@ -26,6 +26,7 @@ dae_learning_rate: float | None = None  # of Adam; None = 0.0002
 learning_rate_schedule: str | None = None  # constant, or cosine to the minimum; None = constant
 warmup_epochs: float | None = None  # linear rise of the rate from 0 at the start; None = 0.0
 min_learning_rate: float | None = None  # at the end of the cosine; None = 0.0
+gradient_clip_norm: float | None = None  # largest norm of the gradient; 0 = any; None = 0.0
 eval_metric: str = "rmse"  # picks the best weights: rmse, mae (metres), delta1, miou
 early_stopping_patience: int | None = None  # validations without a better one; 0 = off; None = 10
 resume: str = "auto"  # auto = continue an unfinished run, never, or the path of a run's folder
@@ -46,6 +47,7 @@ decoder_skips: bool | None = None  # the encoder's finer features go to the deco
 dropout: float | None = None  # share of features dropped in training; 0 = off; None = 0.5
 encoder_batch_norm: str | None = None  # train, or frozen = on stored statistics; None = train
 batch_norm_momentum: float | None = None  # of moving averages; short runs want 0.9; None = 0.99
+dae_start: str | None = None  # of an untrained DAE: random, or zero; None = random
 sem_flag: bool | None = None  # decoder for semantic classes; False = without; None = True
 norm_flag: bool | None = None  # decoder for surface normals; False = without; None = True
 input_normalisation: str | None = None  # zero_to_one = RGB / 255, or imagenet; None = zero_to_one
@@ -64,4 +66,4 @@ overlap: float | None = None  # share of a window, step = window_size * (1 - ove
 batch_windows: int = 8  # windows per batch and replica
 
 # Several settings at once
-preset: str | None = None  # published = the authors' own settings; None = off
+preset: str | None = None  # published = the authors' own settings, or improved; None = off

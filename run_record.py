@@ -41,6 +41,7 @@ def stored_description(settings, data, stage, plan):
         "identity": run | data_identity(data) | {"global_batch_size": plan.global_batch_size},
         "classes": [label.name for label in data.record.classes],
         "encoder_weights": stage.encoder_weights,
+        "parameters": parameter_count(stage.network),
         "gsd": data.gsd,
         "training_mean_height": summary.mean_height,
         "majority_class": max(range(len(counts)), key=counts.__getitem__) if counts else None,
@@ -48,14 +49,19 @@ def stored_description(settings, data, stage, plan):
     }
 
 
+def parameter_count(network):
+    """Returns how many numbers a network trains."""
+    return sum(math.prod(variable.shape) for variable in network.trainable_variables)
+
+
 def print_banner(settings, data, strategy, stage, plan):
     """Prints what this run is, before its first step."""
     record, summary = data.record, data.summaries["train"]
     size, replicas = batch_size(settings, stage.name), strategy.num_replicas_in_sync
-    parameters = sum(math.prod(variable.shape) for variable in stage.network.trainable_variables)
     known = f"{record.source}; {record.licence}" if record.source else "no source stated"
+    millions = parameter_count(stage.network) / 1e6
     lines = {
-        "stage": f"{stage.name.upper()}, {parameters / 1e6:.2f} million parameters in "
+        "stage": f"{stage.name.upper()}, {millions:.2f} million parameters in "
         f"{len(stage.network.trainable_variables)} variables",
         "encoder": f"{settings.backbone}, began with weights: {stage.encoder_weights}",
         "devices": describe_devices(strategy),

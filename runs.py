@@ -166,7 +166,8 @@ def build_stage1(settings, backbone_weights=None):
 def build_stage2(settings):
     """Builds the DAE; call it under the strategy's scope."""
     channels = dae_channels(class_count(settings), settings.norm_flag)
-    return with_batch_norm(build_dae(channels, network_options(settings).style), settings)
+    dae = build_dae(channels, network_options(settings).style, settings.dae_start)
+    return with_batch_norm(dae, settings)
 
 
 def with_batch_norm(model, settings):

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 
 from datasets.folders import DataError
@@ -22,9 +23,10 @@ from runs import (
     tile_reader,
     weights_digest,
 )
-from training.checkpoints import RunState, make_optimizer
+from training.checkpoints import RunState
 from training.history import RunLog
 from training.loop import Validation, run_training
+from training.optimizers import make_optimizer
 from training.plan import make_plan
 from training.resume import (
     CONTINUE,
@@ -39,8 +41,16 @@ from training.resume import (
 from training.schedules import make_schedule
 from training.steps import dae_losses, make_train_step, mtl_losses
 
-VALIDATION_COLUMNS = ("rmse", "mae", "delta1", "miou", "overall_accuracy")
-POOLED_COLUMNS = ("rmse", "mae")
+VALIDATION_COLUMNS = {  # of validation.csv: path into metrics.json
+    "rmse": ("rmse",),
+    "mae": ("mae",),
+    "delta1": ("delta1",),
+    "miou": ("miou",),
+    "overall_accuracy": ("overall_accuracy",),
+    "pooled_rmse": ("pooled", "rmse"),
+    "pooled_mae": ("pooled", "mae"),
+    "correction_std": ("correction", "std"),
+}
 
 
 @dataclass(frozen=True)
@@ -146,7 +156,13 @@ def compile_step(settings, strategy, stage, plan):
     with strategy.scope():
         optimizer = make_optimizer(stage.network, learning_rates(settings, stage.name, plan))
     step = make_train_step(
-        strategy, stage.network, optimizer, stage.losses, stage.loss_weights, plan.global_batch_size
+        strategy,
+        stage.network,
+        optimizer,
+        stage.losses,
+        stage.loss_weights,
+        plan.global_batch_size,
+        settings.gradient_clip_norm,
     )
     return step, optimizer
 
@@ -168,8 +184,7 @@ def make_validation(settings, data, strategy, stage):
             lambda image: predict_maps(image, predict, settings.window_size, 0.0, batch),
             data.record,
         ).result()
-        pooled = {f"pooled_{name}": metrics["pooled"][name] for name in POOLED_COLUMNS}
-        return {name: metrics[name] for name in VALIDATION_COLUMNS} | pooled
+        return {name: reduce(dict.get, path, metrics) for name, path in VALIDATION_COLUMNS.items()}
 
     by_class = stage.name == "dae" and settings.eval_metric == "miou"
     metric = "rmse" if by_class else settings.eval_metric
@@ -247,9 +262,7 @@ def train_stage(settings, data, strategy, stage):
         print(f"Continuing {folder} after step {state.step}.")
     write_json(folder / "settings.json", description)
     print_banner(settings, data, strategy, stage, plan)
-    log = RunLog(
-        results, (*VALIDATION_COLUMNS, *(f"pooled_{n}" for n in POOLED_COLUMNS)), state.step
-    )
+    log = RunLog(results, tuple(VALIDATION_COLUMNS), state.step)
     write_json(results / "settings.json", description)
     batches = distributed_batches(settings, data, strategy, plan, state.step)
     validation = make_validation(settings, data, strategy, stage)

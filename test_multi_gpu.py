@@ -39,7 +39,7 @@ def replicated_step(strategy):
 
     from models.mtl import NetworkOptions, build_mtl
     from smoke import replicas_agree
-    from training.checkpoints import make_optimizer
+    from training.optimizers import make_optimizer
     from training.steps import make_train_step, mtl_losses
 
     size = strategy.num_replicas_in_sync

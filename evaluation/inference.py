@@ -53,12 +53,15 @@ def predict_maps(image, predict, window_size, overlap, batch_windows):
 
     Returns:
         dict: `heights` float32 (rows, columns), metres; `classes` int64 (rows, columns) where
-        the network predicts classes.
+        the network predicts classes; `correction` float32 (rows, columns), metres, already
+        subtracted, where there is a stage 2.
     """
     outputs = predict_tile(image, predict, window_size, overlap, batch_windows)
     maps = {"heights": outputs["heights"][..., 0]}
     if "semantics" in outputs:
         maps["classes"] = outputs["semantics"].argmax(axis=-1)
+    if "correction" in outputs:
+        maps["correction"] = outputs["correction"][..., 0]
     return maps
 
 
@@ -88,6 +91,8 @@ def evaluate_tiles(tiles, read_tile, predict_tile_maps, record, on_tile=None, pr
             sample["classes"],
             maps.get("classes"),
         )
+        if "correction" in maps:
+            metrics.add_correction(maps["correction"], sample["valid"])
         if on_tile:
             on_tile(tile, sample, maps, values)
     return metrics

@@ -76,6 +76,7 @@ class SplitMetrics:
         self._building_index = building_index
         groups = {name: HeightSums() for name in GROUP_MEASURES}
         self._total = PixelSums(HeightSums(), groups, np.zeros((count, count), "int64"))
+        self._correction = HeightSums()
 
     def update(self, name, heights, predicted, valid, classes=None, predicted_classes=None):
         """Adds one tile.
@@ -113,11 +114,24 @@ class SplitMetrics:
         self.rows.append(row)
         return row
 
+    def add_correction(self, correction, valid):
+        """Adds the correction that stage 2 made on one tile.
+
+        Args:
+            correction: float (rows, columns), metres; what was subtracted.
+            valid: bool (rows, columns).
+        """
+        values = correction[valid]
+        self._correction = self._correction + height_sums(values, values)
+
     def result(self):
         """Returns dict of all measures so far: the keys of metrics.json.
 
-        A tile without valid pixels counts in `tiles`, but in no mean.
+        A tile without valid pixels counts in `tiles`, but in no mean. `correction` has the mean
+        and the standard deviation of what was added, metres.
         """
+        correction, pixels = self._correction, self._correction.pixels
+        deviation = (correction.spread / pixels) ** 0.5 if pixels else None
         return {
             **{key: _mean_of_tiles(self.rows, key) for key in HEIGHT_MEASURES},
             "pooled": self._total.valid.measures(),
@@ -125,6 +139,7 @@ class SplitMetrics:
             **class_measures(self._total.confusion, self._class_names),
             "tiles": len(self.rows),
             "valid_pixels": self._total.valid.pixels,
+            "correction": {"mean": correction.mean if pixels else None, "std": deviation},
         }
 
     def _groups(self, heights, valid, classes, predicted_classes):

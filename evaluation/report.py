@@ -28,6 +28,7 @@ MEASURES = {  # path into metrics.json: how a reader knows it
     ("miou",): "mIoU",
     ("overall_accuracy",): "overall accuracy",
     ("fwiou",): "frequency weighted IoU",
+    ("correction", "std"): "correction, standard deviation (m)",
 }
 COUNTS = {("tiles",): "tiles", ("valid_pixels",): "valid pixels"}
 

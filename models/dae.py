@@ -40,12 +40,14 @@ def double_convolution(x, style, filters, name):
     return style.convolve(style.convolve(x, filters, f"{name}_conv1"), filters, f"{name}_conv2")
 
 
-def build_dae(channels, style):
+def build_dae(channels, style, start="random"):
     """Builds the U-Net whose output is subtracted from the height of stage 1.
 
     Args:
         channels: int, see `dae_channels`.
         style: `models.blocks.DecoderStyle`.
+        start: "random", or "zero" = the untrained network corrects nothing, so that stage 2
+            begins no worse than stage 1 (Goyal et al., arXiv:1706.02677, of residual branches).
 
     Returns:
         Keras model: (batch, rows, columns, channels), rows and columns multiples of 16, ->
@@ -64,5 +66,8 @@ def build_dae(channels, style):
         x = layers.Concatenate(name=f"up{level}_fuse")([levels[level - 1], x])
         x = double_convolution(x, style, filters, f"up{level}")
         x = style.drop(x, f"up{level}")
-    correction = layers.Conv2D(1, 3, padding="same", dtype="float32", name="correction")(x)
+    first = "zeros" if start == "zero" else "glorot_uniform"
+    correction = layers.Conv2D(
+        1, 3, padding="same", kernel_initializer=first, dtype="float32", name="correction"
+    )(x)
     return keras.Model(features, correction, name="dae")

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.checkpoints import RunState, make_optimizer, seed_states
+from training.checkpoints import RunState, seed_states
+from training.optimizers import make_optimizer
 from training.resume import ResumeError
 
 

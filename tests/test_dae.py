@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.dae import build_dae, dae_channels, dae_input
 from models.inference import make_height_network
@@ -48,3 +49,13 @@ def test_semantics_are_probabilities():
     image = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
     total = make_height_network(mtl)(image)["semantics"].numpy().sum(axis=-1)
     np.testing.assert_allclose(total, 1, rtol=1e-5)
+
+
+def test_a_zero_start_corrects_nothing_but_learns():
+    dae = build_dae(4, NARROW.style, start="zero")
+    features = np.random.default_rng(0).uniform(0, 9, (1, 32, 32, 4)).astype("float32")
+    with tf.GradientTape() as tape:
+        correction = dae(features)
+        loss = tf.reduce_mean(tf.square(correction - 1))
+    assert not np.any(correction)
+    assert np.any(tape.gradient(loss, dae.get_layer("correction").kernel))

@@ -146,3 +146,16 @@ def test_class_without_name_names_the_tile():
 def test_building_index_must_be_a_class():
     with pytest.raises(ValueError, match="building_index is 3"):
         SplitMetrics(NAMES, 3)
+
+
+def test_spread_of_the_correction_counts_valid_pixels_of_all_tiles():
+    metrics = SplitMetrics()
+    metrics.add_correction(np.array([[1.0, 3.0, 99.0]]), np.array([[True, True, False]]))
+    metrics.add_correction(np.array([[5.0, NAN]]), np.array([[True, False]]))
+    correction = metrics.result()["correction"]
+    assert correction["mean"] == pytest.approx(3)
+    assert correction["std"] == pytest.approx((8 / 3) ** 0.5)
+
+
+def test_without_stage_2_there_is_no_correction():
+    assert measured(TILE).result()["correction"] == {"mean": None, "std": None}

@@ -10,9 +10,11 @@ import tensorflow as tf
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
 from models.normalisation import synchronise
+from training.optimizers import SGD
 from training.steps import dae_losses, make_train_step, mtl_losses
 
 STEPS, LEARNING_RATE = 5, 0.001
+CLIP_NORM = 5.0  # below every gradient here
 BRIGHTNESS = np.array([0.1, 0.3, 0.6, 1.0])[:, None, None, None]  # replicas see unlike images
 WEIGHTS = {"height_loss": 0.7, "semantic_loss": 1.3, "normal_loss": 2.0}
 
@@ -36,8 +38,8 @@ def build(stage, batch_norm):
     keras.utils.set_random_seed(1)
     mode = "frozen" if batch_norm == "frozen" else "train"
     options = NetworkOptions("tiny", decoder_width=0.02, dropout=0.0, encoder_batch_norm=mode)
-    if stage == "dae":
-        options = replace(options, decoder_norm="batch")
+    if batch_norm == "synchronised":
+        options = replace(options, decoder_norm="batch", decoder_skips=True)
     mtl = build_mtl(options, class_count=3)
     model = mtl if stage == "mtl" else build_dae(dae_channels(3), options.style)
     if batch_norm == "synchronised":
@@ -50,9 +52,9 @@ def train(strategy, stage, batch_norm):
     with strategy.scope():
         model, losses = build(stage, batch_norm)
         # Adam would turn the rounding of a gradient near zero into a full step.
-        optimizer = keras.optimizers.SGD(LEARNING_RATE, momentum=0.9)
+        optimizer = SGD(LEARNING_RATE, momentum=0.9)
         optimizer.build(model.trainable_variables)
-    step = make_train_step(strategy, model, optimizer, losses, WEIGHTS, global_batch_size=4)
+    step = make_train_step(strategy, model, optimizer, losses, WEIGHTS, 4, CLIP_NORM)
     dataset = tf.data.Dataset.from_generator(
         batches,
         output_signature={
@@ -70,6 +72,7 @@ def train(strategy, stage, batch_norm):
 def test_replicas_train_like_one_device(make_replicas, stage, batch_norm):
     rows, weights = train(make_replicas(1), stage, batch_norm)
     assert len(rows) == STEPS and rows[-1]["loss"] != rows[0]["loss"]
+    assert all(row["gradient_norm"] > CLIP_NORM for row in rows)
     for count in (2, 4):
         same_rows, same_weights = train(make_replicas(count), stage, batch_norm)
         for row, same in zip(rows, same_rows, strict=True):

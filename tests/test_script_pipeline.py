@@ -26,6 +26,13 @@ def read_csv(path):
         return list(csv.DictReader(file))
 
 
+@pytest.fixture(scope="module", params=["published", "improved"])
+def preset(request):
+    """Returns the options of a run under each preset, in the size of the data set."""
+    size = ["--crop_size=32", "--batch_size=2", "--samples_per_epoch=16", "--overlap=0.5"]
+    return [f"--preset={request.param}", *size]
+
+
 @pytest.fixture(scope="module")
 def folders(blocks, tmp_path_factory):
     """Returns (arguments for the data, folder of checkpoints, folder of results)."""
@@ -36,12 +43,12 @@ def folders(blocks, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(folders):
-    """Runs the four scripts once; returns (arguments, checkpoints, results)."""
+def trained(folders, preset):
+    """Runs the four scripts once per preset; returns (arguments, checkpoints, results)."""
     arguments, checkpoints, results = folders
-    train_mtl.main([*arguments, *NETWORK, "--mtl_steps=12"])
+    train_mtl.main([*arguments, *preset, *NETWORK, "--mtl_steps=12"])
     test_dsm.main([*arguments, "--correction=false"])
-    train_dae.main([*arguments, "--dae_epochs=1"])
+    train_dae.main([*arguments, *preset, *NETWORK, "--dae_epochs=1", "--dae_batch_size=2"])
     test_dsm.main([*arguments, "--correction=true", "--splits=valid,test"])
     return arguments, checkpoints, results
 
@@ -50,8 +57,9 @@ def test_history_has_every_step(trained):
     rows = read_csv(trained[2] / "mtl" / "history.csv")
     assert [int(row["step"]) for row in rows] == list(range(1, 13))
     assert [int(row["epoch"]) for row in rows] == [1] * 8 + [2] * 4  # 16 crops, 2 a step
+    weights = json.loads((trained[1] / "mtl" / "settings.json").read_text())["loss_weights"]
     for row in rows:
-        parts = sum(float(row[f"{part}_loss"]) for part in ("height", "semantic", "normal"))
+        parts = sum(weights[name] * float(row[name]) for name in weights)
         assert float(row["loss"]) == pytest.approx(parts, rel=1e-5)
 
 

@@ -32,9 +32,11 @@ def losses(folder):
     return [float(row["loss"]) for row in history(folder)]
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(blocks, tmp_path):
+@pytest.mark.parametrize("preset", ["published", "improved"])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(blocks, tmp_path, preset):
     # An epoch of 2 steps, so that a state lies before the kill; dropout is on.
-    length = ["--mtl_steps=30", "--samples_per_epoch=4"]
+    length = ["--mtl_steps=30", "--samples_per_epoch=4", "--crop_size=32", "--batch_size=2"]
+    length += [f"--preset={preset}", "--dropout=0.3"]
     subprocess.run(command(blocks, tmp_path / "whole", *length), check=True, cwd=tmp_path)
     killed = subprocess.Popen(command(blocks, tmp_path / "killed", *length), cwd=tmp_path)
     while len(history(tmp_path / "killed")) < 5:
@@ -51,12 +53,15 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(blocks, tmp_path):
     assert losses(tmp_path / "killed") == pytest.approx(losses(tmp_path / "whole"), rel=1e-6)
 
 
-@pytest.mark.parametrize("batch_norm", ["--sync_batch_norm=true", "--encoder_batch_norm=frozen"])
-def test_replicas_from_the_command_line_give_the_same_losses(blocks, tmp_path, batch_norm):
+@pytest.mark.parametrize(
+    "preset, batch_norm",
+    [("improved", "--sync_batch_norm=true"), ("published", "--encoder_batch_norm=frozen")],
+)
+def test_replicas_from_the_command_line_give_the_same_losses(blocks, tmp_path, preset, batch_norm):
     found = {}
     for count in (1, 2, 4):
         arguments = [f"--cpu_replicas={count}", f"--batch_size={4 // count}", "--mtl_steps=5"]
-        arguments += ["--dropout=0", batch_norm]
+        arguments += ["--dropout=0", f"--preset={preset}", "--crop_size=32", batch_norm]
         folder = tmp_path / str(count)
         subprocess.run(command(blocks, folder, *arguments), check=True, cwd=tmp_path)
         found[count] = losses(folder)

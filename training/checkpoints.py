@@ -2,7 +2,6 @@
 
 import os
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -100,13 +99,3 @@ class RunState:
         part = self.folder / "part.weights.h5"
         self.model.save_weights(part)
         os.replace(part, target)
-
-
-def make_optimizer(model, learning_rate):
-    """Makes Adam with its slots built; call it under the strategy's scope.
-
-    An optimizer whose variables are made lazily inside `strategy.run` fails.
-    """
-    optimizer = keras.optimizers.Adam(learning_rate)
-    optimizer.build(model.trainable_variables)
-    return optimizer

@@ -15,6 +15,7 @@ HISTORY_COLUMNS = (
     "learning_rate",
     "seconds",
     "samples_per_second",
+    "gradient_norm",
 )
 
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 from datasets.targets import normal_targets
 from models.dae import dae_input
 from training.losses import regression_loss, semantic_loss
+from training.optimizers import ReducedGradients
 
 
 def mtl_losses(mtl, gsd, normal_coding, reg_loss="mse", huber_delta=1.0):
@@ -64,41 +65,63 @@ def dae_losses(mtl, dae, reg_loss="mse", huber_delta=1.0):
     return losses
 
 
-def make_train_step(strategy, model, optimizer, losses, loss_weights, global_batch_size):
+def make_train_step(
+    strategy, model, optimizer, losses, loss_weights, global_batch_size, clip_norm=0.0
+):
     """Builds the compiled training step.
 
     Args:
         strategy: `tf.distribute.Strategy`; the default strategy for one device.
         model: Keras model to train, built under `strategy.scope()`.
-        optimizer: Keras optimizer, built under `strategy.scope()`.
+        optimizer: of `training.optimizers`, built under `strategy.scope()`.
         losses: function (batch) -> dict of name to unweighted loss, (batch,).
         loss_weights: dict of name to float.
         global_batch_size: int, examples per step over all replicas.
+        clip_norm: float, largest global norm of the gradient of the whole batch (Pascanu,
+            Mikolov, Bengio, ICML 2013); 0 = any.
 
     Returns:
         Function (distributed batch) -> dict of scalars: the mean over the global batch of each
-        loss, and `loss`, their weighted sum. The batch must come from
-        `strategy.experimental_distribute_dataset`, which splits it.
+        loss, `loss`, their weighted sum, and `gradient_norm` before clipping. The batch must
+        come from `strategy.experimental_distribute_dataset`, which splits it.
+
+    Raises:
+        TypeError: if the optimizer would sum the gradients over the replicas once more.
     """
+    if not isinstance(optimizer, ReducedGradients):
+        raise TypeError(
+            f"The optimizer is a {type(optimizer).__name__}, expected one of training.optimizers: "
+            "this step sums the gradients over the replicas itself."
+        )
     variables = model.trainable_variables
 
     def replica_step(batch):
         with tf.GradientTape() as tape:
-            # Divide by the global batch: the optimizer and the reduction below sum over replicas.
+            # Divide by the global batch: the sums over replicas follow.
             means = {
                 name: tf.reduce_sum(value) / global_batch_size
                 for name, value in losses(batch).items()
             }
             means["loss"] = tf.add_n([loss_weights[name] * mean for name, mean in means.items()])
-        optimizer.apply(tape.gradient(means["loss"], variables), variables)
-        return means
+        gradients = sum_over_replicas(tape.gradient(means["loss"], variables))
+        norm = tf.linalg.global_norm(gradients)
+        if clip_norm:
+            gradients, _ = tf.clip_by_global_norm(gradients, clip_norm, use_norm=norm)
+        optimizer.apply(gradients, variables)
+        return means, norm
 
     @tf.function
     def train_step(batch):
-        means = strategy.run(replica_step, args=(batch,))
-        return {
+        means, norm = strategy.run(replica_step, args=(batch,))
+        result = {
             name: strategy.reduce(tf.distribute.ReduceOp.SUM, mean, axis=None)
             for name, mean in means.items()
         }
+        return result | {"gradient_norm": strategy.experimental_local_results(norm)[0]}
 
     return train_step
+
+
+def sum_over_replicas(tensors):
+    """Returns the sums over all replicas of each tensor of a list, in one collective operation."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
