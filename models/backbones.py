@@ -8,12 +8,10 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from models.torch_weights import WeightsError, is_torch_file, load_torch_weights
+
 TINY_FILTERS = (8, 16, 32, 64, 128)
 TIMEOUT = 10  # seconds without an answer after which a download is given up
-
-
-class WeightsError(RuntimeError):
-    """Pretrained weights cannot be had."""
 
 
 def tiny_backbone(weights=None):
@@ -39,9 +37,7 @@ def densenet121_backbone(weights=None):
 
     Huang et al., "Densely Connected Convolutional Networks", CVPR 2017.
     """
-    network = keras.applications.DenseNet121(
-        include_top=False, weights=weights, input_shape=(None, None, 3)
-    )
+    network = without_classifier(keras.applications.DenseNet121, weights)
     names = ("relu", "pool4_relu", "pool3_relu", "pool2_relu", "conv1_relu")
     return stages_of(network, names, "densenet121")
 
@@ -51,11 +47,22 @@ def resnet50_backbone(weights=None):
 
     He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
     """
-    network = keras.applications.ResNet50(
-        include_top=False, weights=weights, input_shape=(None, None, 3)
-    )
+    network = without_classifier(keras.applications.ResNet50, weights)
     blocks = ("conv5_block3", "conv4_block6", "conv3_block4", "conv2_block3")
     return stages_of(network, (*(f"{block}_out" for block in blocks), "conv1_relu"), "resnet50")
+
+
+def without_classifier(build, weights):
+    """Builds a network of `keras.applications` without its classifier, with these weights."""
+    in_torch_layout = is_torch_file(weights)
+    network = build(
+        include_top=False,
+        weights=None if in_torch_layout else weights,
+        input_shape=(None, None, 3),
+    )
+    if in_torch_layout:
+        load_torch_weights(network, weights)
+    return network
 
 
 def stages_of(network, names, name):
@@ -81,7 +88,8 @@ def pretrained_weights(name, source):
 
     Args:
         name: a key of `BACKBONES`.
-        source: "imagenet", "none", "auto" = imagenet if it can be had, or a Keras weight file.
+        source: "imagenet", "none", "auto" = imagenet if it can be had, or a weight file: of
+            Keras, or .safetensors in torch's key layout (densenet121 only).
 
     Returns:
         (what `make_backbone` takes as `weights`, str for the start banner).
@@ -98,7 +106,7 @@ def pretrained_weights(name, source):
             BACKBONES[name](path)
         return path, str(path)
     except Exception as error:  # Keras raises bare Exception where a download fails
-        reason = first_line(error)
+        reason = first_line(error).rstrip(".")
     if source == "auto":
         return None, f"RANDOM, since ImageNet weights cannot be had ({reason})"
     raise WeightsError(
@@ -138,7 +146,8 @@ def make_backbone(name, batch_norm, weights=None):
     Args:
         name: str, a key of `BACKBONES`.
         batch_norm: `models.normalisation.BatchNormOptions`.
-        weights: None = random, "imagenet", or the path of a Keras weight file.
+        weights: None = random, "imagenet", or the path of a weight file as in
+            `pretrained_weights`.
 
     Returns:
         Keras model (batch, rows, columns, 3) -> list of features from coarse to fine, at 1/32,

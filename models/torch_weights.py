@@ -34,8 +34,8 @@ def is_torch_file(weights):
 def load_torch_weights(model, path):
     """Gives an encoder the weights of a file in torch's key layout.
 
-    Torch's epsilon of batch normalisation is 1e-5 and Keras' 1.001e-5, which no weight can make
-    up for: a variance v scales features by 1 - 5e-9 / (v + 1e-5), at least 1 - 5e-4.
+    Torch's epsilon of batch normalisation is 1e-5, Keras' 1.001e-5. This scales features of
+    variance v by 1 - 5e-9 / (v + 1e-5) against torch, 0.9995 at the least.
 
     Args:
         model: Keras DenseNet121, with or without a choice of outputs.
@@ -54,7 +54,7 @@ def load_torch_weights(model, path):
     tensors, paths = read_tensors(path), keras_paths()
     if unknown := sorted(tensors.keys() - paths.keys()):
         raise WeightsError(
-            f"it holds {unknown[0]} ({len(unknown)} unknown in all), expected the keys of "
+            f"the file holds {unknown[0]} ({len(unknown)} unknown in all), expected the keys of "
             "torchvision's densenet121 alone. Save the encoder's own state_dict."
         )
     variables = {variable.path: variable for variable in model.weights}
@@ -108,14 +108,14 @@ def read_tensors(path):
     if path.suffix in PICKLES:
         code = CONVERT.format(str(path), str(path.with_suffix(".safetensors")))
         raise WeightsError(
-            f"it is a {path.suffix} file, expected .safetensors. Convert it where torch is "
-            f'installed: python -c "{code}"'
+            f"this is a {path.suffix} file, expected .safetensors. Convert it where torch and "
+            f'safetensors are installed: python -c "{code}"'
         )
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"it is no whole safetensors file ({error}). Download or convert it again."
+            f"this is no whole safetensors file ({error}). Download or convert it again."
         ) from None
     return {
         re.sub(r"\.(norm|conv)\.([12])\.", r".\1\2.", key): value
