@@ -27,6 +27,8 @@ learning_rate_schedule: str | None = None  # constant, or cosine to the minimum;
 warmup_epochs: float | None = None  # linear rise of the rate from 0 at the start; None = 0.0
 min_learning_rate: float | None = None  # at the end of the cosine; None = 0.0
 gradient_clip_norm: float | None = None  # largest norm of the gradient; 0 = any; None = 0.0
+gradient_accumulation_steps: int = 1  # parts of a replica's batch, each of batch_size crops
+ema_decay: float = 0.0  # of a moving average of the weights, which is validated and kept; 0 = off
 eval_metric: str = "rmse"  # picks the best weights: rmse, mae (metres), delta1, miou
 early_stopping_patience: int | None = None  # validations without a better one; 0 = off; None = 10
 resume: str = "auto"  # auto = continue an unfinished run, never, or the path of a run's folder
@@ -58,6 +60,7 @@ multi_gpu_enabled: bool = True  # False = the first of gpu_devices only
 gpu_devices: str = "auto"  # auto = all that TensorFlow sees, or indices such as 0,1
 cpu_replicas: int = 0  # logical CPU replicas, to rehearse without GPUs; 0 = off
 sync_batch_norm: bool = False  # batch statistics over all replicas; False = of each replica
+precision: str = "float32"  # of the layers' arithmetic: float32, mixed_float16, mixed_bfloat16
 
 # Inference
 correction: str = "auto"  # subtract the DAE's correction: auto = if it is trained, true, false

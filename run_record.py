@@ -58,6 +58,7 @@ def print_banner(settings, data, strategy, stage, plan):
     """Prints what this run is, before its first step."""
     record, summary = data.record, data.summaries["train"]
     size, replicas = batch_size(settings, stage.name), strategy.num_replicas_in_sync
+    parts = settings.gradient_accumulation_steps
     known = f"{record.source}; {record.licence}" if record.source else "no source stated"
     millions = parameter_count(stage.network) / 1e6
     lines = {
@@ -69,8 +70,9 @@ def print_banner(settings, data, strategy, stage, plan):
         "tiles": f"{summary.tiles} train, {data.summaries['valid'].tiles} valid; "
         f"{data.gsd:.2f} m per pixel; mean height {summary.mean_height:.2f} m",
         "classes": ", ".join(record.class_names) or "none",
-        "batch": f"{size} crops x {replicas} replicas = {plan.global_batch_size} per step, "
-        f"{settings.crop_size} px",
+        "batch": f"{size} crops x {replicas} replicas"
+        + (f" x {parts} accumulated" if parts > 1 else "")
+        + f" = {plan.global_batch_size} per step, {settings.crop_size} px",
         "length": f"{plan.total_steps} steps of which {plan.samples_per_epoch} crops are an epoch",
         "weights": str(stage_folder(settings, stage.name)),
         "results": str(output_folder(settings, stage.name)),

@@ -24,7 +24,6 @@ from datasets.validation import check_split
 from models.backbones import WeightsError, first_line
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
-from models.normalisation import synchronise
 from settings import SettingsError, adopt_network
 from training.devices import DeviceError, make_strategy
 from training.interrupts import Interrupted
@@ -142,6 +141,7 @@ def start_strategy(settings):
         settings.multi_gpu_enabled, settings.gpu_devices, settings.cpu_replicas
     )
     keras.utils.set_random_seed(settings.seed)
+    keras.config.set_dtype_policy(settings.precision)
     return strategy
 
 
@@ -159,22 +159,13 @@ def class_count(settings):
 def build_stage1(settings, backbone_weights=None):
     """Builds the MTL; call it under the strategy's scope."""
     options, classes = network_options(settings), class_count(settings)
-    mtl = build_mtl(options, classes, settings.norm_flag, backbone_weights)
-    return with_batch_norm(mtl, settings)
+    return build_mtl(options, classes, settings.norm_flag, backbone_weights)
 
 
 def build_stage2(settings):
     """Builds the DAE; call it under the strategy's scope."""
     channels = dae_channels(class_count(settings), settings.norm_flag)
-    dae = build_dae(channels, network_options(settings).style, settings.dae_start)
-    return with_batch_norm(dae, settings)
-
-
-def with_batch_norm(model, settings):
-    """Returns the model, its batch normalisation synchronised where the settings ask for it."""
-    if settings.sync_batch_norm:
-        synchronise(model)
-    return model
+    return build_dae(channels, network_options(settings).style, settings.dae_start)
 
 
 def stage_folder(settings, stage):

@@ -37,7 +37,7 @@ def check_stage(settings, name):
     plan = stage_plan(settings, data, name, strategy)
     print(f"Devices: {describe_devices(strategy)}; global batch {plan.global_batch_size}.")
     step, _ = compile_step(settings, strategy, stage, plan)
-    batch = next(distributed_batches(settings, data, strategy, plan))
+    batch = next(distributed_batches(settings, data, strategy, name, range(1)))
     before = [value.numpy() for value in stage.network.trainable_variables]
     rows = run_steps(step, batch)
     idle = idle_heads(rows, stage.loss_weights)

@@ -6,7 +6,7 @@ from functools import reduce
 from pathlib import Path
 
 from datasets.folders import DataError
-from datasets.pipeline import CropPlan, training_dataset
+from datasets.pipeline import CropPlan, feeding_order, training_dataset
 from evaluation.curves import read_rows, training_curves
 from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
 from evaluation.report import write_json
@@ -23,6 +23,7 @@ from runs import (
     tile_reader,
     weights_digest,
 )
+from training.audit import audit_construction
 from training.checkpoints import RunState
 from training.history import RunLog
 from training.loop import Validation, run_training
@@ -39,7 +40,7 @@ from training.resume import (
     read_stored,
 )
 from training.schedules import make_schedule
-from training.steps import dae_losses, make_train_step, mtl_losses
+from training.steps import StepOptions, dae_losses, make_train_step, mtl_losses
 
 VALIDATION_COLUMNS = {  # of validation.csv: path into metrics.json
     "rmse": ("rmse",),
@@ -84,11 +85,9 @@ def mtl_stage(settings, data, strategy):
     losses = mtl_losses(
         mtl, data.gsd, settings.normal_coding, settings.reg_loss, settings.huber_delta
     )
-    weights = {
-        "height_loss": settings.height_loss_weight,
-        "semantic_loss": settings.semantic_loss_weight,
-        "normal_loss": settings.normal_loss_weight,
-    }
+    weights = {"height_loss": settings.height_loss_weight}
+    weights |= {"semantic_loss": settings.semantic_loss_weight} if settings.sem_flag else {}
+    weights |= {"normal_loss": settings.normal_loss_weight} if settings.norm_flag else {}
     return Stage("mtl", mtl, losses, weights, make_height_network(mtl), {}, origin)
 
 
@@ -117,24 +116,30 @@ def crop_plan(settings, data):
     return CropPlan(shapes, settings.crop_size, settings.seed, settings.augment)
 
 
+def batch_order(settings, stage, strategy):
+    """Returns the `feeding_order` of a stage's global batch."""
+    replicas, parts = strategy.num_replicas_in_sync, settings.gradient_accumulation_steps
+    return feeding_order(batch_size(settings, stage), replicas, parts)
+
+
 def stage_plan(settings, data, stage, strategy):
     """Returns the `TrainingPlan` of a stage under the settings."""
     return make_plan(
         getattr(settings, f"{stage}_epochs"),
         getattr(settings, f"{stage}_steps"),
-        batch_size(settings, stage) * strategy.num_replicas_in_sync,
+        len(batch_order(settings, stage, strategy)),
         settings.samples_per_epoch or crop_plan(settings, data).crops,
     )
 
 
-def distributed_batches(settings, data, strategy, plan, first_step=0):
-    """Returns an iterator over the distributed batches from `first_step` on."""
+def distributed_batches(settings, data, strategy, stage, steps):
+    """Returns an iterator over the distributed batches of a range of steps of a stage."""
     dataset = training_dataset(
         data.tiles["train"],
         data.record,
         crop_plan(settings, data),
-        plan.global_batch_size,
-        range(first_step, plan.total_steps),
+        batch_order(settings, stage, strategy),
+        steps,
     )
     return iter(strategy.experimental_distribute_dataset(dataset))
 
@@ -154,15 +159,20 @@ def learning_rates(settings, stage, plan):
 def compile_step(settings, strategy, stage, plan):
     """Returns (training step of a stage, its optimizer)."""
     with strategy.scope():
-        optimizer = make_optimizer(stage.network, learning_rates(settings, stage.name, plan))
-    step = make_train_step(
-        strategy,
-        stage.network,
-        optimizer,
-        stage.losses,
-        stage.loss_weights,
+        optimizer = make_optimizer(
+            stage.network,
+            learning_rates(settings, stage.name, plan),
+            settings.ema_decay,
+            loss_scaling=settings.precision == "mixed_float16",
+        )
+    options = StepOptions(
         plan.global_batch_size,
         settings.gradient_clip_norm,
+        settings.gradient_accumulation_steps,
+        unroll=settings.sync_batch_norm,
+    )
+    step = make_train_step(
+        strategy, stage.network, optimizer, stage.losses, stage.loss_weights, options
     )
     return step, optimizer
 
@@ -256,6 +266,7 @@ def train_stage(settings, data, strategy, stage):
         stage = replace(stage, encoder_weights=begun)
         description["encoder_weights"] = begun
     step, optimizer = compile_step(settings, strategy, stage, plan)
+    audit_construction(strategy, stage.network, optimizer)
     with strategy.scope():
         state = RunState(folder, stage.network, optimizer)
     if state.restore():
@@ -264,7 +275,8 @@ def train_stage(settings, data, strategy, stage):
     print_banner(settings, data, strategy, stage, plan)
     log = RunLog(results, tuple(VALIDATION_COLUMNS), state.step)
     write_json(results / "settings.json", description)
-    batches = distributed_batches(settings, data, strategy, plan, state.step)
+    steps = range(state.step, plan.total_steps)
+    batches = distributed_batches(settings, data, strategy, stage.name, steps)
     validation = make_validation(settings, data, strategy, stage)
     rates = learning_rates(settings, stage.name, plan)
     try:

@@ -8,7 +8,6 @@ so far, not that of a GPU. Nothing is written to checkpoint_dir.
 import resource
 import statistics
 import time
-from dataclasses import replace
 
 import settings as settings_module
 
@@ -50,9 +49,9 @@ def time_training(settings, data, strategy, stage, repeats):
     """Times the training step of a stage on one batch."""
     from stages import compile_step, distributed_batches, stage_plan
 
-    plan = replace(stage_plan(settings, data, stage.name, strategy), total_steps=1)
+    plan = stage_plan(settings, data, stage.name, strategy)
     step, _ = compile_step(settings, strategy, stage, plan)
-    batch = next(distributed_batches(settings, data, strategy, plan))
+    batch = next(distributed_batches(settings, data, strategy, stage.name, range(1)))
     times = timed(lambda: float(step(batch)["loss"]), repeats)
     return times | {"samples": plan.global_batch_size}
 
@@ -67,8 +66,8 @@ def run_phases(settings, repeats):
     data = runs.prepare_data(settings, ("train",))
     plan = stage_plan(settings, data, "mtl", strategy)
     # Ten batches a run, so that what was read ahead during the warm-up does not count.
-    plan = replace(plan, total_steps=10 * (repeats + 1))
-    batches = distributed_batches(settings, data, strategy, plan)
+    steps = range(10 * (repeats + 1))
+    batches = distributed_batches(settings, data, strategy, "mtl", steps)
     reading = timed(lambda: [next(batches) for _ in range(10)], repeats)
     yield "data, ten batches", reading | {"samples": 10 * plan.global_batch_size}
     yield "model creation", timed(lambda: dae_stage(settings, strategy, trained=False), 2)

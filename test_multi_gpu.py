@@ -47,6 +47,7 @@ def replicated_step(strategy):
     heights = generator.uniform(0, 9, (size, 32, 32, 1)).astype("float32")
     batch = {
         "image": generator.uniform(0, 255, (size, 32, 32, 3)).astype("float32"),
+        "sample": np.arange(size),
         "heights": heights,
         "valid": np.isfinite(heights),
     }

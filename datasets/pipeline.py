@@ -81,22 +81,42 @@ def turn_sample(sample, turn):
     return {name: apply(raster) for name, raster in sample.items()}
 
 
-def training_dataset(tiles, record, plan, global_batch_size, steps):
+def feeding_order(batch_size, replicas=1, parts=1):
+    """Orders the samples of a global batch so that its parts do not depend on the replicas.
+
+    A replica gets consecutive samples and divides them into parts, which it takes one after
+    another. Part p of all replicas together shall be the p-th part of the stream's samples.
+
+    Args:
+        batch_size: int, examples per replica and part.
+        replicas: int.
+        parts: int.
+
+    Returns:
+        int64 array (global batch size,): the place in the stream of each sample that is fed,
+        from the first of the global batch on.
+    """
+    places = np.arange(parts * replicas * batch_size)
+    return places.reshape(parts, replicas, batch_size).swapaxes(0, 1).ravel()
+
+
+def training_dataset(tiles, record, plan, order, steps):
     """Builds the batches of the optimizer steps `steps`.
 
     Args:
         tiles: sequence of `datasets.folders.Tile`, in the order of `plan.shapes`.
         record: `datasets.records.Record`.
         plan: `CropPlan`.
-        global_batch_size: int, examples per step over all replicas.
+        order: int64 array of `feeding_order`.
         steps: range of step numbers, with step 1.
 
     Returns:
         `tf.data.Dataset` of dicts: `image` float32 (batch, crop, crop, 3) of 0-255, `heights`
         float32 (..., 1) metres, NaN = nodata, `valid` bool (..., 1), `classes` int32 (..., 1),
-        -1 = ignore. An unreadable tile ends the iteration with an error that names it.
+        -1 = ignore, `sample` int64 (batch,), the samples' numbers in the stream. An unreadable
+        tile ends the iteration with an error that names it.
     """
-    size = plan.crop_size
+    size, global_batch_size = plan.crop_size, len(order)
     layout = {"image": (3, tf.float32), "heights": (1, tf.float32), "valid": (1, tf.bool)}
     layout["classes"] = (1, tf.int32)
 
@@ -104,7 +124,9 @@ def training_dataset(tiles, record, plan, global_batch_size, steps):
         sample = read_tile_window(tiles[int(tile)], record, int(row), int(column), size, size)
         return [sample[name].reshape(size, size, -1) for name in layout]
 
-    def load(index):
+    def load(position):
+        first = position // global_batch_size * global_batch_size
+        index = first + tf.constant(order)[position - first]
         tile, row, column, turn = place_crop(index, plan)
         kinds = [kind for _, kind in layout.values()]
         rasters = tf.numpy_function(read, [tile, row, column], kinds, stateful=False)
@@ -112,7 +134,7 @@ def training_dataset(tiles, record, plan, global_batch_size, steps):
             name: tf.ensure_shape(raster, (size, size, channels))
             for raster, (name, (channels, _)) in zip(rasters, layout.items(), strict=True)
         }
-        return turn_sample(sample, turn)
+        return turn_sample(sample, turn) | {"sample": index}
 
     options = tf.data.Options()
     options.threading.private_threadpool_size = os.cpu_count()  # apart from the training's threads

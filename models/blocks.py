@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from keras import layers
 
+from models.dropout import SampleDropout
+from models.normalisation import BatchNormOptions
+
 
 @dataclass(frozen=True)
 class DecoderStyle:
@@ -13,13 +16,15 @@ class DecoderStyle:
         width: factor on the published filter counts.
         dropout: share of features dropped after each stage; 0 = off.
         norm: "none", or "batch" = batch normalisation between convolution and ReLU.
-        momentum: of the moving averages of the batch normalisation.
+        batch_norm: `BatchNormOptions` of it.
+        seed: int, of the dropout.
     """
 
     width: float = 1.0
     dropout: float = 0.5
     norm: str = "none"
-    momentum: float = 0.99
+    batch_norm: BatchNormOptions = BatchNormOptions()
+    seed: int = 0
 
     def filters(self, published):
         """Returns the filter count of a layer that has `published` at width 1; at least 4."""
@@ -28,12 +33,14 @@ class DecoderStyle:
     def activate(self, x, name):
         """Normalises, where that is on, and applies ReLU."""
         if self.norm == "batch":
-            x = layers.BatchNormalization(momentum=self.momentum, name=f"{name}_bn")(x)
+            x = self.batch_norm.layer(f"{name}_bn")(x)
         return layers.ReLU(name=f"{name}_relu")(x)
 
     def drop(self, x, name):
         """Applies dropout, where that is on."""
-        return layers.Dropout(self.dropout, name=f"{name}_dropout")(x) if self.dropout else x
+        if not self.dropout:
+            return x
+        return SampleDropout(self.dropout, self.seed, name=f"{name}_dropout")(x)
 
     def convolve(self, x, published, name, kernel_size=3):
         """Applies a convolution with ReLU.

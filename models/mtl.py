@@ -29,8 +29,10 @@ class NetworkOptions:
         decoder_norm: "none", or "batch" = batch normalisation in the decoders and the DAE.
         decoder_skips: bool, True = the encoder's finer features go into every decoder too.
         dropout: share of features dropped after each decoder stage; 0 = off.
+        seed: int, of the dropout.
         encoder_batch_norm: "train", or "frozen" = stored statistics during training too.
         batch_norm_momentum: of the moving averages; 0.99 needs hundreds of steps to be right.
+        sync_batch_norm: bool, True = batch statistics over all replicas, False = of each one.
         input_normalisation: "zero_to_one" = RGB / 255, or "imagenet" = as the ImageNet weights of
             the backbone were trained.
         normal_coding: "unit" = linear head, or "published" = ReLU head for [0, 1].
@@ -41,16 +43,19 @@ class NetworkOptions:
     decoder_norm: str = "none"
     decoder_skips: bool = False
     dropout: float = 0.5
+    seed: int = 0
     encoder_batch_norm: str = "train"
     batch_norm_momentum: float = 0.99
+    sync_batch_norm: bool = False
     input_normalisation: str = "zero_to_one"
     normal_coding: str = "unit"
 
     @property
     def style(self):
         """The `DecoderStyle` of the decoders and the DAE."""
+        batch_norm = BatchNormOptions(False, self.batch_norm_momentum, self.sync_batch_norm)
         return DecoderStyle(
-            self.decoder_width, self.dropout, self.decoder_norm, self.batch_norm_momentum
+            self.decoder_width, self.dropout, self.decoder_norm, batch_norm, self.seed
         )
 
 
@@ -125,7 +130,9 @@ def build_mtl(options, class_count=0, normals=True, backbone_weights=None):
     image = keras.Input((None, None, 3), name="image")
     x = normalise_image(image, options.input_normalisation, options.backbone)
     batch_norm = BatchNormOptions(
-        options.encoder_batch_norm == "frozen", options.batch_norm_momentum
+        options.encoder_batch_norm == "frozen",
+        options.batch_norm_momentum,
+        options.sync_batch_norm,
     )
     x, *skips = make_backbone(options.backbone, batch_norm, backbone_weights)(x)
     x = batch_norm.layer("encoder_bn")(x)

@@ -3,7 +3,13 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from training.devices import DeviceError, describe_devices, make_strategy, select_gpus
+from training.devices import (
+    DeviceError,
+    describe_devices,
+    make_strategy,
+    select_gpus,
+    unlike_models,
+)
 
 FOUND = [SimpleNamespace(name=f"gpu{i}") for i in range(3)]
 
@@ -21,6 +27,12 @@ def test_absent_gpu_lists_those_there():
 def test_no_gpu_at_all():
     with pytest.raises(DeviceError, match="sees: none"):
         select_gpus("0", [])
+
+
+def test_gpus_of_different_models_are_warned_of():
+    assert unlike_models([]) == unlike_models(["A100", "A100"]) == ""
+    line = unlike_models(["A100", "V100", "A100"])
+    assert "warning: different models (2 x A100, 1 x V100), the slowest" in line
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -1,3 +1,4 @@
+import contextlib
 import math
 import os
 import signal
@@ -6,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from training.interrupts import Interrupted
-from training.loop import TrainingError, Validation, is_better, run_training
+from training.loop import TrainingError, Validation, _stop_on_nan, is_better, run_training
 from training.plan import TrainingPlan
 
 
@@ -16,6 +17,7 @@ class Recorder(SimpleNamespace):
     def __init__(self, step=0):
         super().__init__(step=step, best=math.nan, waited=0, stopped=False)
         self.rows, self.validations, self.saved, self.bests = [], [], [], []
+        self.audited = []
         self.folder = None
 
     def save(self):
@@ -26,6 +28,12 @@ class Recorder(SimpleNamespace):
 
     def even_out(self):
         self.evened = self.step
+
+    def audit(self):
+        self.audited.append(self.step)
+
+    def averaged(self):
+        return contextlib.nullcontext()
 
 
 def train(values, plan, state=None, patience=0, losses=None, metric="rmse"):
@@ -51,6 +59,11 @@ def test_validates_and_saves_after_each_epoch():
     assert [row["epoch"] for row in state.validations] == [1, 2, 3]
     assert state.saved == [2, 4, 5] and state.bests == [2, 4] and state.evened == 5
     assert (state.best, state.waited) == (2.0, 1)
+
+
+def test_replicas_are_audited_after_the_first_step():
+    assert train([1.0], TrainingPlan(3, 1, 3)).audited == [1]
+    assert train([1.0], TrainingPlan(6, 1, 6), Recorder(step=4)).audited == [5]
 
 
 def test_history_has_one_row_a_step():
@@ -111,3 +124,13 @@ def test_a_signal_stops_after_the_step_with_the_state_saved(number):
         run_training(plan, state, step, iter(range(9)), log, validation, lambda step: 0.1)
     assert state.saved == [3] and len(state.rows) == 3
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize("scale, fails", [({}, True), ({"loss_scale": 1024.0}, False)])
+def test_a_gradient_may_overflow_under_loss_scaling_only(scale, fails):
+    row = {"loss": 1.0, "gradient_norm": math.inf} | scale
+    if fails:
+        with pytest.raises(TrainingError, match="Step 8: gradient_norm is not finite"):
+            _stop_on_nan(row, 7)
+    else:
+        _stop_on_nan(row, 7)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.optimizers import SGD, Adam
-from training.steps import make_train_step
+from training.optimizers import SGD, Adam, averaged_weights, make_optimizer
+from training.steps import StepOptions, make_train_step
 
 
 def one_weight(strategy, optimizer_class=SGD):
@@ -24,7 +24,12 @@ def take_step(strategy, clip_norm):
     """One step on the examples 1, 2, 3, 6 with the loss w x, so that the gradient is 12 / 4."""
     model, optimizer = one_weight(strategy)
     step = make_train_step(
-        strategy, model, optimizer, lambda x: {"l": model(x)[:, 0]}, {"l": 1.0}, 4, clip_norm
+        strategy,
+        model,
+        optimizer,
+        lambda x: {"l": model(x)[:, 0]},
+        {"l": 1.0},
+        StepOptions(4, clip_norm),
     )
     examples = tf.data.Dataset.from_tensors(np.array([[1.0], [2], [3], [6]], "float32"))
     (batch,) = strategy.experimental_distribute_dataset(examples.unbatch().batch(4))
@@ -58,4 +63,60 @@ def test_an_optimizer_that_would_sum_again_is_refused(make_replicas):
     strategy = make_replicas(2)
     model, optimizer = one_weight(strategy, keras.optimizers.SGD)
     with pytest.raises(TypeError, match=r"is a SGD, expected one of training\.optimizers"):
-        make_train_step(strategy, model, optimizer, None, {}, 4)
+        make_train_step(strategy, model, optimizer, None, {}, StepOptions(4))
+
+
+def one_weight_step(strategy, optimizer):
+    """Returns (model y = w x with w = 1, optimizer, function (four examples) -> (row, weight))."""
+    with strategy.scope():
+        inputs = keras.Input((1,))
+        layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+        model = keras.Model(inputs, layer(inputs))
+        optimizer = optimizer(model)
+    step = make_train_step(
+        strategy, model, optimizer, lambda x: {"l": model(x)[:, 0]}, {"l": 1.0}, StepOptions(4)
+    )
+
+    def run(examples):
+        dataset = tf.data.Dataset.from_tensors(np.array(examples, "float32")[:, None])
+        (batch,) = strategy.experimental_distribute_dataset(dataset.unbatch().batch(4))
+        row = {name: float(value) for name, value in step(batch).items()}
+        return row, float(model.get_weights()[0][0, 0])
+
+    return model, optimizer, run
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 4])
+@pytest.mark.parametrize("place", [0, 3])
+def test_an_overflow_anywhere_leaves_the_step_out_everywhere(make_replicas, replicas, place):
+    strategy = make_replicas(replicas)
+
+    def scaled(model):
+        optimizer = keras.optimizers.LossScaleOptimizer(SGD(1.0), initial_scale=8.0)
+        optimizer.build(model.trainable_variables)
+        return optimizer
+
+    model, _, run = one_weight_step(strategy, scaled)
+    row, weight = run([1, 2, 3, 6])
+    assert weight == pytest.approx(-2) and row["gradient_norm"] == pytest.approx(3)
+    overflow = [1.0, 2.0, 3.0, 6.0]
+    overflow[place] = 3e38  # times the scale it is infinite
+    row, weight = run(overflow)
+    assert weight == pytest.approx(-2) and row["loss_scale"] == 8 and row["gradient_norm"] == np.inf
+    assert run([1, 2, 3, 6])[0]["loss_scale"] == 4
+    copies = getattr(model.trainable_variables[0].value, "values", ())
+    assert all(float(copy.numpy()[0, 0]) == pytest.approx(-5) for copy in copies)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_averaged_weights_take_their_place_for_a_while(make_replicas, replicas):
+    strategy = make_replicas(replicas)
+    model, optimizer, run = one_weight_step(
+        strategy, lambda model: make_optimizer(model, 1.0, ema_decay=0.75)
+    )
+    first, second = (run([1, 2, 3, 6])[1] for _ in range(2))
+    assert first != pytest.approx(second, abs=0.5)
+    with averaged_weights(strategy, model, optimizer):  # the first average is the first weight
+        average = float(model.get_weights()[0][0, 0])
+    assert average == pytest.approx(0.75 * first + 0.25 * second, abs=1e-6)
+    assert float(model.get_weights()[0][0, 0]) == second

@@ -5,7 +5,13 @@ import pytest
 import tensorflow as tf
 
 from datasets.folders import list_tiles
-from datasets.pipeline import CropPlan, place_crop, training_dataset, turn_sample
+from datasets.pipeline import (
+    CropPlan,
+    feeding_order,
+    place_crop,
+    training_dataset,
+    turn_sample,
+)
 from datasets.records import find_record
 
 SHAPES = ((64, 64), (96, 64), (32, 40))  # 4, 6 and 2 crops of 32 px
@@ -76,11 +82,11 @@ def blocks_dataset(blocks):
     record = find_record("blocks", str(blocks))
     tiles = list_tiles(record, "train")
     plan = CropPlan(((64, 64),) * 4, 32, seed=0)
-    return lambda batch, steps: training_dataset(tiles, record, plan, batch, steps)
+    return lambda order, steps: training_dataset(tiles, record, plan, order, steps)
 
 
 def test_batches_hold_what_the_files_hold(blocks_dataset):
-    (batch,) = blocks_dataset(16, range(1)).as_numpy_iterator()
+    (batch,) = blocks_dataset(np.arange(16), range(1)).as_numpy_iterator()
     assert batch["image"].shape == (16, 32, 32, 3) and batch["image"].max() > 100
     assert batch["heights"].shape == batch["valid"].shape == batch["classes"].shape
     np.testing.assert_array_equal(np.isnan(batch["heights"]), ~batch["valid"])
@@ -90,13 +96,27 @@ def test_batches_hold_what_the_files_hold(blocks_dataset):
 
 
 def test_a_later_start_gives_the_later_batches(blocks_dataset):
-    whole = list(blocks_dataset(3, range(6)).as_numpy_iterator())
-    rest = list(blocks_dataset(3, range(4, 6)).as_numpy_iterator())
+    whole = list(blocks_dataset(np.arange(3), range(6)).as_numpy_iterator())
+    rest = list(blocks_dataset(np.arange(3), range(4, 6)).as_numpy_iterator())
     for early, late in zip(whole[4:], rest, strict=True):
         np.testing.assert_array_equal(early["image"], late["image"])
 
 
 def test_batch_size_does_not_change_the_samples(blocks_dataset):
-    single = np.concatenate([b["image"] for b in blocks_dataset(1, range(4)).as_numpy_iterator()])
-    (together,) = blocks_dataset(4, range(1)).as_numpy_iterator()
+    one_by_one = blocks_dataset(np.arange(1), range(4)).as_numpy_iterator()
+    single = np.concatenate([batch["image"] for batch in one_by_one])
+    (together,) = blocks_dataset(np.arange(4), range(1)).as_numpy_iterator()
     np.testing.assert_array_equal(together["image"], single)
+
+
+def test_each_part_of_all_replicas_together_is_consecutive():
+    # Two replicas of two parts of two samples: the parts are samples 0 to 3 and 4 to 7.
+    np.testing.assert_array_equal(feeding_order(2, 2, 2), [0, 1, 4, 5, 2, 3, 6, 7])
+    np.testing.assert_array_equal(feeding_order(2, replicas=2), [0, 1, 2, 3])
+
+
+def test_samples_are_fed_in_the_given_order(blocks_dataset):
+    straight = list(blocks_dataset(np.arange(4), range(2)).as_numpy_iterator())[1]
+    mixed = list(blocks_dataset(np.array([0, 2, 1, 3]), range(2)).as_numpy_iterator())[1]
+    assert mixed["sample"].tolist() == [4, 6, 5, 7]
+    np.testing.assert_array_equal(mixed["image"][1], straight["image"][2])

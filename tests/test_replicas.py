@@ -9,9 +9,8 @@ import tensorflow as tf
 
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
-from models.normalisation import synchronise
 from training.optimizers import SGD
-from training.steps import dae_losses, make_train_step, mtl_losses
+from training.steps import StepOptions, dae_losses, make_train_step, mtl_losses
 
 STEPS, LEARNING_RATE = 5, 0.001
 CLIP_NORM = 5.0  # below every gradient here
@@ -31,19 +30,18 @@ def batches():
             "heights": heights,
             "valid": np.isfinite(heights),
             "classes": generator.integers(-1, 3, (4, 32, 32, 1)).astype("int32"),
+            "sample": np.arange(4 * step, 4 * step + 4),
         }
 
 
 def build(stage, batch_norm):
     keras.utils.set_random_seed(1)
     mode = "frozen" if batch_norm == "frozen" else "train"
-    options = NetworkOptions("tiny", decoder_width=0.02, dropout=0.0, encoder_batch_norm=mode)
+    options = NetworkOptions("tiny", decoder_width=0.02, dropout=0.3, encoder_batch_norm=mode)
     if batch_norm == "synchronised":
-        options = replace(options, decoder_norm="batch", decoder_skips=True)
+        options = replace(options, decoder_norm="batch", decoder_skips=True, sync_batch_norm=True)
     mtl = build_mtl(options, class_count=3)
     model = mtl if stage == "mtl" else build_dae(dae_channels(3), options.style)
-    if batch_norm == "synchronised":
-        synchronise(model)
     return model, mtl_losses(mtl, 0.5, "unit") if stage == "mtl" else dae_losses(mtl, model)
 
 
@@ -54,7 +52,8 @@ def train(strategy, stage, batch_norm):
         # Adam would turn the rounding of a gradient near zero into a full step.
         optimizer = SGD(LEARNING_RATE, momentum=0.9)
         optimizer.build(model.trainable_variables)
-    step = make_train_step(strategy, model, optimizer, losses, WEIGHTS, 4, CLIP_NORM)
+    weights = WEIGHTS if stage == "mtl" else {"height_loss": 1.0}
+    step = make_train_step(strategy, model, optimizer, losses, weights, StepOptions(4, CLIP_NORM))
     dataset = tf.data.Dataset.from_generator(
         batches,
         output_signature={

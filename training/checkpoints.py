@@ -2,19 +2,11 @@
 
 import os
 
-import numpy as np
 import tensorflow as tf
 
+from training.audit import audit_replicas
+from training.optimizers import averaged_weights
 from training.resume import ResumeError
-
-
-def seed_states(model):
-    """Returns the states of the random generators (dropout) inside a Keras model.
-
-    Keras saves them in no weight file and no checkpoint of its own.
-    """
-    weights = {id(weight) for weight in model.weights}
-    return [variable for variable in model.variables if id(variable) not in weights]
 
 
 class RunState:
@@ -37,6 +29,8 @@ class RunState:
         """
         self.folder = folder
         self.model = model
+        self._optimizer, self._strategy = optimizer, tf.distribute.get_strategy()
+        self._moving = [w for w in model.non_trainable_weights if w.dtype.startswith("float")]
         self.step, self.best, self.waited, self.stopped = 0, float("nan"), 0, False
         self._numbers = {
             "step": tf.Variable(0, dtype=tf.int64),
@@ -44,24 +38,43 @@ class RunState:
             "waited": tf.Variable(0, dtype=tf.int64),
             "stopped": tf.Variable(False),
         }
-        seeds = {str(i): state.value for i, state in enumerate(seed_states(model))}
-        checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=optimizer, seeds=seeds, **self._numbers
-        )
+        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._numbers)
         self._checkpoint = checkpoint
         self._manager = tf.train.CheckpointManager(checkpoint, str(folder / "last"), max_to_keep=1)
 
     def even_out(self):
-        """Gives every replica the mean of the replicas' moving statistics.
+        """Gives every replica the mean of the replicas' moving statistics, in one collective.
 
         Without synchronised batch normalisation each replica has its own, and only the first's
         would be saved. They are linear in the batches, so it does not matter when this is done.
+
+        Raises:
+            AuditError: if the replicas disagree, then or on a weight.
         """
-        for weight in self.model.non_trainable_weights:
-            copies = getattr(weight.value, "values", ())
-            if len(copies) > 1 and weight.dtype.startswith("float"):
-                values = np.mean([copy.numpy() for copy in copies], axis=0, dtype="float64")
-                weight.assign(values.astype(weight.dtype))
+        if self._strategy.num_replicas_in_sync == 1:
+            return
+        if self._moving:
+            self._even_out()
+        audit_replicas(self.model, statistics=True)
+
+    @tf.function
+    def _even_out(self):
+        def replica():
+            means = tf.distribute.get_replica_context().all_reduce(
+                tf.distribute.ReduceOp.MEAN, [tf.convert_to_tensor(m) for m in self._moving]
+            )
+            for moving, mean in zip(self._moving, means, strict=True):
+                moving.assign(mean)
+
+        self._strategy.run(replica)
+
+    def audit(self):
+        """Checks that the replicas hold the same weights; raises `AuditError` if they do not."""
+        audit_replicas(self.model)
+
+    def averaged(self):
+        """Returns a context with the moving average of the weights in their place, if any."""
+        return averaged_weights(self._strategy, self.model, self._optimizer)
 
     def save(self):
         """Writes the full state; the previous one goes only when the new one is whole."""

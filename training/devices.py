@@ -103,6 +103,19 @@ def describe_devices(strategy):
     count = strategy.num_replicas_in_sync
     gpus = tf.config.get_visible_devices("GPU")
     cpus = f"CPU ({count} logical devices)" if count > 1 else "CPU (no GPU is used)"
-    devices = ", ".join(_device_name(gpu) for gpu in gpus) or cpus
+    names = [_device_name(gpu) for gpu in gpus]
     kind = type(strategy).__name__ if count > 1 else "one device"
-    return f"{devices}; {kind}, {count} replica{'s' if count > 1 else ''}"
+    replicas = f"{count} replica{'s' if count > 1 else ''}"
+    return f"{', '.join(names) or cpus}; {kind}, {replicas}{unlike_models(names)}"
+
+
+def unlike_models(names):
+    """Returns a warning, to end a line on the devices, if these GPUs are not of one model.
+
+    Args:
+        names: list of str, the model of each GPU in use; the same for GPUs of one model.
+    """
+    if len(set(names)) < 2:
+        return ""
+    counts = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
+    return f"; warning: different models ({counts}), the slowest sets the pace of each step"

@@ -16,6 +16,7 @@ HISTORY_COLUMNS = (
     "seconds",
     "samples_per_second",
     "gradient_norm",
+    "loss_scale",
 )
 
 

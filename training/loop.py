@@ -75,22 +75,27 @@ def run_training(plan, state, train_step, batches, log, validation, learning_rat
 
     Raises:
         TrainingError: if the loss is not finite; the last good state stays on disk.
+        AuditError: if the replicas disagree after the first step or before a validation or state.
         Interrupted: if a signal asked to stop; the state is saved.
     """
     bar, saved = _progress_bar(plan, state.step), time.perf_counter()
+    first = state.step + 1
     with stop_requests() as signals:
         while state.step < plan.total_steps and not state.stopped:
             row = {"learning_rate": float(learning_rate(state.step))}
             row |= _timed_step(train_step, batches, plan.global_batch_size)
             _stop_on_nan(row, state.step)
             state.step += 1
+            if state.step == first:
+                state.audit()
             epoch = plan.epoch(state.step - 1) + 1
             log.step({"step": state.step, "epoch": epoch, **row})
             bar.set_postfix(loss=f"{row['loss']:.4g}", refresh=False)
             bar.update(plan.global_batch_size)
             if plan.ends_epoch(state.step - 1):
                 state.even_out()
-                bar.write(validation.run(state, log, epoch))
+                with state.averaged():
+                    bar.write(validation.run(state, log, epoch))
             elif not signals and time.perf_counter() - saved < SAVE_SECONDS:
                 continue
             state.save()
@@ -120,7 +125,9 @@ def _timed_step(train_step, batches, global_batch_size):
 
 
 def _stop_on_nan(row, step):
-    wrong = [name for name, value in row.items() if not math.isfinite(value)]
+    # With loss scaling, a gradient that overflows is part of the game: the step is left out.
+    names = row.keys() - ({"gradient_norm"} if "loss_scale" in row else set())
+    wrong = [name for name in row if name in names and not math.isfinite(row[name])]
     if wrong:
         raise TrainingError(
             f"Step {step + 1}: {', '.join(wrong)} is not finite. The last good state is kept. "

@@ -1,5 +1,7 @@
 """Optimizers for `training.steps`, which sums the gradients over the replicas itself."""
 
+import contextlib
+
 import keras
 
 
@@ -22,7 +24,7 @@ class SGD(ReducedGradients, keras.optimizers.SGD):
     """Gradient descent on gradients summed over the replicas; the tests' optimizer."""
 
 
-def make_optimizer(model, learning_rate):
+def make_optimizer(model, learning_rate, ema_decay=0.0, loss_scaling=False):
     """Makes Adam with its slots built; call it under the strategy's scope.
 
     An optimizer whose variables are made lazily inside `strategy.run` fails.
@@ -30,10 +32,38 @@ def make_optimizer(model, learning_rate):
     Args:
         model: built Keras model.
         learning_rate: float or schedule.
+        ema_decay: float, of a moving average of the weights (Polyak and Juditsky, 1992); 0 = none.
+        loss_scaling: bool, True = against underflow in float16; a step whose gradient overflows
+            is left out on all replicas.
 
     Returns:
-        `Adam`.
+        `Adam`, or the `keras.optimizers.LossScaleOptimizer` around it.
     """
-    optimizer = Adam(learning_rate)
+    average = {"use_ema": True, "ema_momentum": ema_decay} if ema_decay else {}
+    optimizer = Adam(learning_rate, **average)
+    if loss_scaling:
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)
     return optimizer
+
+
+@contextlib.contextmanager
+def averaged_weights(strategy, model, optimizer):
+    """Puts the moving average of the weights in their place while it lasts, if there is one.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        model: Keras model.
+        optimizer: of `make_optimizer`.
+    """
+    if not getattr(optimizer, "inner_optimizer", optimizer).use_ema:
+        yield
+        return
+    weights = [variable.numpy() for variable in model.trainable_variables]
+    with strategy.scope():
+        optimizer.finalize_variable_values(model.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(model.trainable_variables, weights, strict=True):
+            variable.assign(value)

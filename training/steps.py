@@ -1,9 +1,12 @@
 """The training step: one and the same code for one device and for many."""
 
+from dataclasses import dataclass
+
 import tensorflow as tf
 
 from datasets.targets import normal_targets
 from models.dae import dae_input
+from models.dropout import samples_from
 from training.losses import regression_loss, semantic_loss
 from training.optimizers import ReducedGradients
 
@@ -24,7 +27,8 @@ def mtl_losses(mtl, gsd, normal_coding, reg_loss="mse", huber_delta=1.0):
     """
 
     def losses(batch):
-        outputs = mtl(batch["image"], training=True)
+        with samples_from(batch["sample"][0]):
+            outputs = mtl(batch["image"], training=True)
         heights, valid = batch["heights"], batch["valid"]
         result = {
             "height_loss": regression_loss(
@@ -58,70 +62,135 @@ def dae_losses(mtl, dae, reg_loss="mse", huber_delta=1.0):
     def losses(batch):
         outputs = mtl(batch["image"], training=False)
         features = tf.stop_gradient(dae_input(batch["image"], outputs))
-        corrected = outputs["heights"] - dae(features, training=True)
+        with samples_from(batch["sample"][0]):
+            corrected = outputs["heights"] - dae(features, training=True)
         loss = regression_loss(batch["heights"], corrected, batch["valid"], reg_loss, huber_delta)
         return {"height_loss": loss}
 
     return losses
 
 
-def make_train_step(
-    strategy, model, optimizer, losses, loss_weights, global_batch_size, clip_norm=0.0
-):
+@dataclass(frozen=True)
+class StepOptions:
+    """The arithmetic of one optimizer step.
+
+    Attributes:
+        global_batch_size: int, examples per step: crops per replica and part x replicas x parts.
+        clip_norm: float, largest global norm of the gradient of the whole batch (Pascanu,
+            Mikolov, Bengio, ICML 2013); 0 = any.
+        parts: int, into how many each replica divides its examples, to take one after another
+            and accumulate their gradients.
+        unroll: bool, True = the parts stand in the graph one by one. A loop is smaller, but
+            cannot hold the collective operations of synchronised batch normalisation.
+    """
+
+    global_batch_size: int
+    clip_norm: float = 0.0
+    parts: int = 1
+    unroll: bool = False
+
+
+def make_train_step(strategy, model, optimizer, losses, loss_weights, options):
     """Builds the compiled training step.
 
     Args:
         strategy: `tf.distribute.Strategy`; the default strategy for one device.
         model: Keras model to train, built under `strategy.scope()`.
-        optimizer: of `training.optimizers`, built under `strategy.scope()`.
+        optimizer: of `training.optimizers.make_optimizer`, built under `strategy.scope()`.
         losses: function (batch) -> dict of name to unweighted loss, (batch,).
-        loss_weights: dict of name to float.
-        global_batch_size: int, examples per step over all replicas.
-        clip_norm: float, largest global norm of the gradient of the whole batch (Pascanu,
-            Mikolov, Bengio, ICML 2013); 0 = any.
+        loss_weights: dict of the same names to float.
+        options: `StepOptions`.
 
     Returns:
         Function (distributed batch) -> dict of scalars: the mean over the global batch of each
-        loss, `loss`, their weighted sum, and `gradient_norm` before clipping. The batch must
-        come from `strategy.experimental_distribute_dataset`, which splits it.
+        loss, `loss`, their weighted sum, `gradient_norm` before clipping, and with loss scaling
+        `loss_scale`. The batch must come from `strategy.experimental_distribute_dataset`, which
+        splits it; `datasets.pipeline.feeding_order` gives each replica its examples of each part.
 
     Raises:
         TypeError: if the optimizer would sum the gradients over the replicas once more.
     """
-    if not isinstance(optimizer, ReducedGradients):
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not isinstance(inner, ReducedGradients):
         raise TypeError(
-            f"The optimizer is a {type(optimizer).__name__}, expected one of training.optimizers: "
+            f"The optimizer is a {type(inner).__name__}, expected one of training.optimizers: "
             "this step sums the gradients over the replicas itself."
         )
-    variables = model.trainable_variables
+    names, variables = tuple(loss_weights), model.trainable_variables
+
+    def part_step(batch):
+        """Returns the gradients, then the losses, of the examples at hand, in a list."""
+        with tf.GradientTape() as tape:
+            # Divide by the global batch: the sums over parts and replicas follow.
+            parts = losses(batch)
+            means = [tf.reduce_sum(parts[name]) / options.global_batch_size for name in names]
+            total = tf.add_n([loss_weights[n] * mean for n, mean in zip(names, means, strict=True)])
+            scaled = optimizer.scale_loss(total)
+        unconnected = tf.UnconnectedGradients.ZERO
+        gradients = tape.gradient(scaled, variables, unconnected_gradients=unconnected)
+        return [*gradients, tf.stack([*means, total])]
 
     def replica_step(batch):
-        with tf.GradientTape() as tape:
-            # Divide by the global batch: the sums over replicas follow.
-            means = {
-                name: tf.reduce_sum(value) / global_batch_size
-                for name, value in losses(batch).items()
-            }
-            means["loss"] = tf.add_n([loss_weights[name] * mean for name, mean in means.items()])
-        gradients = sum_over_replicas(tape.gradient(means["loss"], variables))
-        norm = tf.linalg.global_norm(gradients)
-        if clip_norm:
-            gradients, _ = tf.clip_by_global_norm(gradients, clip_norm, use_norm=norm)
+        shapes = [*(variable.shape for variable in variables), [len(names) + 1]]
+        *gradients, means = sum_over_replicas(add_up_parts(part_step, batch, shapes, options))
+        scale = loss_scale(optimizer)
+        norm = tf.linalg.global_norm(gradients) / scale
+        if options.clip_norm:
+            # Not tf.clip_by_global_norm, whose norm would be that of the scaled gradient.
+            factor = options.clip_norm / tf.maximum(norm, options.clip_norm)
+            gradients = [factor * gradient for gradient in gradients]
         optimizer.apply(gradients, variables)
-        return means, norm
+        row = dict(zip((*names, "loss"), tf.unstack(means), strict=True)) | {"gradient_norm": norm}
+        return row if inner is optimizer else row | {"loss_scale": scale}
 
     @tf.function
     def train_step(batch):
-        means, norm = strategy.run(replica_step, args=(batch,))
-        result = {
-            name: strategy.reduce(tf.distribute.ReduceOp.SUM, mean, axis=None)
-            for name, mean in means.items()
-        }
-        return result | {"gradient_norm": strategy.experimental_local_results(norm)[0]}
+        rows = strategy.run(replica_step, args=(batch,))
+        # Summed over the replicas already, together with the gradients: alike on all.
+        return {name: strategy.experimental_local_results(row)[0] for name, row in rows.items()}
 
     return train_step
 
 
+def add_up_parts(part_step, batch, shapes, options):
+    """Runs `part_step` on each part of a replica's batch and adds up what it returns.
+
+    Args:
+        part_step: function (part of the batch) -> list of float32 tensors.
+        batch: dict of tensors (examples, ...).
+        shapes: of what `part_step` returns.
+        options: `StepOptions`.
+
+    Returns:
+        list of tensors of `shapes`.
+    """
+    if options.parts == 1:
+        return part_step(batch)
+    size = options.parts
+    parts = {name: tf.reshape(v, [size, -1, *v.shape[1:]]) for name, v in batch.items()}
+
+    def add(number, totals):
+        values = part_step({name: value[number] for name, value in parts.items()})
+        return number + 1, [total + value for total, value in zip(totals, values, strict=True)]
+
+    state = (0, [tf.zeros(shape) for shape in shapes])
+    if options.unroll:
+        for _ in range(size):
+            state = add(*state)
+        return state[1]
+    return tf.while_loop(lambda number, _: number < size, add, state)[1]
+
+
 def sum_over_replicas(tensors):
     """Returns the sums over all replicas of each tensor of a list, in one collective operation."""
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        # Nothing to sum. Besides, TensorFlow 2.21 would tie the tensors together, take that for
+        # the order of reading and updating a variable, and then untie them.
+        return tensors
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
+def loss_scale(optimizer):
+    """Returns by how much the optimizer scales the loss: 1 without loss scaling."""
+    return tf.convert_to_tensor(getattr(optimizer, "dynamic_scale", 1.0))

@@ -1,0 +1,102 @@
+"""The audit of a run over replicas: refuses to train what would silently train something else."""
+
+import numpy as np
+
+from training.optimizers import ReducedGradients
+
+
+class AuditError(RuntimeError):
+    """The replicas do not train one and the same network."""
+
+
+def audit_construction(strategy, model, optimizer):
+    """Checks that network and optimizer were built for the replicas of a strategy.
+
+    What was built outside `strategy.scope()` trains without a word, and wrongly: the replicas share
+    one value, or the weights of each go their own way.
+
+    Args:
+        strategy: `tf.distribute.Strategy`; one device needs no audit.
+        model: built Keras model.
+        optimizer: of `training.optimizers.make_optimizer`.
+
+    Raises:
+        AuditError: naming what was built elsewhere.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not isinstance(inner, ReducedGradients):
+        raise AuditError(
+            f"The optimizer is a {type(inner).__name__}, expected one of training.optimizers: it "
+            "would sum over the replicas gradients that are summed already."
+        )
+    if inner._distribution_strategy is not strategy:
+        raise AuditError(
+            f"The optimizer belongs to a {type(inner._distribution_strategy).__name__}, not to the "
+            f"{type(strategy).__name__} that trains: the replicas' weights would drift apart. "
+            "Build it under strategy.scope()."
+        )
+    _require_mirrored(strategy, "network", model.weights)
+    _require_mirrored(strategy, "optimizer", optimizer.variables)
+
+
+def _require_mirrored(strategy, owner, variables):
+    created_here = strategy.extended.variable_created_in_scope
+    foreign = [variable.path for variable in variables if not created_here(variable.value)]
+    if foreign:
+        raise AuditError(
+            f"{len(foreign)} of {len(variables)} variables of the {owner} are not mirrored over "
+            f"the {strategy.num_replicas_in_sync} replicas: {_few(foreign)}. Build the {owner} "
+            "under strategy.scope()."
+        )
+
+
+def audit_replicas(model, statistics=False):
+    """Checks that all replicas hold the same weights, to the bit; NaN equals NaN.
+
+    Equal weights, gradients summed over the replicas and one optimizer keep them equal. Of
+    several machines, each compares the replicas that it holds itself.
+
+    Args:
+        model: Keras model.
+        statistics: bool, True = the moving statistics too, which agree after
+            `training.checkpoints.RunState.even_out`.
+
+    Raises:
+        AuditError: naming the variables that differ, and by how much.
+    """
+    variables = model.weights if statistics else model.trainable_variables
+    apart = [variable for variable in variables if not replicas_agree(variable)]
+    if apart:
+        raise AuditError(
+            f"The replicas disagree on {len(apart)} of {len(variables)} variables: "
+            f"{_few([variable.path for variable in apart])}; {apart[0].path} differs by up to "
+            f"{_spread(apart[0]):.3g}. Equal steps keep them equal, so a device or a transfer "
+            "between devices is at fault: run test_multi_gpu.py, try NCCL_P2P_DISABLE=1, and GPUs "
+            "of one model."
+        )
+
+
+def replicas_agree(variable):
+    """Says whether the replicas hold the same values of a Keras variable."""
+    first, *others = _copies(variable)
+    if not others:
+        return True
+    first = first.numpy()
+    return all(np.array_equal(first, other.numpy(), equal_nan=True) for other in others)
+
+
+def _copies(variable):
+    """Returns the copies of a variable on this machine's replicas."""
+    return getattr(variable.value, "values", (variable.value,))
+
+
+def _spread(variable):
+    copies = np.stack([copy.numpy() for copy in _copies(variable)]).astype("float64")
+    return np.max(np.ptp(copies, axis=0))
+
+
+def _few(names, most=3):
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
