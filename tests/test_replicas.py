@@ -1,93 +1,203 @@
 """The number of replicas must not change what is learned."""
 
-from dataclasses import replace
+from dataclasses import dataclass
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import models.normalisation
+import training.steps
+from datasets.pipeline import feeding_order
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
-from training.optimizers import SGD
+from training.optimizers import SGD, averaged_weights
 from training.steps import StepOptions, dae_losses, make_train_step, mtl_losses
 
-STEPS, LEARNING_RATE = 5, 0.001
-CLIP_NORM = 5.0  # below every gradient here
-BRIGHTNESS = np.array([0.1, 0.3, 0.6, 1.0])[:, None, None, None]  # replicas see unlike images
+STEPS, EXAMPLES = 5, 24  # divisible by 1, 2, 3, 4 replicas and by two parts
+BRIGHTNESS = np.linspace(0.1, 1, EXAMPLES)[:, None, None, None]  # replicas see unlike images
 WEIGHTS = {"height_loss": 0.7, "semantic_loss": 1.3, "normal_loss": 2.0}
 
 
-def batches():
-    """Yields batches of 4 examples with nodata; one example has no valid pixel at all."""
-    generator = np.random.default_rng(0)
-    for step in range(STEPS):
-        heights = generator.uniform(0, 9, (4, 32, 32, 1)).astype("float32")
-        heights[:, : 4 + step] = np.nan
-        heights[step % 4] = np.nan
-        yield {
-            "image": (generator.uniform(0, 255, (4, 32, 32, 3)) * BRIGHTNESS).astype("float32"),
-            "heights": heights,
-            "valid": np.isfinite(heights),
-            "classes": generator.integers(-1, 3, (4, 32, 32, 1)).astype("int32"),
-            "sample": np.arange(4 * step, 4 * step + 4),
-        }
+@dataclass(frozen=True)
+class Case:
+    """What is trained; dropout is on in all."""
+
+    stage: str = "mtl"
+    synchronised: bool = False  # else batch normalisation is frozen
+    classes: int = 3
+    normals: bool = True
+    parts: int = 1
+    clip_norm: float = 0.0
+    ema_decay: float = 0.0
 
 
-def build(stage, batch_norm):
+CASES = {
+    "plain": Case(),
+    "accumulation": Case(parts=2),
+    "clipping": Case(clip_norm=2.0),  # below every gradient here
+    "averaged weights": Case(ema_decay=0.8),
+    "synchronised": Case(synchronised=True),
+    "synchronised accumulation": Case(synchronised=True, parts=2),
+    "height only": Case(classes=0, normals=False),
+    "correction": Case(stage="dae", synchronised=True),
+}
+
+
+def batch(step):
+    """Returns a global batch with nodata; one example has no valid pixel at all."""
+    generator = np.random.default_rng(step)
+    heights = generator.uniform(0, 9, (EXAMPLES, 32, 32, 1)).astype("float32")
+    heights[:, : 4 + step] = np.nan
+    heights[step] = np.nan
+    image = generator.uniform(0, 255, (EXAMPLES, 32, 32, 3)) * BRIGHTNESS
+    return {
+        "image": image.astype("float32"),
+        "heights": heights,
+        "valid": np.isfinite(heights),
+        "classes": generator.integers(-1, 3, (EXAMPLES, 32, 32, 1)).astype("int32"),
+        "sample": np.arange(EXAMPLES) + EXAMPLES * step,
+    }
+
+
+def build(case):
+    """Returns (the network to train, its losses)."""
     keras.utils.set_random_seed(1)
-    mode = "frozen" if batch_norm == "frozen" else "train"
-    options = NetworkOptions("tiny", decoder_width=0.02, dropout=0.3, encoder_batch_norm=mode)
-    if batch_norm == "synchronised":
-        options = replace(options, decoder_norm="batch", decoder_skips=True, sync_batch_norm=True)
-    mtl = build_mtl(options, class_count=3)
-    model = mtl if stage == "mtl" else build_dae(dae_channels(3), options.style)
-    return model, mtl_losses(mtl, 0.5, "unit") if stage == "mtl" else dae_losses(mtl, model)
-
-
-def train(strategy, stage, batch_norm):
-    """Runs the steps; returns (losses, weights)."""
-    with strategy.scope():
-        model, losses = build(stage, batch_norm)
-        # Adam would turn the rounding of a gradient near zero into a full step.
-        optimizer = SGD(LEARNING_RATE, momentum=0.9)
-        optimizer.build(model.trainable_variables)
-    weights = WEIGHTS if stage == "mtl" else {"height_loss": 1.0}
-    step = make_train_step(strategy, model, optimizer, losses, weights, StepOptions(4, CLIP_NORM))
-    dataset = tf.data.Dataset.from_generator(
-        batches,
-        output_signature={
-            name: tf.TensorSpec(value.shape, value.dtype) for name, value in next(batches()).items()
-        },
+    options = NetworkOptions(
+        "tiny",
+        decoder_width=0.02,
+        dropout=0.3,
+        decoder_norm="batch" if case.synchronised else "none",
+        decoder_skips=case.synchronised,
+        encoder_batch_norm="train" if case.synchronised else "frozen",
+        sync_batch_norm=case.synchronised,
     )
-    stream = strategy.experimental_distribute_dataset(dataset.unbatch().batch(4, True))
-    rows = [{name: float(value) for name, value in step(batch).items()} for batch in stream]
-    return rows, model.get_weights()
+    mtl = build_mtl(options, case.classes, case.normals)
+    if case.stage == "mtl":
+        return mtl, mtl_losses(mtl, 0.5, "unit")
+    dae = build_dae(dae_channels(case.classes, case.normals), options.style)
+    return dae, dae_losses(mtl, dae)
 
 
-@pytest.mark.parametrize(
-    "stage, batch_norm", [("mtl", "frozen"), ("mtl", "synchronised"), ("dae", "synchronised")]
-)
-def test_replicas_train_like_one_device(make_replicas, stage, batch_norm):
-    rows, weights = train(make_replicas(1), stage, batch_norm)
-    assert len(rows) == STEPS and rows[-1]["loss"] != rows[0]["loss"]
-    assert all(row["gradient_norm"] > CLIP_NORM for row in rows)
-    for count in (2, 4):
-        same_rows, same_weights = train(make_replicas(count), stage, batch_norm)
-        for row, same in zip(rows, same_rows, strict=True):
-            assert same == pytest.approx(row, rel=1e-4)
-        for one, many in zip(weights, same_weights, strict=True):
-            np.testing.assert_allclose(many, one, rtol=1e-4, atol=1e-5)
+def loss_weights(case):
+    active = {"semantic_loss": case.classes, "normal_loss": case.normals}
+    mtl = {name: w for name, w in WEIGHTS.items() if active.get(name, True)}
+    return mtl if case.stage == "mtl" else {"height_loss": 1.0}
 
 
-def test_the_loss_is_the_weighted_sum_of_its_components(make_replicas):
-    rows, _ = train(make_replicas(2), "mtl", "frozen")
-    for row in rows:
+def train(strategy, case, feed=None):
+    """Runs the steps; returns (rows of losses, weights)."""
+    with strategy.scope():
+        model, losses = build(case)
+        # Adam would turn the rounding of a gradient near zero into a full step.
+        average = {"use_ema": True, "ema_momentum": case.ema_decay} if case.ema_decay else {}
+        optimizer = SGD(0.001, momentum=0.9, **average)
+        optimizer.build(model.trainable_variables)
+    options = StepOptions(EXAMPLES, case.clip_norm, case.parts, unroll=case.synchronised)
+    step = make_train_step(strategy, model, optimizer, losses, loss_weights(case), options)
+    replicas = strategy.num_replicas_in_sync
+    order = feeding_order(EXAMPLES // replicas // case.parts, replicas, case.parts)
+    rows = []
+    for number in range(STEPS):
+        examples = {name: value[order] for name, value in batch(number).items()}
+        row = step((feed or distribute)(strategy, examples))
+        rows.append({name: float(value) for name, value in row.items()})
+    with averaged_weights(strategy, model, optimizer):
+        return rows, model.get_weights()
+
+
+def distribute(strategy, examples):
+    dataset = tf.data.Dataset.from_tensors(examples).unbatch().batch(EXAMPLES, True)
+    return next(iter(strategy.experimental_distribute_dataset(dataset)))
+
+
+def assert_same(many, one):
+    """Compares (rows, weights); every weight takes part."""
+    for row, expected in zip(many[0], one[0], strict=True):
+        assert row == pytest.approx(expected, rel=1e-5)
+    for weight, expected in zip(many[1], one[1], strict=True):
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-4 * scale + 1e-7)
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    """Returns a function (case) -> what one device learns, computed once."""
+    known = {}
+
+    def find(case):
+        if case not in known:
+            known[case] = train(tf.distribute.get_strategy(), case)
+        return known[case]
+
+    return find
+
+
+@pytest.mark.parametrize("replicas", [2, 3, 4])
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_replicas_train_like_one_device(make_replicas, one_device, case, replicas):
+    one = one_device(case)
+    assert len(one[0]) == STEPS and one[0][-1]["loss"] != one[0][0]["loss"]
+    assert all(row["gradient_norm"] > case.clip_norm for row in one[0])
+    assert_same(train(make_replicas(replicas), case), one)
+
+
+def test_accumulation_equals_the_larger_batch_on_stored_statistics(one_device):
+    rows, weights = one_device(CASES["plain"])
+    assert_same(one_device(CASES["accumulation"]), (rows, weights))
+
+
+def test_the_loss_is_the_weighted_sum_of_its_components(one_device):
+    for row in one_device(CASES["plain"])[0]:
         assert row["loss"] == pytest.approx(sum(w * row[name] for name, w in WEIGHTS.items()))
 
 
-def test_local_statistics_would_differ(make_replicas):
-    """Shows that the comparison can see a difference: unsynchronised statistics are one."""
-    one, _ = train(make_replicas(1), "mtl", "local")
-    two, _ = train(make_replicas(2), "mtl", "local")
-    assert two[-1]["loss"] != pytest.approx(one[-1]["loss"], rel=1e-4)
+def whole_batch_to_every_replica(monkeypatch):
+    return lambda strategy, examples: {k: tf.constant(v) for k, v in examples.items()}
+
+
+def mean_instead_of_sum(monkeypatch):
+    def mean(tensors):
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
+
+    monkeypatch.setattr(training.steps, "sum_over_replicas", mean)
+
+
+def clip_before_the_sum(monkeypatch):
+    real = training.steps.sum_over_replicas
+
+    def clip(tensors):
+        *gradients, losses = tensors
+        return real([*tf.clip_by_global_norm(gradients, 2.0)[0], losses])
+
+    monkeypatch.setattr(training.steps, "sum_over_replicas", clip)
+
+
+def dropout_shared_by_the_replicas(monkeypatch):
+    real = training.steps.samples_from
+    monkeypatch.setattr(training.steps, "samples_from", lambda first: real(0 * first))
+
+
+def statistics_of_each_replica(monkeypatch):
+    monkeypatch.setattr(
+        models.normalisation, "global_moments", lambda x: tf.nn.moments(x, [0, 1, 2])
+    )
+
+
+@pytest.mark.parametrize(
+    "fault, case",
+    [
+        (whole_batch_to_every_replica, "plain"),
+        (mean_instead_of_sum, "plain"),
+        (clip_before_the_sum, "clipping"),
+        (dropout_shared_by_the_replicas, "plain"),
+        (statistics_of_each_replica, "synchronised"),
+    ],
+)
+def test_the_comparison_catches_planted_faults(make_replicas, one_device, monkeypatch, fault, case):
+    one = one_device(CASES[case])
+    feed = fault(monkeypatch)
+    with pytest.raises(AssertionError):
+        assert_same(train(make_replicas(2), CASES[case], feed), one)

@@ -1,6 +1,5 @@
 """What the devices of a run are, for a bug report or the record of a measurement."""
 
-import contextlib
 from importlib import metadata
 
 import tensorflow as tf
@@ -10,26 +9,24 @@ COLUMNS = ("device", "model", "memory", "compute capability", "driver")
 
 
 def device_table():
-    """Returns the lines of a table of the GPUs in use, then one on the versions of libraries.
+    """Returns lines: a table of the GPUs in use, then one on the versions of libraries.
 
     Memory and driver need NVIDIA's package nvidia-ml-py; what nobody tells is "unknown".
     """
-    rows = [COLUMNS, *device_rows(tf.config.get_visible_devices("GPU"))]
-    if len(rows) == 1:
+    rows = device_rows(tf.config.get_visible_devices("GPU"))
+    if not rows:
         return ["No GPU is used.", library_versions()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        for row in (COLUMNS, *rows)
     ]
     return [*lines, library_versions()]
 
 
 def device_rows(gpus):
-    """Returns a tuple of `COLUMNS`, each a str, for each of a list of physical GPUs."""
-    with nvidia_management() as nvml:
-        memories = model_memories(nvml) if nvml else {}
-        driver = nvml.nvmlSystemGetDriverVersion() if nvml else UNKNOWN
+    """Returns a row of `COLUMNS`, a tuple of str, for each of a list of physical GPUs."""
+    driver, memories = ask_driver()
     rows = []
     for gpu in gpus:
         details = tf.config.experimental.get_device_details(gpu)
@@ -40,59 +37,49 @@ def device_rows(gpus):
     return rows
 
 
-@contextlib.contextmanager
-def nvidia_management():
-    """Gives the started module `pynvml`, or None where it or the driver's library is missing."""
+def ask_driver():
+    """Returns (version of NVIDIA's driver, dict of `model_memories`) as far as they can be had."""
     try:
-        import pynvml
+        import pynvml as nvml
     except ImportError:
-        yield None
-        return
+        return UNKNOWN, {}
     try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield None
-        return
-    try:
-        yield pynvml
-    finally:
-        pynvml.nvmlShutdown()
+        nvml.nvmlInit()
+        return nvml.nvmlSystemGetDriverVersion(), model_memories(nvml)
+    except nvml.NVMLError:  # no GPU, no driver, or one that does not tell
+        return UNKNOWN, {}
 
 
 def model_memories(nvml):
-    """Returns the memory of each model of GPU in the machine, bytes.
+    """Returns the memory of each model of GPU in the machine.
 
-    NVML knows neither CUDA_VISIBLE_DEVICES nor CUDA's order of the GPUs, and TensorFlow tells no
-    address of a GPU. So they are matched by model, and one that comes in several sizes is left out.
+    The driver knows neither CUDA_VISIBLE_DEVICES nor CUDA's order of the GPUs, and TensorFlow
+    tells no address of a GPU. So they are matched by model; one of several sizes is left out.
 
     Args:
         nvml: the started module `pynvml`.
 
     Returns:
-        dict of str to int.
+        dict of the model's name to int, bytes.
     """
     sizes = {}
     for index in range(nvml.nvmlDeviceGetCount()):
         handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        model = nvml.nvmlDeviceGetName(handle)
-        sizes.setdefault(model, set()).add(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle).total
+        sizes.setdefault(nvml.nvmlDeviceGetName(handle), set()).add(memory)
     return {model: size.pop() for model, size in sizes.items() if len(size) == 1}
 
 
 def library_versions():
-    """Returns one line on TensorFlow and the libraries that it was built with or brings along."""
+    """Returns one line on TensorFlow, what it was built for, and NCCL."""
     built = tf.sysconfig.get_build_info()
-    versions = {
-        "TensorFlow": tf.__version__,
-        "CUDA": built.get("cuda_version", UNKNOWN),
-        "cuDNN": built.get("cudnn_version", UNKNOWN),
-        "NCCL": nccl_version(),
-    }
-    return ", ".join(f"{name} {version}" for name, version in versions.items())
+    cuda, cudnn = (built.get(f"{name}_version", UNKNOWN) for name in ("cuda", "cudnn"))
+    built_for = f"CUDA {cuda}, cuDNN {cudnn}" if built.get("is_cuda_build") else "no CUDA"
+    return f"TensorFlow {tf.__version__}, built for {built_for}; NCCL {nccl_version()}"
 
 
 def nccl_version():
-    """Returns the version of pip's package of NCCL, of which TensorFlow itself tells nothing."""
+    """Returns the version of pip's package of NCCL; TensorFlow tells nothing of it."""
     try:
         return metadata.version("nvidia-nccl-cu12")
     except metadata.PackageNotFoundError:
@@ -100,12 +87,11 @@ def nccl_version():
 
 
 def memory_lines():
-    """Returns a line on the memory that TensorFlow has taken so far, for each GPU in use."""
+    """Returns a line for each GPU in use on the most memory that TensorFlow's tensors took."""
     gpus = tf.config.list_logical_devices("GPU")
     if not gpus:
-        return ["memory: not told for a CPU"]
-    lines = []
-    for index in range(len(gpus)):
-        peak = tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"]
-        lines.append(f"memory: GPU:{index} held at most {peak / 2**20:.0f} MiB of tensors")
-    return lines
+        return ["Memory: not told for a CPU."]
+    peaks = [
+        tf.config.experimental.get_memory_info(f"GPU:{index}")["peak"] for index in range(len(gpus))
+    ]
+    return [f"Memory: at most {peak / 2**20:.0f} MiB on GPU:{i}." for i, peak in enumerate(peaks)]
