@@ -1,8 +1,8 @@
 """Measures what settings are worth: one short training per row and seed, on the valid split.
 
 A row is a preset and what is changed in it, such as "improved dropout=0.5"; without --rows they
-are both presets, and `improved` with one setting at a time put back to `published`. Every setting
-of the command line holds for all rows. Runs that are finished are not repeated. Example:
+are both presets, and `improved` with one thing at a time put back to `published`. Every setting of
+the command line holds for all rows. Runs that are finished are not repeated. Example:
 python -m benchmarks.ablation Demo --backbone=tiny --mtl_steps=300 --jobs=2
 """
 
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 import settings as settings_module
 from evaluation.report import write_bytes, write_json
-from settings_table import PRESETS, show
+from settings_table import PRESETS, TABLE, show
 
 OPTIONS = (
     ("--rows", {"metavar": "LIST", "help": 'such as "published,improved,improved dropout=0"'}),
@@ -37,6 +37,12 @@ MEASURES = (
     ("overall_accuracy", "accuracy", 3),
     ("miou", "mIoU", 3),
 )
+# Settings that are put back as one, and what was tried but is not in the preset.
+TOGETHER = (
+    ("height_loss_weight", "semantic_loss_weight", "normal_loss_weight"),
+    ("learning_rate_schedule", "warmup_epochs"),
+)
+TRIED = ("improved gradient_clip_norm=1",)
 CORRECTION = ("correction_std", "correction, std (m)", 2)
 
 
@@ -63,15 +69,18 @@ class Run:
     dataset_name: str
 
 
-def default_rows():
-    """Returns both presets, and `improved` with one setting at a time as in `published`."""
-    published, improved = PRESETS["published"], PRESETS["improved"]
-    changed = [name for name in improved if name in published and improved[name] != published[name]]
-    return [
-        "published",
-        "improved",
-        *(f"improved {name}={show(published[name])}" for name in changed),
-    ]
+def default_rows(stages=("mtl",)):
+    """Returns both presets, `improved` with one thing at a time put back, and `TRIED`."""
+    improved = PRESETS["improved"]
+    before = {name: TABLE[name].default for name in improved} | PRESETS["published"]
+    changed = {name: show(before[name]) for name in improved if improved[name] != before[name]}
+    for name in [name for name in changed if name.startswith("dae_") and "dae" not in stages]:
+        del changed[name]
+    changed.pop("huber_delta", None)  # without use where reg_loss is put back
+    together = [[name for name in group if name in changed] for group in TOGETHER]
+    alone = [[name] for name in changed if not any(name in group for group in together)]
+    rows = [" ".join(f"{name}={changed[name]}" for name in group) for group in alone + together]
+    return ["published", "improved", *(f"improved {row}" for row in rows), *TRIED]
 
 
 def read_row(text):
@@ -97,8 +106,8 @@ def plan_runs(settings, rows, seeds):
     }
     root = Path(settings.output_dir) / settings.dataset_name / "ablation"
     runs = []
-    for row in rows:
-        for seed in seeds:
+    for seed in seeds:
+        for row in rows:
             folder = root / re.sub(r"[^\w.=-]+", "_", row) / f"seed{seed}"
             places = {"checkpoint_dir": folder / "checkpoints", "output_dir": folder / "output"}
             arguments = common | read_row(row) | {"seed": str(seed)} | places
@@ -222,7 +231,7 @@ def table_text(table, stages):
 def read_options(options):
     """Returns (rows, seeds, stages) of the script's own options; ends it where one is wrong."""
     try:
-        rows = [row.strip() for row in options.rows.split(",")] if options.rows else default_rows()
+        rows = [row.strip() for row in (options.rows or "").split(",") if row.strip()]
         for row in rows:
             read_row(row)
         seeds = [int(seed) for seed in options.seeds.split(",")]
@@ -232,7 +241,8 @@ def read_options(options):
         settings_module.fail(f"--stages={options.stages}: expected mtl, or mtl,dae.")
     if not 1 <= options.jobs <= len(os.sched_getaffinity(0)):
         settings_module.fail(f"--jobs={options.jobs}: expected 1 to the number of CPU cores.")
-    return rows, seeds, options.stages.split(",")
+    stages = options.stages.split(",")
+    return rows or default_rows(stages), seeds, stages
 
 
 def main(arguments=None):

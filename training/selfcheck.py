@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from models.mtl import NetworkOptions, build_mtl
 from training.audit import AuditError, audit_construction, audit_replicas
-from training.optimizers import make_optimizer
+from training.optimizers import SGD
 from training.steps import StepOptions, make_train_step, mtl_losses, sum_over_replicas
 
 REDUCTION_SIZES = (1, 1_000, 1_000_000)  # numbers; a network's gradient has millions
+LEARNING_RATE = 1e-3
 STEPS = 2  # the second loss shows whether the first update was right
 LARGEST_DIFFERENCE = 1e-5  # of a loss, relative: float32 rounds at 6e-8
 NETWORK = NetworkOptions("tiny", decoder_width=0.02, decoder_norm="batch", sync_batch_norm=True)
@@ -119,7 +120,10 @@ def build(strategy, options):
     """Builds a tiny height network under the strategy's scope; returns (network, optimizer)."""
     with strategy.scope():
         model = build_mtl(options, normals=False)
-        return model, make_optimizer(model, 1e-3)
+        # Adam would hide a factor on the gradient, and turn its rounding into full steps.
+        optimizer = SGD(LEARNING_RATE)
+        optimizer.build(model.trainable_variables)
+    return model, optimizer
 
 
 def take_steps(strategy, model, optimizer, examples):
