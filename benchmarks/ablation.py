@@ -20,6 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 import settings as settings_module
+from datasets.demo_tiles import ensure_demo
 from evaluation.report import write_bytes, write_json
 from settings_table import PRESETS, TABLE, show
 
@@ -252,6 +253,8 @@ def main(arguments=None):
     settings = settings_module.load(__doc__, arguments, OPTIONS)
     rows, seeds, stages = read_options(settings.options)
     runs = plan_runs(settings, rows, seeds)
+    if settings.dataset_name == "Demo" and not (settings.record.folder / "dataset.toml").is_file():
+        ensure_demo(settings.record.folder)  # once, before several runs would do it side by side
     try:
         table = run_all(runs, stages, settings.options.jobs)
     except RunError as error:
