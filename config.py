@@ -59,6 +59,8 @@ normal_coding: str | None = None  # unit vectors, or published = Sobel sums in [
 multi_gpu_enabled: bool = True  # False = the first of gpu_devices only
 gpu_devices: str = "auto"  # auto = all that TensorFlow sees, or indices such as 0,1
 cpu_replicas: int = 0  # logical CPU replicas, to rehearse without GPUs; 0 = off
+gradient_reduction: str = "auto"  # auto, nccl, or reduction_to_one_device (DataParallel's way)
+gradient_pack_bytes: int = 0  # bytes summed over the replicas at a time; 0 = all in one operation
 sync_batch_norm: bool = False  # batch statistics over all replicas; False = of each replica
 precision: str = "float32"  # of the layers' arithmetic: float32, mixed_float16, mixed_bfloat16
 

@@ -138,7 +138,10 @@ def evenly_spaced(items, most):
 def start_strategy(settings):
     """Fixes the random seed and makes the strategy."""
     strategy = make_strategy(
-        settings.multi_gpu_enabled, settings.gpu_devices, settings.cpu_replicas
+        settings.multi_gpu_enabled,
+        settings.gpu_devices,
+        settings.cpu_replicas,
+        settings.gradient_reduction,
     )
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)

@@ -116,6 +116,10 @@ TABLE = {
     "multi_gpu_enabled": Setting(True, "run"),
     "gpu_devices": Setting("auto", "run", check=check_devices),
     "cpu_replicas": Setting(0, "run", minimum=0),
+    "gradient_reduction": Setting(
+        "auto", "run", choices=("auto", "nccl", "reduction_to_one_device")
+    ),
+    "gradient_pack_bytes": Setting(0, "run", minimum=0),
     "sync_batch_norm": Setting(False),
     "precision": Setting("float32", choices=("float32", "mixed_float16", "mixed_bfloat16")),
     "correction": Setting("auto", "run", choices=("auto", "true", "false")),

@@ -169,6 +169,7 @@ def compile_step(settings, strategy, stage, plan):
         plan.global_batch_size,
         settings.gradient_clip_norm,
         settings.gradient_accumulation_steps,
+        settings.gradient_pack_bytes,
         unroll=settings.sync_batch_norm,
     )
     step = make_train_step(

@@ -41,3 +41,9 @@ def test_cpu_replicas(count):
     strategy = make_strategy(cpu_replicas=count)
     assert strategy.num_replicas_in_sync == count
     assert f"{count} replica" in describe_devices(strategy)
+
+
+@pytest.mark.parametrize("replicas, used", [(1, "CPU:0"), (2, "CPU:0, CPU:1")])
+def test_nccl_needs_gpus(replicas, used):
+    with pytest.raises(DeviceError, match=f"sums between NVIDIA GPUs; in use: {used}"):
+        make_strategy(cpu_replicas=replicas, reduction="nccl")

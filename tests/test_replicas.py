@@ -12,6 +12,7 @@ import training.steps
 from datasets.pipeline import feeding_order
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
+from training.devices import make_strategy
 from training.optimizers import SGD, averaged_weights
 from training.steps import StepOptions, dae_losses, make_train_step, mtl_losses
 
@@ -143,6 +144,12 @@ def test_replicas_train_like_one_device(make_replicas, one_device, case, replica
     assert_same(train(make_replicas(replicas), case), one)
 
 
+def test_a_reduction_to_one_device_is_the_same_training(one_device):
+    case = CASES["plain"]
+    strategy = make_strategy(cpu_replicas=2, reduction="reduction_to_one_device")
+    assert_same(train(strategy, case), one_device(case))
+
+
 def test_accumulation_equals_the_larger_batch_on_stored_statistics(one_device):
     rows, weights = one_device(CASES["plain"])
     assert_same(one_device(CASES["accumulation"]), (rows, weights))
@@ -158,7 +165,7 @@ def whole_batch_to_every_replica(monkeypatch):
 
 
 def mean_instead_of_sum(monkeypatch):
-    def mean(tensors):
+    def mean(tensors, pack_bytes=0):
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
 
@@ -168,7 +175,7 @@ def mean_instead_of_sum(monkeypatch):
 def clip_before_the_sum(monkeypatch):
     real = training.steps.sum_over_replicas
 
-    def clip(tensors):
+    def clip(tensors, pack_bytes=0):
         *gradients, losses = tensors
         return real([*tf.clip_by_global_norm(gradients, 2.0)[0], losses])
 

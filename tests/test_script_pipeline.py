@@ -13,7 +13,6 @@ import quick_test_dae
 import quick_test_mtl
 import test_complete_pipeline
 import test_dsm
-import test_multi_gpu
 import train_dae
 import train_mtl
 from datasets.rasters.reading import read_info, read_raster
@@ -147,13 +146,6 @@ def test_smoke_and_benchmark_scripts_write_no_checkpoint(folders, trained, capsy
     assert sorted(path.stat().st_mtime_ns for path in checkpoints.rglob("*")) == before
     phases = json.loads((results / "benchmark.json").read_text())["phases"]
     assert len(phases) == 5 and all(row["first"] > 0 for row in phases.values())
-
-
-def test_devices_are_tried(folders, capsys):
-    with pytest.raises(SystemExit) as ending:
-        test_multi_gpu.main([*folders[0], "--cpu_replicas=1"])
-    assert ending.value.code == 0
-    assert "MTL: 2 examples x 1 replicas = 2 per step; got [2]" in capsys.readouterr().out
 
 
 def test_replicas_validate_the_network_that_is_saved(folders, tmp_path):

@@ -35,23 +35,25 @@ def select_gpus(gpu_devices, found):
     return [found[i] for i in indices]
 
 
-def make_strategy(multi_gpu_enabled=True, gpu_devices="auto", cpu_replicas=0):
+def make_strategy(multi_gpu_enabled=True, gpu_devices="auto", cpu_replicas=0, reduction="auto"):
     """Makes the strategy of this run. Call it before anything else touches a device.
 
     Args:
         multi_gpu_enabled: bool; False = the first of the chosen GPUs alone.
         gpu_devices: see `select_gpus`.
         cpu_replicas: int; N > 0 = no GPU, N logical CPU devices instead.
+        reduction: how replicas sum: "auto" = TensorFlow's choice (NCCL between GPUs), "nccl", or
+            "reduction_to_one_device" = all gradients are copied to the first device and back.
 
     Returns:
         `MirroredStrategy` over two or more devices, else TensorFlow's default strategy.
 
     Raises:
-        DeviceError: if a GPU asked for is not there.
+        DeviceError: if a GPU asked for is not there, or NCCL without two of them.
     """
     if cpu_replicas:
         tf.config.set_visible_devices([], "GPU")
-        return _cpu_strategy(cpu_replicas)
+        return _cpu_strategy(cpu_replicas, reduction)
     gpus = select_gpus(gpu_devices, _physical_gpus())
     gpus = gpus if multi_gpu_enabled else gpus[:1]
     tf.config.set_visible_devices(gpus, "GPU")
@@ -59,9 +61,24 @@ def make_strategy(multi_gpu_enabled=True, gpu_devices="auto", cpu_replicas=0):
         tf.config.experimental.set_memory_growth(gpu, True)
     if not gpus:
         _one_operation_at_a_time()
-    if len(gpus) > 1:
-        return tf.distribute.MirroredStrategy([f"GPU:{i}" for i in range(len(gpus))])
-    return tf.distribute.get_strategy()
+    return _mirrored([f"GPU:{i}" for i in range(len(gpus))], reduction)
+
+
+def _mirrored(devices, reduction):
+    """Returns the strategy over these devices: TensorFlow's default one for less than two."""
+    if reduction == "nccl" and not (devices and all(d.startswith("GPU") for d in devices)):
+        raise DeviceError(
+            f"gradient_reduction is nccl, which sums between NVIDIA GPUs; in use: "
+            f"{', '.join(devices) or 'one CPU'}. Set gradient_reduction=auto."
+        )
+    if len(devices) < 2:
+        return tf.distribute.get_strategy()
+    kinds = {
+        "nccl": tf.distribute.NcclAllReduce,
+        "reduction_to_one_device": tf.distribute.ReductionToOneDevice,
+    }
+    ops = kinds[reduction]() if reduction in kinds else None
+    return tf.distribute.MirroredStrategy(devices, cross_device_ops=ops)
 
 
 def _one_operation_at_a_time():
@@ -75,14 +92,12 @@ def _one_operation_at_a_time():
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
-def _cpu_strategy(count):
+def _cpu_strategy(count, reduction):
     cpu = tf.config.list_physical_devices("CPU")[0]
     if count > len(tf.config.get_logical_device_configuration(cpu) or [cpu]):
         devices = [tf.config.LogicalDeviceConfiguration()] * count
         tf.config.set_logical_device_configuration(cpu, devices)
-    if count == 1:
-        return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
+    return _mirrored([f"CPU:{i}" for i in range(count)], reduction)
 
 
 def list_gpus():

@@ -14,9 +14,12 @@ from training.steps import StepOptions, make_train_step, mtl_losses, sum_over_re
 
 REDUCTION_SIZES = (1, 1_000, 1_000_000)  # numbers; a network's gradient has millions
 LEARNING_RATE = 1e-3
+SIZE = 64  # pixels; at 32, statistics of one pixel per crop would magnify rounding
 STEPS = 2  # the second loss shows whether the first update was right
 LARGEST_DIFFERENCE = 1e-5  # of a loss, relative: float32 rounds at 6e-8
-NETWORK = NetworkOptions("tiny", decoder_width=0.02, decoder_norm="batch", sync_batch_norm=True)
+NETWORK = NetworkOptions(
+    "tiny", decoder_width=0.02, decoder_norm="batch", decoder_skips=True, sync_batch_norm=True
+)
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,8 @@ def check_reduction(strategy, size):
     sums = tf.function(lambda: strategy.run(replica))()
     expected = count * (count + 1) / 2
     wrong = [int(np.sum(x.numpy() != expected)) for x in strategy.experimental_local_results(sums)]
-    line = f"Sum of {size} numbers over the replicas: {expected:g} each, wrong on them: {wrong}"
-    problem = f"of {size} numbers, {wrong} on the replicas are not {expected:g}"
+    line = f"Sum over the replicas of {size} numbers: expected {expected:g}, wrong numbers {wrong}"
+    problem = f"of {size} sums over the replicas, {wrong} on each are not {expected:g}"
     return Finding(line, problem if any(wrong) else "")
 
 
@@ -129,9 +132,11 @@ def build(strategy, options):
 def take_steps(strategy, model, optimizer, examples):
     """Takes `STEPS` steps on one batch, whose examples are unlike; returns their losses."""
     generator = np.random.default_rng(0)
-    heights = generator.uniform(0, 9, (examples, 32, 32, 1)).astype("float32")
+    shape = (examples, SIZE, SIZE)
+    brightness = np.linspace(0.1, 1, examples)[:, None, None, None]  # unlike on each replica
+    heights = generator.uniform(0, 9, shape + (1,)).astype("float32")
     batch = {
-        "image": generator.uniform(0, 255, (examples, 32, 32, 3)).astype("float32"),
+        "image": (brightness * generator.uniform(0, 255, shape + (3,))).astype("float32"),
         "heights": heights,
         "valid": heights > 1,
         "sample": np.arange(examples),

@@ -80,6 +80,7 @@ class StepOptions:
             Mikolov, Bengio, ICML 2013); 0 = any.
         parts: int, into how many each replica divides its examples, to take one after another
             and accumulate their gradients.
+        pack_bytes: int, bytes that are summed over the replicas at a time; 0 = all together.
         unroll: bool, True = the parts stand in the graph one by one. A loop is smaller, but
             cannot hold the collective operations of synchronised batch normalisation.
     """
@@ -87,6 +88,7 @@ class StepOptions:
     global_batch_size: int
     clip_norm: float = 0.0
     parts: int = 1
+    pack_bytes: int = 0
     unroll: bool = False
 
 
@@ -132,7 +134,8 @@ def make_train_step(strategy, model, optimizer, losses, loss_weights, options):
 
     def replica_step(batch):
         shapes = [*(variable.shape for variable in variables), [len(names) + 1]]
-        *gradients, means = sum_over_replicas(add_up_parts(part_step, batch, shapes, options))
+        sums = add_up_parts(part_step, batch, shapes, options)
+        *gradients, means = sum_over_replicas(sums, options.pack_bytes)
         scale = loss_scale(optimizer)
         norm = tf.linalg.global_norm(gradients) / scale
         if options.clip_norm:
@@ -181,14 +184,23 @@ def add_up_parts(part_step, batch, shapes, options):
     return tf.while_loop(lambda number, _: number < size, add, state)[1]
 
 
-def sum_over_replicas(tensors):
-    """Returns the sums over all replicas of each tensor of a list, in one collective operation."""
+def sum_over_replicas(tensors, pack_bytes=0):
+    """Sums each tensor of a list over all replicas.
+
+    Args:
+        tensors: list of tensors.
+        pack_bytes: int, size of what one collective operation takes; 0 = one takes all.
+
+    Returns:
+        list of the sums, the same on all replicas.
+    """
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
         # Nothing to sum. Besides, TensorFlow 2.21 would tie the tensors together, take that for
         # the order of reading and updating a variable, and then untie them.
         return tensors
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+    options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=pack_bytes)
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors, options)
 
 
 def loss_scale(optimizer):
