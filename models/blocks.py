@@ -37,9 +37,7 @@ class DecoderStyle:
         return layers.ReLU(name=f"{name}_relu")(x)
 
     def drop(self, x, name):
-        """Applies dropout, where that is on."""
-        if not self.dropout:
-            return x
+        """Applies dropout; the layer is there without it too, since weight files count layers."""
         return SampleDropout(self.dropout, self.seed, name=f"{name}_dropout")(x)
 
     def convolve(self, x, published, name, kernel_size=3):

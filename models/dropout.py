@@ -74,7 +74,7 @@ class SampleDropout(layers.Layer):
         self.rate, self.seed = rate, seed
 
     def call(self, inputs, training=None):
-        if not training:
+        if not training or not self.rate:
             return inputs
         first = getattr(_current, "first", None)
         if first is None:

@@ -101,3 +101,12 @@ def test_resnet_normalisation_is_that_of_keras():
     expected = keras.applications.resnet50.preprocess_input(pixels.copy())
     found = normalise_image(pixels, "imagenet", "resnet50")
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_weights_load_whatever_the_dropout(tmp_path):
+    trained = build_mtl(TINY)
+    trained.save_weights(tmp_path / "mtl.weights.h5")
+    other = build_mtl(replace(TINY, dropout=0.5))
+    other.load_weights(tmp_path / "mtl.weights.h5")
+    for one, two in zip(trained.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
