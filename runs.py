@@ -25,13 +25,16 @@ from models.backbones import WeightsError, first_line
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
 from settings import SettingsError, adopt_network
+from training.audit import AuditError
 from training.devices import DeviceError, make_strategy
 from training.interrupts import Interrupted
 from training.loop import TrainingError
 from training.resume import ResumeError, read_stored
+from training.workers import LOST_WORKER, WorkersError, in_cluster
 
 # What a user can mend; anything else is a fault of the program and keeps its traceback.
 USER_ERRORS = (
+    AuditError,
     DataError,
     RasterError,
     LabelError,
@@ -40,6 +43,7 @@ USER_ERRORS = (
     ResumeError,
     TrainingError,
     WeightsError,
+    WorkersError,
 )
 
 
@@ -72,6 +76,12 @@ def clear_errors():
         # A tile that could not be read in the input pipeline: its error comes as text.
         names = "|".join(kind.__name__ for kind in USER_ERRORS)
         found = re.search(rf"\b(?:{names}): (.*)$", error.message, re.MULTILINE)
+        if not found and in_cluster() and isinstance(error, LOST_WORKER):
+            reason = first_line(error)
+            sys.exit(
+                f"error: another worker is gone ({type(error).__name__}: {reason}). Its own output "
+                "says why. The same command, with resume=auto, goes on from the last state."
+            )
         if not found:
             raise
         sys.exit(f"error: {found[1]}")
@@ -135,13 +145,14 @@ def evenly_spaced(items, most):
     return [items[i] for i in np.linspace(0, len(items) - 1, most).astype(int)]
 
 
-def start_strategy(settings):
-    """Fixes the random seed and makes the strategy."""
+def start_strategy(settings, cluster=None):
+    """Fixes the random seed and makes the strategy, over a cluster if one is given."""
     strategy = make_strategy(
         settings.multi_gpu_enabled,
         settings.gpu_devices,
         settings.cpu_replicas,
         settings.gradient_reduction,
+        cluster,
     )
     keras.utils.set_random_seed(settings.seed)
     keras.config.set_dtype_policy(settings.precision)

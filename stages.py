@@ -1,12 +1,13 @@
 """Trains one stage: what train_mtl.py and train_dae.py have in common."""
 
 import shutil
+import zlib
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
 from datasets.folders import DataError
-from datasets.pipeline import CropPlan, feeding_order, training_dataset
+from datasets.pipeline import CropPlan, Share, feeding_order, training_dataset
 from evaluation.curves import read_rows, training_curves
 from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
 from evaluation.report import write_json
@@ -25,7 +26,7 @@ from runs import (
 )
 from training.audit import audit_construction
 from training.checkpoints import RunState
-from training.history import RunLog
+from training.history import RunLog, SilentLog
 from training.loop import Validation, run_training
 from training.optimizers import make_optimizer
 from training.plan import make_plan
@@ -41,7 +42,9 @@ from training.resume import (
 )
 from training.schedules import make_schedule
 from training.steps import StepOptions, dae_losses, make_train_step, mtl_losses
+from training.workers import chiefs_number, is_chief, require_same
 
+STARTS = (NEW, CONTINUE, FINISHED)
 VALIDATION_COLUMNS = {  # of validation.csv: path into metrics.json
     "rmse": ("rmse",),
     "mae": ("mae",),
@@ -134,14 +137,19 @@ def stage_plan(settings, data, stage, strategy):
 
 def distributed_batches(settings, data, strategy, stage, steps):
     """Returns an iterator over the distributed batches of a range of steps of a stage."""
-    dataset = training_dataset(
-        data.tiles["train"],
-        data.record,
-        crop_plan(settings, data),
-        batch_order(settings, stage, strategy),
-        steps,
-    )
-    return iter(strategy.experimental_distribute_dataset(dataset))
+    replicas = strategy.num_replicas_in_sync
+
+    def feed(context):
+        return training_dataset(
+            data.tiles["train"],
+            data.record,
+            crop_plan(settings, data),
+            batch_order(settings, stage, strategy),
+            steps,
+            Share(context.input_pipeline_id, context.num_input_pipelines, replicas),
+        )
+
+    return iter(strategy.distribute_datasets_from_function(feed))
 
 
 def learning_rates(settings, stage, plan):
@@ -257,7 +265,10 @@ def train_stage(settings, data, strategy, stage):
     check_labels(settings, data)
     plan = stage_plan(settings, data, stage.name, strategy)
     description = stored_description(settings, data, stage, plan)
-    start = prepare_folders(settings, stage.name, description, plan)
+    require_same(strategy, zlib.crc32(repr(description["identity"]).encode()))
+    chief = is_chief(strategy)
+    start = prepare_folders(settings, stage.name, description, plan) if chief else NEW
+    start = STARTS[int(chiefs_number(strategy, STARTS.index(start)))]
     folder, results = stage_folder(settings, stage.name), output_folder(settings, stage.name)
     if start == FINISHED:
         print(f"{folder}: this run is finished. --resume=never trains it anew.")
@@ -272,10 +283,12 @@ def train_stage(settings, data, strategy, stage):
         state = RunState(folder, stage.network, optimizer)
     if state.restore():
         print(f"Continuing {folder} after step {state.step}.")
-    write_json(folder / "settings.json", description)
-    print_banner(settings, data, strategy, stage, plan)
-    log = RunLog(results, tuple(VALIDATION_COLUMNS), state.step)
-    write_json(results / "settings.json", description)
+    log = SilentLog()
+    if chief:
+        write_json(folder / "settings.json", description)
+        print_banner(settings, data, strategy, stage, plan)
+        log = RunLog(results, tuple(VALIDATION_COLUMNS), state.step)
+        write_json(results / "settings.json", description)
     steps = range(state.step, plan.total_steps)
     batches = distributed_batches(settings, data, strategy, stage.name, steps)
     validation = make_validation(settings, data, strategy, stage)
@@ -284,5 +297,6 @@ def train_stage(settings, data, strategy, stage):
         run_training(plan, state, step, batches, log, validation, rates)
     finally:
         log.close()
-        rows = (read_rows(results / name) for name in ("history.csv", "validation.csv"))
-        training_curves(results / "curves.png", *rows)
+        if chief:
+            rows = (read_rows(results / name) for name in ("history.csv", "validation.csv"))
+            training_curves(results / "curves.png", *rows)

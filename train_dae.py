@@ -12,11 +12,13 @@ def main(arguments=None):
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
     import runs
     from stages import dae_stage, train_stage
+    from training.workers import chief_first, find_cluster
 
     with runs.clear_errors():
         settings = runs.adopt_stored_network(settings)
-        strategy = runs.start_strategy(settings)
-        data = runs.prepare_data(settings)
+        strategy = runs.start_strategy(settings, find_cluster())
+        with chief_first(strategy):
+            data = runs.prepare_data(settings)
         train_stage(settings, data, strategy, dae_stage(settings, strategy))
 
 

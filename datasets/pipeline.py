@@ -100,8 +100,27 @@ def feeding_order(batch_size, replicas=1, parts=1):
     return places.reshape(parts, replicas, batch_size).swapaxes(0, 1).ravel()
 
 
-def training_dataset(tiles, record, plan, order, steps):
-    """Builds the batches of the optimizer steps `steps`.
+@dataclass(frozen=True)
+class Share:
+    """Which samples of each global batch one process feeds, and to how many replicas.
+
+    Attributes:
+        number: int, of this process, from 0.
+        processes: int.
+        replicas: int, of all processes together, as many of each.
+    """
+
+    number: int = 0
+    processes: int = 1
+    replicas: int = 1
+
+    def of(self, order):
+        """Returns the part of an array (global batch,) that this process feeds."""
+        return np.split(order, self.processes)[self.number]
+
+
+def training_dataset(tiles, record, plan, order, steps, share=Share()):
+    """Builds the batches of the optimizer steps `steps`, one for each replica in turn.
 
     Args:
         tiles: sequence of `datasets.folders.Tile`, in the order of `plan.shapes`.
@@ -109,6 +128,7 @@ def training_dataset(tiles, record, plan, order, steps):
         plan: `CropPlan`.
         order: int64 array of `feeding_order`.
         steps: range of step numbers, with step 1.
+        share: `Share`; the default feeds whole global batches.
 
     Returns:
         `tf.data.Dataset` of dicts: `image` float32 (batch, crop, crop, 3) of 0-255, `heights`
@@ -116,7 +136,7 @@ def training_dataset(tiles, record, plan, order, steps):
         -1 = ignore, `sample` int64 (batch,), the samples' numbers in the stream. An unreadable
         tile ends the iteration with an error that names it.
     """
-    size, global_batch_size = plan.crop_size, len(order)
+    size, places = plan.crop_size, share.of(order)
     layout = {"image": (3, tf.float32), "heights": (1, tf.float32), "valid": (1, tf.bool)}
     layout["classes"] = (1, tf.int32)
 
@@ -125,8 +145,7 @@ def training_dataset(tiles, record, plan, order, steps):
         return [sample[name].reshape(size, size, -1) for name in layout]
 
     def load(position):
-        first = position // global_batch_size * global_batch_size
-        index = first + tf.constant(order)[position - first]
+        index = position // len(places) * len(order) + tf.gather(places, position % len(places))
         tile, row, column, turn = place_crop(index, plan)
         kinds = [kind for _, kind in layout.values()]
         rasters = tf.numpy_function(read, [tile, row, column], kinds, stateful=False)
@@ -138,11 +157,11 @@ def training_dataset(tiles, record, plan, order, steps):
 
     options = tf.data.Options()
     options.threading.private_threadpool_size = os.cpu_count()  # apart from the training's threads
-    first, last = steps.start * global_batch_size, steps.stop * global_batch_size
+    first, last = steps.start * len(places), steps.stop * len(places)
     return (
         tf.data.Dataset.range(first, last)
         .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .batch(global_batch_size, drop_remainder=True)
+        .batch(len(order) // share.replicas, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
         .with_options(options)
     )

@@ -20,7 +20,8 @@ def make_predictor(strategy, network):
         batch that does not divide by the replicas is filled up with its last window, and what
         comes out for the filling is dropped.
     """
-    replicas = strategy.num_replicas_in_sync
+    several = strategy.num_replicas_in_sync > 1
+    replicas = len(strategy.extended.worker_devices) if several else 1  # those of this process
 
     @tf.function(reduce_retracing=True)
     def run(images):

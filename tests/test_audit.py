@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import stages
+import train_mtl
 from training.audit import AuditError, audit_construction, audit_replicas, replicas_agree
 from training.checkpoints import RunState
 from training.optimizers import make_optimizer
@@ -29,7 +31,7 @@ def nowhere():
 
 
 def assign(variable, *values):
-    """Gives each replica's copy of a variable the same value everywhere, but one of its own."""
+    """Fills each replica's copy of a variable with a value of its own."""
     for copy, value in zip(variable.value.values, values, strict=True):
         copy.assign(tf.fill(copy.shape, value))
 
@@ -124,9 +126,21 @@ def test_a_state_with_diverged_weights_is_not_written(tmp_path, make_replicas):
     state.save()
     assign(model.get_layer("dense").bias, 1.0, 2.0)
     state.step = 1
-    with pytest.raises(AuditError, match="dense/bias"):
-        state.save()
+    for act in (state.audit, state.save):
+        with pytest.raises(AuditError, match="dense/bias"):
+            act()
     assert [path.name for path in (tmp_path / "last").glob("*.index")] == ["ckpt-0.index"]
+
+
+def test_no_run_begins_with_an_optimizer_from_outside(blocks, tmp_path, monkeypatch):
+    def outside_the_scope(settings, strategy, stage, plan):
+        return None, make_optimizer(stage.network, 0.1)
+
+    monkeypatch.setattr(stages, "compile_step", outside_the_scope)
+    tf.distribute.MirroredStrategy._collective_key_base += 100000
+    data = ["--dataset_name=blocks", f"--shortcut_path={blocks}", f"--checkpoint_dir={tmp_path}"]
+    with pytest.raises(SystemExit, match="The optimizer belongs to a"):
+        train_mtl.main([*data, f"--output_dir={tmp_path}", "--backbone=tiny", "--cpu_replicas=2"])
 
 
 def train(strategy, model, optimizer, steps=2):

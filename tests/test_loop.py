@@ -18,7 +18,7 @@ class Recorder(SimpleNamespace):
         super().__init__(step=step, best=math.nan, waited=0, stopped=False)
         self.rows, self.validations, self.saved, self.bests = [], [], [], []
         self.audited = []
-        self.folder = None
+        self.folder, self.is_chief = None, True
 
     def save(self):
         self.saved.append(self.step)
@@ -31,6 +31,12 @@ class Recorder(SimpleNamespace):
 
     def audit(self):
         self.audited.append(self.step)
+
+    def chiefs_value(self, value):
+        return value
+
+    def any_worker(self, flag):
+        return bool(flag)
 
     def averaged(self):
         return contextlib.nullcontext()

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from training import selfcheck
+from training.optimizers import ReducedGradients
 
 
 @pytest.mark.parametrize("replicas, sizes", [(1, "[6]"), (2, "[6, 6]")])
@@ -49,6 +50,12 @@ def test_statistics_of_each_replica_are_seen_in_the_losses(make_replicas):
     local = replace(selfcheck.NETWORK, sync_batch_norm=False)
     one, audit, comparison = selfcheck.check_training(make_replicas(2), local)
     assert not one.problem and not audit.problem
+    assert "2 replicas do not train like one device" in comparison.problem
+
+
+def test_a_gradient_summed_twice_is_seen_in_the_second_loss(make_replicas, monkeypatch):
+    monkeypatch.delattr(ReducedGradients, "_all_reduce_sum_gradients")
+    *_, comparison = selfcheck.check_training(make_replicas(2))
     assert "2 replicas do not train like one device" in comparison.problem
 
 

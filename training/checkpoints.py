@@ -1,12 +1,15 @@
 """The state of a run on disk: everything that the next step depends on."""
 
+import math
 import os
+import tempfile
 
 import tensorflow as tf
 
 from training.audit import audit_replicas
 from training.optimizers import averaged_weights
 from training.resume import ResumeError
+from training.workers import any_worker, chiefs_number, is_chief
 
 
 class RunState:
@@ -31,6 +34,7 @@ class RunState:
         self.model = model
         self._optimizer, self._strategy = optimizer, tf.distribute.get_strategy()
         self._moving = [w for w in model.non_trainable_weights if w.dtype.startswith("float")]
+        self.is_chief = is_chief(self._strategy)
         self.step, self.best, self.waited, self.stopped = 0, float("nan"), 0, False
         self._numbers = {
             "step": tf.Variable(0, dtype=tf.int64),
@@ -40,7 +44,10 @@ class RunState:
         }
         checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._numbers)
         self._checkpoint = checkpoint
-        self._manager = tf.train.CheckpointManager(checkpoint, str(folder / "last"), max_to_keep=1)
+        # All processes must save, but only the chief's files count.
+        self._scratch = None if self.is_chief else tempfile.TemporaryDirectory()
+        place = str(folder / "last") if self.is_chief else self._scratch.name
+        self._manager = tf.train.CheckpointManager(checkpoint, place, max_to_keep=1)
 
     def even_out(self):
         """Gives every replica the mean of the replicas' moving statistics, in one collective.
@@ -61,12 +68,21 @@ class RunState:
     def _even_out(self):
         def replica():
             means = tf.distribute.get_replica_context().all_reduce(
-                tf.distribute.ReduceOp.MEAN, [tf.convert_to_tensor(m) for m in self._moving]
+                tf.distribute.ReduceOp.MEAN, [tf.identity(m) for m in self._moving]
             )
             for moving, mean in zip(self._moving, means, strict=True):
                 moving.assign(mean)
 
         self._strategy.run(replica)
+
+    def chiefs_value(self, value):
+        """Returns the chief's value, a float or None, in every process; all must call it."""
+        number = chiefs_number(self._strategy, float("nan") if value is None else value)
+        return None if math.isnan(number) else number
+
+    def any_worker(self, flag):
+        """Says whether `flag` is set in one of the processes; all must call it."""
+        return any_worker(self._strategy, flag)
 
     def audit(self):
         """Checks that the replicas hold the same weights; raises `AuditError` if they do not."""
@@ -92,9 +108,9 @@ class RunState:
         Raises:
             ResumeError: if it is damaged, or of another network.
         """
-        if self._manager.latest_checkpoint is None:
+        path = tf.train.latest_checkpoint(str(self.folder / "last"))
+        if path is None:
             return False
-        path = self._manager.latest_checkpoint
         try:
             self._checkpoint.restore(path).assert_consumed()
         except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
@@ -108,6 +124,8 @@ class RunState:
 
     def save_best(self):
         """Writes the weights alone as `best.weights.h5`; the file appears when it is whole."""
+        if not self.is_chief:
+            return
         target = self.folder / "best.weights.h5"
         part = self.folder / "part.weights.h5"
         self.model.save_weights(part)

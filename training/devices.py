@@ -4,6 +4,8 @@ import contextlib
 
 import tensorflow as tf
 
+from training.workers import cluster_strategy
+
 
 class DeviceError(ValueError):
     """The devices asked for are not there."""
@@ -35,7 +37,9 @@ def select_gpus(gpu_devices, found):
     return [found[i] for i in indices]
 
 
-def make_strategy(multi_gpu_enabled=True, gpu_devices="auto", cpu_replicas=0, reduction="auto"):
+def make_strategy(
+    multi_gpu_enabled=True, gpu_devices="auto", cpu_replicas=0, reduction="auto", cluster=None
+):
     """Makes the strategy of this run. Call it before anything else touches a device.
 
     Args:
@@ -45,23 +49,40 @@ def make_strategy(multi_gpu_enabled=True, gpu_devices="auto", cpu_replicas=0, re
         reduction: how replicas sum: "auto" = TensorFlow's choice (NCCL between GPUs), "nccl", or
             "reduction_to_one_device" = all gradients are copied to the first device and back.
 
+        cluster: of `training.workers.find_cluster`; None = this process alone.
+
     Returns:
-        `MirroredStrategy` over two or more devices, else TensorFlow's default strategy.
+        `MirroredStrategy` over two or more devices, `MultiWorkerMirroredStrategy` over a cluster,
+        else TensorFlow's default strategy.
 
     Raises:
-        DeviceError: if a GPU asked for is not there, or NCCL without two of them.
+        DeviceError: if a GPU asked for is not there, NCCL without two of them, or more CPU replicas
+            than TensorFlow gives the worker of a cluster, which is one.
     """
+    if cluster and cpu_replicas > 1:
+        raise DeviceError(
+            f"cpu_replicas is {cpu_replicas}, but TensorFlow gives each worker of a cluster one "
+            "CPU device. Set cpu_replicas=1 and start more workers."
+        )
+    if cluster:
+        _use_gpus([] if cpu_replicas else select_gpus(gpu_devices, _physical_gpus()))
+        return cluster_strategy(cluster, reduction)
     if cpu_replicas:
         tf.config.set_visible_devices([], "GPU")
         return _cpu_strategy(cpu_replicas, reduction)
     gpus = select_gpus(gpu_devices, _physical_gpus())
     gpus = gpus if multi_gpu_enabled else gpus[:1]
-    tf.config.set_visible_devices(gpus, "GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+    _use_gpus(gpus)
     if not gpus:
         _one_operation_at_a_time()
     return _mirrored([f"GPU:{i}" for i in range(len(gpus))], reduction)
+
+
+def _use_gpus(gpus):
+    """Hides all other GPUs and takes memory as it is needed."""
+    tf.config.set_visible_devices(gpus, "GPU")
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def _mirrored(devices, reduction):

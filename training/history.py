@@ -60,6 +60,19 @@ def _write(file, columns, rows):
     writer.writerows(rows)
 
 
+class SilentLog:
+    """Stands in for `RunLog` in the processes that do not write."""
+
+    def step(self, row):
+        pass
+
+    def validation(self, row):
+        pass
+
+    def close(self):
+        pass
+
+
 class RunLog:
     """history.csv, validation.csv and TensorBoard of one stage."""
 

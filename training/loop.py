@@ -47,9 +47,9 @@ class Validation:
 
     def run(self, state, log, epoch):
         """Measures, keeps the best weights and decides whether to stop; returns a line on it."""
-        values = self.measure()
+        values = self.measure() if state.is_chief else {}
         log.validation({"step": state.step, "epoch": epoch, **values})
-        value = values[self.metric]
+        value = state.chiefs_value(values.get(self.metric))
         if is_better(self.metric, value, state.best):
             state.best, state.waited = value, 0
             state.save_best()
@@ -58,7 +58,8 @@ class Validation:
         state.stopped = bool(self.patience) and state.waited >= self.patience
         note = f", stopped: no better for {state.waited} validations" if state.stopped else ""
         best = "" if state.waited else " (best)"
-        return f"step {state.step}, epoch {epoch}: valid {self.metric} {value:.4g}{best}{note}"
+        shown = "-" if value is None else f"{value:.4g}"
+        return f"step {state.step}, epoch {epoch}: valid {self.metric} {shown}{best}{note}"
 
 
 def run_training(plan, state, train_step, batches, log, validation, learning_rate):
@@ -78,7 +79,7 @@ def run_training(plan, state, train_step, batches, log, validation, learning_rat
         AuditError: if the replicas disagree after the first step or before a validation or state.
         Interrupted: if a signal asked to stop; the state is saved.
     """
-    bar, saved = _progress_bar(plan, state.step), time.perf_counter()
+    bar, saved = _progress_bar(plan, state), time.perf_counter()
     first = state.step + 1
     with stop_requests() as signals:
         while state.step < plan.total_steps and not state.stopped:
@@ -92,24 +93,30 @@ def run_training(plan, state, train_step, batches, log, validation, learning_rat
             log.step({"step": state.step, "epoch": epoch, **row})
             bar.set_postfix(loss=f"{row['loss']:.4g}", refresh=False)
             bar.update(plan.global_batch_size)
+            # Of several processes, all must save and stop after the same step.
+            stop = state.any_worker(signals)
+            late = state.any_worker(time.perf_counter() - saved >= SAVE_SECONDS)
             if plan.ends_epoch(state.step - 1):
                 state.even_out()
                 with state.averaged():
-                    bar.write(validation.run(state, log, epoch))
-            elif not signals and time.perf_counter() - saved < SAVE_SECONDS:
+                    line = validation.run(state, log, epoch)
+                if state.is_chief:
+                    bar.write(line)
+            elif not stop and not late:
                 continue
             state.save()
             saved = time.perf_counter()
-            if signals:
+            if stop:
                 raise Interrupted(f"Stopped after step {state.step} of {plan.total_steps}.")
     bar.close()
 
 
-def _progress_bar(plan, step):
+def _progress_bar(plan, state):
     size = plan.global_batch_size
     return tqdm(
         total=plan.total_steps * size,
-        initial=step * size,
+        initial=state.step * size,
+        disable=not state.is_chief,
         unit=" samples",
         dynamic_ncols=True,
         mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines

@@ -17,9 +17,7 @@ LEARNING_RATE = 1e-3
 SIZE = 64  # pixels; at 32, statistics of one pixel per crop would magnify rounding
 STEPS = 2  # the second loss shows whether the first update was right
 LARGEST_DIFFERENCE = 1e-5  # of a loss, relative: float32 rounds at 6e-8
-NETWORK = NetworkOptions(
-    "tiny", decoder_width=0.02, decoder_norm="batch", decoder_skips=True, sync_batch_norm=True
-)
+NETWORK = NetworkOptions("tiny", decoder_width=0.02, decoder_skips=True, sync_batch_norm=True)
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,8 @@ def check_batch(strategy, stage, size, parts=1):
     sizes = [len(part) for part in strategy.experimental_local_results(batch)]
     accumulated = f" x {parts} accumulated" if parts > 1 else ""
     line = f"{stage}: {size} crops x {replicas} replicas{accumulated} = {total} per step; "
-    right = sizes == [size * parts] * replicas
+    # Of several machines, each sees its own replicas.
+    right = set(sizes) == {size * parts}
     problem = "" if right else f"a batch of {total} is split into {sizes}"
     return Finding(f"{line}replicas get {sizes}", problem)
 
@@ -154,9 +153,10 @@ def check_audit(strategy, model, optimizer, statistics=False):
         audit_construction(strategy, model, optimizer)
         audit_replicas(model, statistics)
     except AuditError as error:
-        return Finding("Audit of the replicas after these steps: failed", str(error))
+        return Finding("Audit of the replicas: failed", str(error))
     count = len(model.weights if statistics else model.trainable_variables)
-    return Finding(f"Audit of the replicas after these steps: {count} variables agree to the bit")
+    line = f"Audit of the replicas on this machine after {STEPS} steps: {count} variables agree"
+    return Finding(f"{line} to the bit")
 
 
 def compare_losses(alone, together, count):

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Starts a command N times on this machine, as the workers of one TensorFlow cluster.
+#
+#   ./run_multi_worker.sh N [--port=PORT] COMMAND [ARGUMENT...]
+#   ./run_multi_worker.sh 2 python train_mtl.py --dataset_name=Demo
+#
+# Each worker gets TF_CONFIG with N ports that are free, or PORT, PORT + 1, ... The output of the
+# first worker, the chief, is shown; that of the others goes to worker_logs/worker_<number>.log.
+# The exit status is that of the first worker that fails, or 0.
+set -Eeuo pipefail
+
+usage() {
+    echo "error: $1" >&2
+    echo "usage: ./run_multi_worker.sh N [--port=PORT] COMMAND [ARGUMENT...]" >&2
+    exit 2
+}
+
+free_ports() {
+    python3 - "$1" <<'PYTHON'
+import socket, sys
+sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
+for s in sockets:
+    s.bind(("localhost", 0))
+print(*(s.getsockname()[1] for s in sockets))
+PYTHON
+}
+
+count="${1:-}"
+[[ "$count" =~ ^[1-9][0-9]*$ ]] || usage "the number of workers is '$count', expected 1 or more."
+shift
+ports=()
+if [[ "${1:-}" == --port=* ]]; then
+    first="${1#--port=}"
+    [[ "$first" =~ ^[0-9]+$ && $((10#$first + count)) -le 65536 && $((10#$first)) -ge 1024 ]] ||
+        usage "the port is '$first', expected 1024 to $((65536 - count)) for $count workers."
+    for ((i = 0; i < count; i++)); do ports+=($((10#$first + i))); done
+    shift
+else
+    read -r -a ports <<<"$(free_ports "$count")"
+fi
+[[ $# -gt 0 ]] || usage "there is no command to run."
+
+addresses=$(printf ', "localhost:%s"' "${ports[@]}")
+logs=worker_logs
+mkdir -p "$logs"
+pids=()
+for ((i = 0; i < count; i++)); do
+    export TF_CONFIG="{\"cluster\": {\"worker\": [${addresses:2}]}, \"task\": {\"type\": \"worker\", \"index\": $i}}"
+    if ((i == 0)); then
+        "$@" &
+    else
+        "$@" >"$logs/worker_$i.log" 2>&1 &
+    fi
+    pids+=($!)
+done
+# Signals go to all workers, which then save their state after the same step.
+trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' INT TERM
+
+status=0
+running=("${pids[@]}")
+while ((${#running[@]})); do
+    code=0
+    wait -n -p ended "${running[@]}" || code=$?
+    [[ -n "${ended:-}" ]] || continue  # a signal came first
+    for i in "${!running[@]}"; do
+        [[ "${running[$i]}" != "$ended" ]] || unset "running[$i]"
+    done
+    if ((code != 0 && status == 0)); then
+        status=$code
+        # The others see that a worker is gone and end by themselves; what hangs is ended.
+        (sleep 60 && kill -KILL "${pids[@]}" 2>/dev/null) >/dev/null 2>&1 &
+        watchdog=$!
+        for ((i = 1; i < count; i++)); do
+            if [[ "$ended" == "${pids[$i]}" ]]; then
+                echo "error: worker $i ended with status $code; see $logs/worker_$i.log" >&2
+            fi
+        done
+    fi
+done
+[[ -z "${watchdog:-}" ]] || kill "$watchdog" 2>/dev/null || true
+exit "$status"

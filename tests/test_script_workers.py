@@ -1,0 +1,139 @@
+"""Real processes: several workers that train together, as run_multi_worker.sh starts them."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NETWORK = ["--backbone=tiny", "--decoder_width=0.02", "--encoder_batch_norm=frozen"]
+
+
+def command(blocks, folder, *options):
+    places = [f"--checkpoint_dir={folder / 'ck'}", f"--output_dir={folder / 'out'}"]
+    data = ["--dataset_name=blocks", f"--shortcut_path={blocks}"]
+    return [sys.executable, str(ROOT / "train_mtl.py"), *data, *places, *NETWORK, *options]
+
+
+def workers(count, *arguments):
+    return [str(ROOT / "run_multi_worker.sh"), str(count), *arguments]
+
+
+def losses(folder):
+    path = folder / "out" / "blocks" / "mtl" / "history.csv"
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def run(command, folder):
+    folder.mkdir(exist_ok=True)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_workers_train_like_the_replicas_of_one_process(blocks, tmp_path, count):
+    length = ["--mtl_steps=5", f"--batch_size={4 // count}", "--ema_decay=0.5"]
+    together = tmp_path / "workers"
+    ended = run(workers(count, *command(blocks, together, *length)), together)
+    assert ended.returncode == 0, ended.stderr
+    alone = tmp_path / "replicas"
+    run(command(blocks, alone, *length, f"--cpu_replicas={count}"), alone)
+    assert len(losses(together)) == 5
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-5)
+    # Only the chief writes, and only the chief is shown.
+    names = {path.name for path in (together / "ck" / "blocks" / "mtl").iterdir()}
+    assert names == {"last", "best.weights.h5", "settings.json"}
+    assert len(list((together / "out" / "blocks" / "mtl" / "tensorboard").iterdir())) == 1
+    assert ended.stdout.count("valid rmse") + ended.stderr.count("valid rmse") == 1
+    logs = {path.name for path in (together / "worker_logs").iterdir()}
+    assert logs == {f"worker_{number}.log" for number in range(1, count)}
+
+
+def test_a_killed_worker_ends_the_others_and_any_number_goes_on(blocks, tmp_path):
+    length = ["--mtl_steps=24", "--samples_per_epoch=8"]  # an epoch of 2 steps
+    whole = tmp_path / "whole"
+    assert run(command(blocks, whole, *length, "--batch_size=4"), whole).returncode == 0
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    script = subprocess.Popen(
+        workers(2, *command(blocks, killed, *length, "--batch_size=2")),
+        cwd=killed,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while len(losses(killed)) < 5:
+        assert script.poll() is None
+        time.sleep(0.05)
+    children = subprocess.run(["pgrep", "-P", str(script.pid)], capture_output=True, text=True)
+    os.kill(int(children.stdout.split()[1]), signal.SIGKILL)
+    _, errors = script.communicate(timeout=60)
+    assert script.returncode == 128 + signal.SIGKILL
+    assert "worker 1 ended with status 137" in errors
+    assert len(losses(killed)) < 24
+    again = run(command(blocks, killed, *length, "--batch_size=4"), killed)
+    assert again.returncode == 0 and "Continuing" in again.stdout, again.stderr
+    assert losses(killed) == pytest.approx(losses(whole), rel=1e-4)
+
+
+def test_the_first_failure_is_returned(tmp_path):
+    ended = run(workers(2, "bash", "-c", 'grep -q "index.: 0" <<<"$TF_CONFIG" || exit 7'), tmp_path)
+    assert ended.returncode == 7
+    assert "worker 1 ended with status 7; see worker_logs/worker_1.log" in ended.stderr
+
+
+def test_each_worker_gets_its_place_and_the_port_that_was_asked_for(tmp_path):
+    ended = run(workers(2, "--port=23456", "bash", "-c", 'echo "$TF_CONFIG"'), tmp_path)
+    places = [
+        json.loads(ended.stdout),
+        json.loads((tmp_path / "worker_logs/worker_1.log").read_text()),
+    ]
+    addresses = ["localhost:23456", "localhost:23457"]
+    assert [place["cluster"] for place in places] == [{"worker": addresses}] * 2
+    assert [place["task"] for place in places] == [{"type": "worker", "index": n} for n in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], "the number of workers is ''"),
+        (["0", "true"], "expected 1 or more"),
+        (["2"], "there is no command"),
+        (["2", "--port=80", "true"], "the port is '80'"),
+    ],
+)
+def test_wrong_use_is_explained(tmp_path, arguments, words):
+    ended = run([str(ROOT / "run_multi_worker.sh"), *arguments], tmp_path)
+    assert ended.returncode == 2 and words in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "cluster, options, words",
+    [
+        ("{", [], "TF_CONFIG cannot be read"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}}', [], "expected worker 0 to 1"),
+        (
+            '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}',
+            ["--cpu_replicas=2"],
+            "gives each worker of a cluster one CPU device",
+        ),
+    ],
+)
+def test_a_wrong_cluster_is_an_error_line(blocks, tmp_path, cluster, options, words):
+    environment = os.environ | {"TF_CONFIG": cluster}
+    ended = subprocess.run(
+        command(blocks, tmp_path, *options),
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1 and f"error: {words}"[:6] in ended.stderr
+    assert words in ended.stderr and "Traceback" not in ended.stderr
