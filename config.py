@@ -14,7 +14,7 @@ crop_size: int | None = None  # pixels, multiple of 32 (encoder stride); None = 
 batch_size: int | None = None  # crops per replica in stage 1 (MTL); None = 4
 dae_batch_size: int | None = None  # crops per replica in stage 2 (DAE); None = batch_size
 samples_per_epoch: int | None = None  # crops; None = as many as cover the training tiles once
-augment: bool = True  # random flips and quarter turns; False = crops as they are
+augment: bool | None = None  # random flips and quarter turns; False = without; None = True
 
 # Length and optimiser
 mtl_epochs: int | None = None  # epochs of stage 1; None = 20

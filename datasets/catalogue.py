@@ -27,6 +27,8 @@ CATALOGUE = {
             "dae_learning_rate": 1e-3,
             "learning_rate_schedule": "cosine",
             "warmup_epochs": 1.0,
+            "augment": False,  # the sun stands in the south: turned shadows teach less
+            "dae_start": "zero",
             "mtl_epochs": 48,
             "dae_epochs": 12,
         },
