@@ -7,6 +7,8 @@ import numpy as np
 
 import runs
 from stages import compile_step, dae_stage, distributed_batches, mtl_stage, stage_plan
+from training.audit import replicas_agree
+from training.collectives import count_collectives
 from training.devices import describe_devices
 
 STEPS = 8  # on one and the same batch, so that the loss must fall
@@ -40,6 +42,8 @@ def check_stage(settings, name):
     batch = next(distributed_batches(settings, data, strategy, name, range(1)))
     before = [value.numpy() for value in stage.network.trainable_variables]
     rows = run_steps(step, batch)
+    count = count_collectives(step, batch, strategy.num_replicas_in_sync)
+    print(f"A step holds {count:g} collective operations per replica.")
     idle = idle_heads(rows, stage.loss_weights)
     losses = [row["loss"] for row in rows]
     return [*loss_problems(losses), *variable_problems(stage.network, before, idle)]
@@ -92,18 +96,12 @@ def variable_problems(network, before, idle=()):
     ]
     if still:
         problems.append(f"No gradient reaches {len(still)} variables: {', '.join(still[:5])}.")
-    apart = [v.path for v in variables if not replicas_agree(v.value)]
+    apart = [v.path for v in variables if not replicas_agree(v)]
     if apart:
         problems.append(f"Replicas disagree on {len(apart)} variables: {', '.join(apart[:5])}.")
     if not problems:
         print(f"Gradients reach all {len(variables)} variables; the replicas agree.")
     return problems
-
-
-def replicas_agree(variable):
-    """Says whether all replicas hold the same values of a variable."""
-    copies = [copy.numpy() for copy in getattr(variable, "values", [variable])]
-    return all(np.array_equal(copies[0], copy) for copy in copies[1:])
 
 
 def run_check(settings, name):

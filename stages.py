@@ -83,6 +83,11 @@ class Stage:
 def mtl_stage(settings, data, strategy):
     """Builds stage 1 under the strategy's scope; returns its `Stage`."""
     backbone_weights, origin = pretrained_weights(settings.backbone, settings.backbone_weights)
+    if backbone_weights and settings.input_normalisation != "imagenet" and is_chief(strategy):
+        print(
+            f"warning: {settings.backbone} begins with weights that were likely trained on another "
+            "range of images. Set input_normalisation=imagenet."
+        )
     with strategy.scope():
         mtl = build_stage1(settings, backbone_weights)
     losses = mtl_losses(
