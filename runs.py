@@ -30,7 +30,7 @@ from training.devices import DeviceError, make_strategy
 from training.interrupts import Interrupted
 from training.loop import TrainingError
 from training.resume import ResumeError, read_stored
-from training.workers import LOST_WORKER, WorkersError, in_cluster
+from training.workers import LOST_WORKER, WorkersError, find_cluster, in_cluster
 
 # What a user can mend; anything else is a fault of the program and keeps its traceback.
 USER_ERRORS = (
@@ -146,7 +146,16 @@ def evenly_spaced(items, most):
 
 
 def start_strategy(settings, cluster=None):
-    """Fixes the random seed and makes the strategy, over a cluster if one is given."""
+    """Fixes the random seed and makes the strategy, over a cluster if one is given.
+
+    Raises:
+        WorkersError: if there is a cluster, but the script is not for several processes.
+    """
+    if cluster is None and find_cluster():
+        raise WorkersError(
+            "This script is not for several workers, but TF_CONFIG or Slurm describes some. Run it "
+            "alone, without TF_CONFIG."
+        )
     strategy = make_strategy(
         settings.multi_gpu_enabled,
         settings.gpu_devices,

@@ -256,6 +256,11 @@ def _conflicts(settings):
             f"{told['sem_flag']} needs classes, but {settings.dataset_name} has none. Set "
             "sem_flag=false, or list the classes in its dataset.toml."
         )
+    if settings.gradient_pack_bytes and settings.gradient_reduction != "auto":
+        yield (
+            f"{told['gradient_pack_bytes']} has no effect with {told['gradient_reduction']}. Leave "
+            "it out, or set gradient_reduction=auto."
+        )
     if settings.eval_metric == "miou" and not settings.sem_flag:
         yield (
             f"{told['eval_metric']} needs classes, but {told['sem_flag']}. Choose rmse, mae or "

@@ -6,7 +6,8 @@ import time
 import numpy as np
 
 import runs
-from stages import compile_step, dae_stage, distributed_batches, mtl_stage, stage_plan
+from feeding import distributed_batches, stage_plan
+from stages import compile_step, dae_stage, mtl_stage
 from training.audit import replicas_agree
 from training.collectives import count_collectives
 from training.devices import describe_devices

@@ -1,19 +1,18 @@
 """Trains one stage: what train_mtl.py and train_dae.py have in common."""
 
 import shutil
-import zlib
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
 from datasets.folders import DataError
-from datasets.pipeline import CropPlan, Share, feeding_order, training_dataset
 from evaluation.curves import read_rows, training_curves
 from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
 from evaluation.report import write_json
+from feeding import distributed_batches, stage_plan
 from models.backbones import pretrained_weights
 from models.inference import make_height_network
-from run_record import batch_size, print_banner, stored_description
+from run_record import print_banner, stored_description
 from runs import (
     build_stage1,
     build_stage2,
@@ -29,7 +28,6 @@ from training.checkpoints import RunState
 from training.history import RunLog, SilentLog
 from training.loop import Validation, run_training
 from training.optimizers import make_optimizer
-from training.plan import make_plan
 from training.resume import (
     CONTINUE,
     FINISHED,
@@ -116,45 +114,6 @@ def dae_stage(settings, strategy, trained=True):
     network = make_height_network(mtl, dae)
     begun = stored_stage(settings, "mtl")["encoder_weights"] if trained else "random"
     return Stage("dae", dae, losses, {"height_loss": 1.0}, network, origin, begun)
-
-
-def crop_plan(settings, data):
-    """Returns which crops the settings take out of the training tiles."""
-    shapes = data.summaries["train"].shapes
-    return CropPlan(shapes, settings.crop_size, settings.seed, settings.augment)
-
-
-def batch_order(settings, stage, strategy):
-    """Returns the `feeding_order` of a stage's global batch."""
-    replicas, parts = strategy.num_replicas_in_sync, settings.gradient_accumulation_steps
-    return feeding_order(batch_size(settings, stage), replicas, parts)
-
-
-def stage_plan(settings, data, stage, strategy):
-    """Returns the `TrainingPlan` of a stage under the settings."""
-    return make_plan(
-        getattr(settings, f"{stage}_epochs"),
-        getattr(settings, f"{stage}_steps"),
-        len(batch_order(settings, stage, strategy)),
-        settings.samples_per_epoch or crop_plan(settings, data).crops,
-    )
-
-
-def distributed_batches(settings, data, strategy, stage, steps):
-    """Returns an iterator over the distributed batches of a range of steps of a stage."""
-    replicas = strategy.num_replicas_in_sync
-
-    def feed(context):
-        return training_dataset(
-            data.tiles["train"],
-            data.record,
-            crop_plan(settings, data),
-            batch_order(settings, stage, strategy),
-            steps,
-            Share(context.input_pipeline_id, context.num_input_pipelines, replicas),
-        )
-
-    return iter(strategy.distribute_datasets_from_function(feed))
 
 
 def learning_rates(settings, stage, plan):
@@ -258,6 +217,14 @@ def prepare_folders(settings, stage, description, plan):
     return start
 
 
+def shared_settings(settings, data, plan):
+    """Returns what must be the same in all processes that train together."""
+    own = ("shortcut_path", "checkpoint_dir", "output_dir", "gpu_devices", "resume")
+    values = [(name, value) for name, value in settings.values.items() if name not in own]
+    summary = data.summaries["train"]
+    return values, plan, summary.shapes, f"{summary.mean_height:.6g}", data.gsd
+
+
 def train_stage(settings, data, strategy, stage):
     """Trains a stage to its end, from the beginning or from where it was left.
 
@@ -270,7 +237,7 @@ def train_stage(settings, data, strategy, stage):
     check_labels(settings, data)
     plan = stage_plan(settings, data, stage.name, strategy)
     description = stored_description(settings, data, stage, plan)
-    require_same(strategy, zlib.crc32(repr(description["identity"]).encode()))
+    require_same(strategy, "settings or training tiles", shared_settings(settings, data, plan))
     chief = is_chief(strategy)
     start = prepare_folders(settings, stage.name, description, plan) if chief else NEW
     start = STARTS[int(chiefs_number(strategy, STARTS.index(start)))]
@@ -279,7 +246,7 @@ def train_stage(settings, data, strategy, stage):
         print(f"{folder}: this run is finished. --resume=never trains it anew.")
         return
     if start == CONTINUE:  # the encoder began then, whatever weights can be had now
-        begun = read_stored(folder)["encoder_weights"]
+        begun = (read_stored(folder) or {}).get("encoder_weights")
         stage = replace(stage, encoder_weights=begun)
         description["encoder_weights"] = begun
     step, optimizer = compile_step(settings, strategy, stage, plan)
@@ -288,6 +255,7 @@ def train_stage(settings, data, strategy, stage):
         state = RunState(folder, stage.network, optimizer)
     if state.restore():
         print(f"Continuing {folder} after step {state.step}.")
+    state.audit(statistics=True)
     log = SilentLog()
     if chief:
         write_json(folder / "settings.json", description)

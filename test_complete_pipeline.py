@@ -47,7 +47,8 @@ def peak_memory():
 
 def time_training(settings, data, strategy, stage, repeats):
     """Times the training step of a stage on one batch."""
-    from stages import compile_step, distributed_batches, stage_plan
+    from feeding import distributed_batches, stage_plan
+    from stages import compile_step
 
     plan = stage_plan(settings, data, stage.name, strategy)
     step, _ = compile_step(settings, strategy, stage, plan)
@@ -60,7 +61,8 @@ def run_phases(settings, repeats):
     """Runs the five phases; yields (name, dict of seconds and samples per run) of each."""
     import runs
     from evaluation.inference import make_predictor, predict_maps
-    from stages import dae_stage, distributed_batches, mtl_stage, stage_plan
+    from feeding import distributed_batches, stage_plan
+    from stages import dae_stage, mtl_stage
 
     strategy = runs.start_strategy(settings)
     data = runs.prepare_data(settings, ("train",))

@@ -14,10 +14,11 @@ def main(arguments=None):
     from training.device_table import device_table, memory_lines
     from training.devices import describe_devices, list_gpus
     from training.selfcheck import run_checks
+    from training.workers import find_cluster
 
     problems = []
     with runs.clear_errors():
-        strategy = runs.start_strategy(settings)
+        strategy = runs.start_strategy(settings, find_cluster())
         print(f"GPUs that TensorFlow sees: {', '.join(list_gpus()) or 'none'}")
         print("\n".join(device_table()))
         print(f"Used: {describe_devices(strategy)}")

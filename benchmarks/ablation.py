@@ -136,16 +136,17 @@ def run_stage(run, stage, cores):
     Raises:
         RunError: if the training fails; names its log.
     """
-    path, arguments = run.folder / f"{stage}.json", command_line(run.arguments)
+    path, arguments, anew = run.folder / f"{stage}.json", command_line(run.arguments), []
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["arguments"] == arguments:
             return stored
+        anew = ["--resume=never"]
     run.folder.mkdir(parents=True, exist_ok=True)
     log = run.folder / f"{stage}.log"
     with log.open("w") as file:
         ended = subprocess.run(
-            [sys.executable, ROOT / f"train_{stage}.py", *arguments],
+            [sys.executable, ROOT / f"train_{stage}.py", *arguments, *anew],
             stdout=file,
             stderr=subprocess.STDOUT,
             preexec_fn=lambda: os.sched_setaffinity(0, cores),
@@ -162,13 +163,13 @@ def read_result(run, stage):
     """Reads what a finished stage has written about itself.
 
     Returns:
-        dict: the measures of the validation that chose the weights, `minutes` of training steps
-        and `parameters` of all trained stages.
+        dict: the measures of the validation with the smallest RMSE, `minutes` of training steps
+        and `parameters` of the stage.
     """
     results = Path(run.arguments["output_dir"]) / run.dataset_name / stage
     weights = Path(run.arguments["checkpoint_dir"]) / run.dataset_name
     with (results / "validation.csv").open(newline="") as file:
-        chosen = min(csv.DictReader(file), key=lambda row: float(row["rmse"]))
+        chosen = min(csv.DictReader(file), key=lambda row: float(row["rmse"] or "inf"))
     with (results / "history.csv").open(newline="") as file:
         seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
     stored = json.loads((weights / stage / "settings.json").read_text(encoding="utf-8"))

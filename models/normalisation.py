@@ -20,16 +20,21 @@ class StoredBatchNormalization(layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable("dsmnet")
-class GlobalBatchNormalization(layers.BatchNormalization):
-    """Batch normalisation on the statistics of the whole batch, over all replicas.
+class BatchNormalization(layers.BatchNormalization):
+    """Batch normalisation on the statistics of one replica, or of the whole batch over all.
 
     Keras' own `synchronized=True` takes E[x^2] - E[x]^2, which cancels far from zero, in three
-    collective operations per layer; this takes one (and one for the gradient).
+    collective operations per layer; this takes one (and one for the gradient). It bears the name
+    of Keras' class, by which weight files know their layers.
     """
 
+    def __init__(self, *, global_statistics=False, **keywords):
+        super().__init__(**keywords)
+        self.global_statistics = global_statistics
+
     def call(self, inputs, training=None, mask=None):
-        if not training:
-            return super().call(inputs, training=False, mask=mask)
+        if not (training and self.global_statistics):
+            return super().call(inputs, training=training, mask=mask)
         x = ops.cast(inputs, "float32")
         mean, variance = global_moments(x)
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
@@ -38,6 +43,9 @@ class GlobalBatchNormalization(layers.BatchNormalization):
             x, mean, variance, self.axis, self.beta, self.gamma, self.epsilon
         )
         return ops.cast(outputs, self.compute_dtype)
+
+    def get_config(self):
+        return super().get_config() | {"global_statistics": self.global_statistics}
 
 
 def global_moments(x):
@@ -79,9 +87,11 @@ class BatchNormOptions:
 
     def layer(self, name, **keywords):
         """Makes a batch normalisation layer."""
-        usual = GlobalBatchNormalization if self.synchronised else layers.BatchNormalization
-        kind = StoredBatchNormalization if self.frozen else usual
-        return kind(name=name, **keywords | {"momentum": self.momentum})
+        keywords |= {"name": name, "momentum": self.momentum}
+        if self.frozen:
+            keywords.pop("global_statistics", None)
+            return StoredBatchNormalization(**keywords)
+        return BatchNormalization(**keywords | {"global_statistics": self.synchronised})
 
     def apply(self, model):
         """Returns a copy of `model` with these options in every batch normalisation."""

@@ -35,8 +35,8 @@ class Recorder(SimpleNamespace):
     def chiefs_value(self, value):
         return value
 
-    def any_worker(self, flag):
-        return bool(flag)
+    def any_worker(self, *flags):
+        return [bool(flag) for flag in flags]
 
     def averaged(self):
         return contextlib.nullcontext()

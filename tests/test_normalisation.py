@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from models.mtl import NetworkOptions, build_mtl
-from models.normalisation import GlobalBatchNormalization, StoredBatchNormalization
+from models.normalisation import BatchNormalization, StoredBatchNormalization
 
 
 def test_stored_statistics_are_used_in_training_too():
@@ -21,7 +23,7 @@ def test_stored_statistics_are_used_in_training_too():
 def test_global_statistics_are_those_of_the_whole_batch(make_replicas, replicas, offset):
     strategy = make_replicas(replicas)
     with strategy.scope():
-        layer = GlobalBatchNormalization(momentum=0.0)
+        layer = BatchNormalization(momentum=0.0, global_statistics=True)
         layer.build((None, None, 2))
     x = np.random.default_rng(0).normal([0, 3], [1, 2], (4, 50, 2)) * [[[1]], [[2]], [[3]], [[4]]]
     x = (x + offset).astype("float32")
@@ -38,4 +40,15 @@ def test_options_reach_every_layer():
     layers = [layer for layer in build_mtl(options)._flatten_layers() if "_bn" in layer.name]
     # Five in the encoder, its output, five stages: one each for normals, three each for heights.
     assert len(layers) == 5 + 1 + 5 + 15
-    assert all(isinstance(layer, GlobalBatchNormalization) for layer in layers)
+    assert all(layer.global_statistics for layer in layers)
+
+
+@pytest.mark.parametrize("name", ["tiny", "densenet121"])
+def test_weights_load_whatever_the_statistics(tmp_path, name):
+    options = NetworkOptions(name, 0.02, "batch", sync_batch_norm=True)
+    trained = build_mtl(options)
+    trained.save_weights(tmp_path / "mtl.weights.h5")
+    other = build_mtl(replace(options, sync_batch_norm=False))
+    other.load_weights(tmp_path / "mtl.weights.h5")
+    for one, two in zip(trained.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)

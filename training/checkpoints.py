@@ -3,13 +3,14 @@
 import math
 import os
 import tempfile
+import zlib
 
 import tensorflow as tf
 
 from training.audit import audit_replicas
 from training.optimizers import averaged_weights
 from training.resume import ResumeError
-from training.workers import any_worker, chiefs_number, is_chief
+from training.workers import any_worker, chiefs_number, is_chief, require_same, worker
 
 
 class RunState:
@@ -62,7 +63,7 @@ class RunState:
             return
         if self._moving:
             self._even_out()
-        audit_replicas(self.model, statistics=True)
+        self.audit(statistics=True)
 
     @tf.function
     def _even_out(self):
@@ -80,13 +81,25 @@ class RunState:
         number = chiefs_number(self._strategy, float("nan") if value is None else value)
         return None if math.isnan(number) else number
 
-    def any_worker(self, flag):
-        """Says whether `flag` is set in one of the processes; all must call it."""
-        return any_worker(self._strategy, flag)
+    def any_worker(self, *flags):
+        """Says which flags are set in one of the processes; all must call it."""
+        return any_worker(self._strategy, *flags)
 
-    def audit(self):
-        """Checks that the replicas hold the same weights; raises `AuditError` if they do not."""
-        audit_replicas(self.model)
+    def audit(self, statistics=False):
+        """Checks that replicas and processes hold the same weights, to the bit.
+
+        Args:
+            statistics: bool, True = the moving statistics too.
+
+        Raises:
+            AuditError: if replicas of this process do not.
+            WorkersError: if another process does not.
+        """
+        audit_replicas(self.model, statistics)
+        if worker(self._strategy)[1] > 1:
+            weights = self.model.weights if statistics else self.model.trainable_variables
+            digest = [self.step, *(zlib.crc32(weight.numpy().tobytes()) for weight in weights)]
+            require_same(self._strategy, "weights or steps", digest)
 
     def averaged(self):
         """Returns a context with the moving average of the weights in their place, if any."""

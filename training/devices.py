@@ -65,7 +65,14 @@ def make_strategy(
             "CPU device. Set cpu_replicas=1 and start more workers."
         )
     if cluster:
-        _use_gpus([] if cpu_replicas else select_gpus(gpu_devices, _physical_gpus()))
+        found = [] if cpu_replicas else select_gpus(gpu_devices, _physical_gpus())
+        gpus = found if multi_gpu_enabled else found[:1]
+        if reduction == "reduction_to_one_device" or (reduction == "nccl" and not gpus):
+            raise DeviceError(
+                f"gradient_reduction is {reduction}, which several workers "
+                f"{'on CPUs ' if not gpus else ''}cannot use. Set gradient_reduction=auto."
+            )
+        _use_gpus(gpus)
         return cluster_strategy(cluster, reduction)
     if cpu_replicas:
         tf.config.set_visible_devices([], "GPU")

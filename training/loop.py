@@ -12,6 +12,8 @@ from training.interrupts import Interrupted, stop_requests
 
 SAVE_SECONDS = 600  # at most this much work is lost when a run is killed within an epoch
 
+SMALLEST_SCALE = 2.0**-10  # below it a gradient that overflows is not a matter of its scale
+
 
 class TrainingError(RuntimeError):
     """Training cannot go on."""
@@ -94,8 +96,8 @@ def run_training(plan, state, train_step, batches, log, validation, learning_rat
             bar.set_postfix(loss=f"{row['loss']:.4g}", refresh=False)
             bar.update(plan.global_batch_size)
             # Of several processes, all must save and stop after the same step.
-            stop = state.any_worker(signals)
-            late = state.any_worker(time.perf_counter() - saved >= SAVE_SECONDS)
+            late = time.perf_counter() - saved >= SAVE_SECONDS
+            stop, late = state.any_worker(signals, late)
             if plan.ends_epoch(state.step - 1):
                 state.even_out()
                 with state.averaged():
@@ -135,6 +137,8 @@ def _stop_on_nan(row, step):
     # With loss scaling, a gradient that overflows is part of the game: the step is left out.
     names = row.keys() - ({"gradient_norm"} if "loss_scale" in row else set())
     wrong = [name for name in row if name in names and not math.isfinite(row[name])]
+    if row.get("loss_scale", 1.0) < SMALLEST_SCALE:
+        wrong.append("the gradient, at every loss scale,")
     if wrong:
         raise TrainingError(
             f"Step {step + 1}: {', '.join(wrong)} is not finite. The last good state is kept. "

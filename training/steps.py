@@ -106,8 +106,8 @@ def make_train_step(strategy, model, optimizer, losses, loss_weights, options):
     Returns:
         Function (distributed batch) -> dict of scalars: the mean over the global batch of each
         loss, `loss`, their weighted sum, `gradient_norm` before clipping, and with loss scaling
-        `loss_scale`. The batch must come from `strategy.experimental_distribute_dataset`, which
-        splits it; `datasets.pipeline.feeding_order` gives each replica its examples of each part.
+        `loss_scale`. Each replica must get its own part of the batch, from a distributed dataset;
+        `datasets.pipeline.feeding_order` gives it its examples of each part.
 
     Raises:
         TypeError: if the optimizer would sum the gradients over the replicas once more.
@@ -179,7 +179,9 @@ def add_up_parts(part_step, batch, shapes, options):
     state = (0, [tf.zeros(shape) for shape in shapes])
     if options.unroll:
         for _ in range(size):
-            state = add(*state)
+            # One part after another, so that the memory is that of one.
+            with tf.control_dependencies(state[1]):
+                state = add(*state)
         return state[1]
     return tf.while_loop(lambda number, _: number < size, add, state)[1]
 

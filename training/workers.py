@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import zlib
 
 import tensorflow as tf
 
@@ -19,15 +20,13 @@ class WorkersError(RuntimeError):
 LOST_WORKER = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
-    tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
 )
 
 
 def in_cluster():
     """Says whether the environment describes a cluster."""
-    return "TF_CONFIG" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
+    return "TF_CONFIG" in os.environ or os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1"
 
 
 def find_cluster():
@@ -37,23 +36,26 @@ def find_cluster():
         `tf.distribute.cluster_resolver.ClusterResolver`; None = this process trains alone.
 
     Raises:
-        WorkersError: if TF_CONFIG cannot be read.
+        WorkersError: if the description cannot be read, or this process has no place in it.
     """
-    if "TF_CONFIG" in os.environ:
-        resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
-    else:
+    if not in_cluster():
         return None
+    resolvers = tf.distribute.cluster_resolver
+    source = "TF_CONFIG" if "TF_CONFIG" in os.environ else "What Slurm says of the cluster"
     try:
-        count = len(resolver.cluster_spec().as_dict().get("worker", []))
-        known = resolver.task_type == "worker" and 0 <= resolver.task_id < count
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WorkersError(f"TF_CONFIG cannot be read ({error}). {EXAMPLE}") from None
-    if count > 1 and not known:
+        if "TF_CONFIG" in os.environ:
+            resolver = resolvers.TFConfigClusterResolver()
+        else:
+            resolver = resolvers.SlurmClusterResolver(auto_set_gpu=False, gpus_per_node=1)
+        jobs = resolver.cluster_spec().as_dict()
+        task, number = resolver.task_type, resolver.task_id
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, OSError) as error:
+        raise WorkersError(f"{source} cannot be read ({error}). {EXAMPLE}") from None
+    count = len(jobs.get("worker", []))
+    if set(jobs) - {"worker"} or (count > 1 and (task != "worker" or number not in range(count))):
         raise WorkersError(
-            f"The task is {resolver.task_type} {resolver.task_id}, expected worker 0 to "
-            f"{count - 1}; the first worker is the chief. {EXAMPLE}"
+            f"{source} has the jobs {sorted(jobs)} and makes this process {task} {number}; "
+            f"expected workers alone, of which this is one; the first is the chief. {EXAMPLE}"
         )
     return resolver if count > 1 else None
 
@@ -96,49 +98,64 @@ def chiefs_number(strategy, number):
     return float(_sum(strategy, tf.constant(number if is_chief(strategy) else 0.0, tf.float64)))
 
 
-def any_worker(strategy, flag):
-    """Says in every process whether `flag` is set in one of them; all must call it."""
-    if worker(strategy)[1] == 1:
-        return bool(flag)
-    return float(_sum(strategy, tf.constant(float(bool(flag)), tf.float64))) > 0
+def any_worker(strategy, *flags):
+    """Says in every process which of the flags are set in one of them; all must call it.
+
+    Returns:
+        list of bool.
+    """
+    numbers = [float(bool(flag)) for flag in flags]
+    if worker(strategy)[1] > 1:
+        numbers = _sum(strategy, tf.constant(numbers, tf.float64)).numpy()
+    return [number > 0 for number in numbers]
 
 
 @tf.function
-def _sum(strategy, number):
-    """Sums a number over the processes; each replica of a process would give it once more."""
+def _sum(strategy, numbers):
+    """Sums numbers over the processes; each replica of a process would give them once more."""
 
     def replica():
         context = tf.distribute.get_replica_context()
         share = strategy.num_replicas_in_sync // worker(strategy)[1]
         first = context.replica_id_in_sync_group % share == 0
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.where(first, number, 0.0))
+        mine = tf.where(first, numbers, tf.zeros_like(numbers))
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
 
     return strategy.experimental_local_results(strategy.run(replica))[0]
+
+
+def wait_for_all(strategy):
+    """Lets no process on before all have come here."""
+    any_worker(strategy, False)
 
 
 @contextlib.contextmanager
 def chief_first(strategy):
     """Lets the chief go through a block of code before the other processes do."""
     if not is_chief(strategy):
-        chiefs_number(strategy, 0.0)
+        wait_for_all(strategy)
     yield
     if is_chief(strategy):
-        chiefs_number(strategy, 0.0)
+        wait_for_all(strategy)
 
 
-def require_same(strategy, digest):
-    """Refuses to train where another process has other settings or data than the chief.
+def require_same(strategy, what, value):
+    """Refuses to go on where the processes do not have the same.
 
     Args:
         strategy: `tf.distribute.Strategy`.
-        digest: int below 2**53, of all that must be equal.
+        what: str, for the message, such as "settings".
+        value: bytes, or anything whose `repr` tells it.
 
     Raises:
-        WorkersError: in the processes that differ from the chief.
+        WorkersError: in all processes, if one of them differs from the chief.
     """
-    if chiefs_number(strategy, float(digest)) != digest:
+    digest = zlib.crc32(value if isinstance(value, bytes) else repr(value).encode())
+    differs = chiefs_number(strategy, float(digest)) != digest
+    if any_worker(strategy, differs)[0]:
         number, count = worker(strategy)
+        which = f"Worker {number} of {count}" if differs else "Another worker"
         raise WorkersError(
-            f"Worker {number} of {count} has other settings or training tiles than the chief. "
-            "Start all workers with the same command, config.py and data."
+            f"{which} has other {what} than the chief. Start all workers with the same command, "
+            "code and data, in a folder that all of them see."
         )
