@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from training.workers import WorkersError, find_cluster
+
 ROOT = Path(__file__).parents[1]
 NETWORK = ["--backbone=tiny", "--decoder_width=0.02", "--encoder_batch_norm=frozen"]
 
@@ -45,7 +47,7 @@ def test_workers_train_like_the_replicas_of_one_process(blocks, tmp_path, count)
     ended = run(workers(count, *command(blocks, together, *length)), together)
     assert ended.returncode == 0, ended.stderr
     alone = tmp_path / "replicas"
-    run(command(blocks, alone, *length, f"--cpu_replicas={count}"), alone)
+    assert not run(command(blocks, alone, *length, f"--cpu_replicas={count}"), alone).returncode
     assert len(losses(together)) == 5
     assert losses(together) == pytest.approx(losses(alone), rel=1e-5)
     # Only the chief writes, and only the chief is shown.
@@ -118,7 +120,17 @@ def test_wrong_use_is_explained(tmp_path, arguments, words):
     "cluster, options, words",
     [
         ("{", [], "TF_CONFIG cannot be read"),
-        ('{"cluster": {"worker": ["a:1", "b:1"]}}', [], "expected worker 0 to 1"),
+        ('{"cluster": {"worker": ["a:1", "b:1"]}}', [], "expected workers alone"),
+        (
+            '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 0}}',
+            [],
+            "makes this process chief 0; expected workers alone",
+        ),
+        (
+            '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}',
+            ["--gradient_reduction=reduction_to_one_device"],
+            "which several workers on CPUs cannot use",
+        ),
         (
             '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}',
             ["--cpu_replicas=2"],
@@ -135,5 +147,32 @@ def test_a_wrong_cluster_is_an_error_line(blocks, tmp_path, cluster, options, wo
         capture_output=True,
         text=True,
     )
-    assert ended.returncode == 1 and f"error: {words}"[:6] in ended.stderr
+    assert ended.returncode == 1 and ended.stderr.splitlines()[-1].startswith("error: ")
     assert words in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_workers_with_unlike_settings_are_refused(blocks, tmp_path):
+    one, other = command(blocks, tmp_path, "--mtl_steps=2"), "--mtl_learning_rate=0.1"
+    script = (
+        f'grep -q "index.: 1" <<<"$TF_CONFIG" && exec {" ".join(one)} {other}; exec {" ".join(one)}'
+    )
+    ended = run(workers(2, "bash", "-c", script), tmp_path)
+    assert ended.returncode == 1
+    assert "Another worker has other settings or training tiles than the chief" in ended.stderr
+    log = (tmp_path / "worker_logs" / "worker_1.log").read_text()
+    assert "Worker 1 of 2 has other settings or training tiles than the chief" in log
+
+
+def test_slurm_variables_make_the_cluster(monkeypatch):
+    names = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}
+    names |= {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_STEP_TASKS_PER_NODE": "1(x2)"}
+    names |= {"SLURM_STEP_NUM_NODES": "2", "SLURM_NODEID": "1", "SLURM_LOCALID": "0"}
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    resolver = find_cluster()
+    assert (resolver.task_type, resolver.task_id) == ("worker", 1)
+    assert len(resolver.cluster_spec().as_dict()["worker"]) == 2
+    monkeypatch.delenv("SLURM_PROCID")
+    with pytest.raises(WorkersError, match="What Slurm says of the cluster cannot be read"):
+        find_cluster()
