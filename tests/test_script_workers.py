@@ -50,11 +50,11 @@ def test_workers_train_like_the_replicas_of_one_process(blocks, tmp_path, count)
     assert not run(command(blocks, alone, *length, f"--cpu_replicas={count}"), alone).returncode
     assert len(losses(together)) == 5
     assert losses(together) == pytest.approx(losses(alone), rel=1e-5)
-    # Only the chief writes, and only the chief is shown.
+    # Only the chief writes, and only the chief is shown; it validates after steps 4 and 5.
     names = {path.name for path in (together / "ck" / "blocks" / "mtl").iterdir()}
     assert names == {"last", "best.weights.h5", "settings.json"}
     assert len(list((together / "out" / "blocks" / "mtl" / "tensorboard").iterdir())) == 1
-    assert ended.stdout.count("valid rmse") + ended.stderr.count("valid rmse") == 1
+    assert ended.stdout.count("valid rmse") + ended.stderr.count("valid rmse") == 2
     logs = {path.name for path in (together / "worker_logs").iterdir()}
     assert logs == {f"worker_{number}.log" for number in range(1, count)}
 
@@ -122,7 +122,8 @@ def test_wrong_use_is_explained(tmp_path, arguments, words):
         ("{", [], "TF_CONFIG cannot be read"),
         ('{"cluster": {"worker": ["a:1", "b:1"]}}', [], "expected workers alone"),
         (
-            '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"type": "chief", "index": 0}}',
+            '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, '
+            '"task": {"type": "chief", "index": 0}}',
             [],
             "makes this process chief 0; expected workers alone",
         ),
@@ -152,10 +153,9 @@ def test_a_wrong_cluster_is_an_error_line(blocks, tmp_path, cluster, options, wo
 
 
 def test_workers_with_unlike_settings_are_refused(blocks, tmp_path):
-    one, other = command(blocks, tmp_path, "--mtl_steps=2"), "--mtl_learning_rate=0.1"
-    script = (
-        f'grep -q "index.: 1" <<<"$TF_CONFIG" && exec {" ".join(one)} {other}; exec {" ".join(one)}'
-    )
+    one = " ".join(command(blocks, tmp_path, "--mtl_steps=2"))
+    other = f"{one} --early_stopping_patience=1"
+    script = f'grep -q "index.: 1" <<<"$TF_CONFIG" && exec {other}; exec {one}'
     ended = run(workers(2, "bash", "-c", script), tmp_path)
     assert ended.returncode == 1
     assert "Another worker has other settings or training tiles than the chief" in ended.stderr
