@@ -123,9 +123,9 @@ def test_figures_are_drawn_for_the_test_split_only(trained):
     }
 
 
-def test_a_finished_run_is_left_alone(trained, capsys):
+def test_a_finished_run_is_left_alone(trained, preset, capsys):
     before = (trained[1] / "mtl" / "best.weights.h5").stat().st_mtime_ns
-    train_mtl.main([*trained[0], *NETWORK, "--mtl_steps=12"])
+    train_mtl.main([*trained[0], *preset, *NETWORK, "--mtl_steps=12"])
     assert "finished" in capsys.readouterr().out
     assert (trained[1] / "mtl" / "best.weights.h5").stat().st_mtime_ns == before
 
