@@ -50,6 +50,7 @@ def test_workers_train_like_the_replicas_of_one_process(blocks, tmp_path, count)
     assert not run(command(blocks, alone, *length, f"--cpu_replicas={count}"), alone).returncode
     assert len(losses(together)) == 5
     assert losses(together) == pytest.approx(losses(alone), rel=1e-5)
+    assert f"{count} replicas, worker 0 of {count}" in ended.stdout
     # Only the chief writes, and only the chief is shown; it validates after steps 4 and 5.
     names = {path.name for path in (together / "ck" / "blocks" / "mtl").iterdir()}
     assert names == {"last", "best.weights.h5", "settings.json"}

@@ -4,7 +4,7 @@ import contextlib
 
 import tensorflow as tf
 
-from training.workers import cluster_strategy
+from training.workers import cluster_strategy, worker
 
 
 class DeviceError(ValueError):
@@ -145,10 +145,12 @@ def describe_devices(strategy):
     """Returns one line on the devices and the strategy of a run."""
     count = strategy.num_replicas_in_sync
     gpus = tf.config.get_visible_devices("GPU")
-    cpus = f"CPU ({count} logical devices)" if count > 1 else "CPU (no GPU is used)"
+    number, processes = worker(strategy)
+    cpus = f"CPU ({count} logical devices)" if count > processes else "CPU (no GPU is used)"
     names = [_device_name(gpu) for gpu in gpus]
     kind = type(strategy).__name__ if count > 1 else "one device"
     replicas = f"{count} replica{'s' if count > 1 else ''}"
+    replicas += f", worker {number} of {processes}" if processes > 1 else ""
     return f"{', '.join(names) or cpus}; {kind}, {replicas}{unlike_models(names)}"
 
 
