@@ -53,7 +53,8 @@ def test_clipping_shortens_the_steps(run):
     free, clipped = run()[0], run("--gradient_clip_norm=1e-9")[0]
     assert float(clipped[0]["loss"]) == pytest.approx(float(free[0]["loss"]), rel=1e-5)
     assert float(clipped[2]["loss"]) != pytest.approx(float(free[2]["loss"]), rel=1e-3)
-    assert float(clipped[0]["gradient_norm"]) == pytest.approx(float(free[0]["gradient_norm"]))
+    norms = [float(rows[0]["gradient_norm"]) for rows in (free, clipped)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3)  # two runs differ by rounding
 
 
 def test_accumulated_parts_make_the_larger_batch(run):
