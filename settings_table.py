@@ -158,7 +158,7 @@ PRESETS = {
         "early_stopping_patience": 0,
         "overlap": 5 / 6,
     },
-    # What learns more in the same minutes: each line by measurement, see benchmarks/README.md.
+    # What learns more in the same minutes; benchmarks/README.md says which lines are measured.
     "improved": {
         "decoder_norm": "batch",
         "decoder_skips": True,
