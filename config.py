@@ -23,12 +23,18 @@ mtl_steps: int | None = None  # optimizer steps, wins over mtl_epochs; None = by
 dae_steps: int | None = None  # optimizer steps, wins over dae_epochs; None = by epochs
 mtl_learning_rate: float | None = None  # of Adam; None = 0.0002
 dae_learning_rate: float | None = None  # of Adam; None = 0.0002
-learning_rate_schedule: str | None = None  # constant, or cosine to the minimum; None = constant
+scale_learning_rate: str | None = None  # by global batch: none, linear, sqrt; None = none
+base_batch_size: int | None = None  # global batch that the rates belong to; None = 4
+learning_rate_schedule: str | None = None  # constant, cosine to the minimum, step; None = constant
 warmup_epochs: float | None = None  # linear rise of the rate from 0 at the start; None = 0.0
-min_learning_rate: float | None = None  # at the end of the cosine; None = 0.0
+min_learning_rate: float | None = None  # lowest after the warm-up; None = 0.0
+decay_epochs: float | None = None  # of a step schedule, between falls; None = a third of the run
+decay_factor: float | None = None  # of a step schedule, at each fall; None = 0.1
 gradient_clip_norm: float | None = None  # largest norm of the gradient; 0 = any; None = 0.0
 gradient_accumulation_steps: int = 1  # parts of a replica's batch, each of batch_size crops
 ema_decay: float = 0.0  # of a moving average of the weights, which is validated and kept; 0 = off
+freeze_backbone_epochs: int = 0  # the encoder rests, then wakes stage by stage; 0 = off
+backbone_learning_rate_factor: float = 1.0  # of the encoder's learning rate
 eval_metric: str = "rmse"  # picks the best weights: rmse, mae (metres), delta1, miou
 early_stopping_patience: int | None = None  # validations without a better one; 0 = off; None = 10
 resume: str = "auto"  # auto = continue an unfinished run, never, or the path of a run's folder
@@ -39,6 +45,7 @@ huber_delta: float = 1.0  # metres from which a huber loss is linear; without us
 height_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
 semantic_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
 normal_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
+deep_supervision: float | None = None  # weight of heights at coarser stages; 0 = off; None = 0.0
 
 # Network (None = the published network, unless the data set recommends otherwise)
 backbone: str | None = None  # densenet121, resnet50, tiny (for rehearsals); None = densenet121
@@ -62,7 +69,8 @@ cpu_replicas: int = 0  # logical CPU replicas, to rehearse without GPUs; 0 = off
 gradient_reduction: str = "auto"  # auto, nccl, or reduction_to_one_device (DataParallel's way)
 gradient_pack_bytes: int = 0  # bytes summed over the replicas at a time; 0 = all in one operation
 sync_batch_norm: bool = False  # batch statistics over all replicas; False = of each replica
-precision: str = "float32"  # of the layers' arithmetic: float32, mixed_float16, mixed_bfloat16
+precision: str = "float32"  # of the layers: float32, mixed_float16, mixed_bfloat16, auto
+gradient_checkpointing: bool = False  # features are computed twice instead of being kept
 
 # Inference
 correction: str = "auto"  # subtract the DAE's correction: auto = if it is trained, true, false

@@ -3,6 +3,8 @@
 import hashlib
 import math
 
+import keras
+
 from runs import output_folder, stage_folder
 from settings import describe, identity
 from training.devices import describe_devices
@@ -65,7 +67,7 @@ def print_banner(settings, data, strategy, stage, plan):
         "stage": f"{stage.name.upper()}, {millions:.2f} million parameters in "
         f"{len(stage.network.trainable_variables)} variables",
         "encoder": f"{settings.backbone}, began with weights: {stage.encoder_weights}",
-        "devices": describe_devices(strategy),
+        "devices": f"{describe_devices(strategy)}; {keras.config.dtype_policy().name}",
         "data": f"{record.name} in {record.folder} ({known})",
         "tiles": f"{summary.tiles} train, {data.summaries['valid'].tiles} valid; "
         f"{data.gsd:.2f} m per pixel; mean height {summary.mean_height:.2f} m",

@@ -29,8 +29,9 @@ from training.audit import AuditError
 from training.devices import DeviceError, make_strategy
 from training.interrupts import Interrupted
 from training.loop import TrainingError
+from training.precision import choose_precision
 from training.resume import ResumeError, read_stored
-from training.workers import LOST_WORKER, WorkersError, find_cluster, in_cluster
+from training.workers import LOST_WORKER, WorkersError, find_cluster, in_cluster, is_chief
 
 # What a user can mend; anything else is a fault of the program and keeps its traceback.
 USER_ERRORS = (
@@ -164,7 +165,10 @@ def start_strategy(settings, cluster=None):
         cluster,
     )
     keras.utils.set_random_seed(settings.seed)
-    keras.config.set_dtype_policy(settings.precision)
+    precision, warning = choose_precision(settings.precision)
+    keras.config.set_dtype_policy(precision)
+    if warning and is_chief(strategy):
+        print(f"warning: {warning}")
     return strategy
 
 

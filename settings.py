@@ -130,6 +130,8 @@ def identity(settings, stage=None):
     if stage == "dae":  # which has one loss, so that weights change nothing
         names = [name for name in names if not name.startswith("mtl_")]
         names = [n for n in names if not n.endswith(("_loss_weight", "backbone_weights"))]
+        names = [n for n in names if n not in ("freeze_backbone_epochs", "deep_supervision")]
+        names = [n for n in names if n != "backbone_learning_rate_factor"]
     return {name: settings.values[name] for name in names}
 
 
@@ -277,18 +279,22 @@ def _conflicts(settings):
     if settings.backbone == "tiny" and settings.backbone_weights not in ("auto", "none"):
         yield f"{told['backbone_weights']}, but {told['backbone']} has none. Leave it out."
     for name, switch, needed in _NEEDS:
-        if settings.values[switch] != needed and _is_deliberate(settings.sources, name, switch):
+        if settings.values[switch] not in needed and _is_deliberate(settings.sources, name, switch):
             yield (
                 f"{told[name]} has no effect with {told[switch]}. Leave it out, or set "
-                f"{switch}={show(needed)}."
+                f"{switch}={' or '.join(show(value) for value in needed)}."
             )
 
 
+# A setting, the one that it needs, and the values with which it has an effect.
 _NEEDS = (
-    ("huber_delta", "reg_loss", "huber"),
-    ("min_learning_rate", "learning_rate_schedule", "cosine"),
-    ("semantic_loss_weight", "sem_flag", True),
-    ("normal_loss_weight", "norm_flag", True),
+    ("huber_delta", "reg_loss", ("huber",)),
+    ("min_learning_rate", "learning_rate_schedule", ("cosine", "step")),
+    ("decay_epochs", "learning_rate_schedule", ("step",)),
+    ("decay_factor", "learning_rate_schedule", ("step",)),
+    ("base_batch_size", "scale_learning_rate", ("linear", "sqrt")),
+    ("semantic_loss_weight", "sem_flag", (True,)),
+    ("normal_loss_weight", "norm_flag", (True,)),
 )
 
 

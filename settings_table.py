@@ -86,12 +86,18 @@ TABLE = {
     "dae_steps": Setting(None, "run", minimum=1),
     "mtl_learning_rate": Setting(2e-4, above=0),
     "dae_learning_rate": Setting(2e-4, above=0),
-    "learning_rate_schedule": Setting("constant", choices=("constant", "cosine")),
+    "scale_learning_rate": Setting("none", choices=("none", "linear", "sqrt")),
+    "base_batch_size": Setting(4, minimum=1),
+    "learning_rate_schedule": Setting("constant", choices=("constant", "cosine", "step")),
     "warmup_epochs": Setting(0.0, minimum=0),
     "min_learning_rate": Setting(0.0, minimum=0),
+    "decay_epochs": Setting(None, above=0),
+    "decay_factor": Setting(0.1, above=0, below=1),
     "gradient_clip_norm": Setting(0.0, minimum=0),
     "gradient_accumulation_steps": Setting(1, "run", minimum=1),
     "ema_decay": Setting(0.0, minimum=0, below=1),
+    "freeze_backbone_epochs": Setting(0, minimum=0),
+    "backbone_learning_rate_factor": Setting(1.0, above=0, maximum=1),
     "eval_metric": Setting("rmse", choices=("rmse", "mae", "delta1", "miou")),
     "early_stopping_patience": Setting(10, "run", minimum=0),
     "resume": Setting("auto", "run", check=check_resume),
@@ -100,6 +106,7 @@ TABLE = {
     "height_loss_weight": Setting(1.0, minimum=0),
     "semantic_loss_weight": Setting(1.0, minimum=0),
     "normal_loss_weight": Setting(1.0, minimum=0),
+    "deep_supervision": Setting(0.0, "network", minimum=0),
     "backbone": Setting("densenet121", "network", choices=("densenet121", "resnet50", "tiny")),
     "backbone_weights": Setting("auto", check=check_weights),
     "decoder_width": Setting(1.0, "network", above=0, maximum=2),
@@ -121,7 +128,8 @@ TABLE = {
     ),
     "gradient_pack_bytes": Setting(0, "run", minimum=0),
     "sync_batch_norm": Setting(False),
-    "precision": Setting("float32", choices=("float32", "mixed_float16", "mixed_bfloat16")),
+    "precision": Setting("float32", choices=("float32", "mixed_float16", "mixed_bfloat16", "auto")),
+    "gradient_checkpointing": Setting(False, "run"),
     "correction": Setting("auto", "run", choices=("auto", "true", "false")),
     "window_size": Setting(None, "run", minimum=_STRIDE, multiple_of=_STRIDE, like="crop_size"),
     "overlap": Setting(0.5, "run", minimum=0, below=1),
@@ -195,7 +203,7 @@ KINDS = {name: _split(hint) for name, hint in typing.get_type_hints(config).item
 # What config.py leaves open with None, a data set may decide; a preset is the user's choice.
 RECOMMENDABLE = tuple(name for name in KINDS if KINDS[name][1] and name != "preset")
 # There "none" says something, so that it does not take back what the data set recommends.
-NONE_IS_A_VALUE = ("decoder_norm", "backbone_weights")
+NONE_IS_A_VALUE = ("decoder_norm", "backbone_weights", "scale_learning_rate")
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
+import keras
+
 from datasets.folders import DataError
 from evaluation.curves import read_rows, training_curves
 from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
@@ -38,8 +40,9 @@ from training.resume import (
     read_progress,
     read_stored,
 )
-from training.schedules import make_schedule
+from training.schedules import Decay, make_schedule, scaled_rate
 from training.steps import StepOptions, dae_losses, make_train_step, mtl_losses
+from training.unfreezing import encoder_paces, unfreezing_step
 from training.workers import chiefs_number, is_chief, require_same
 
 STARTS = (NEW, CONTINUE, FINISHED)
@@ -89,11 +92,17 @@ def mtl_stage(settings, data, strategy):
     with strategy.scope():
         mtl = build_stage1(settings, backbone_weights)
     losses = mtl_losses(
-        mtl, data.gsd, settings.normal_coding, settings.reg_loss, settings.huber_delta
+        mtl,
+        data.gsd,
+        settings.normal_coding,
+        settings.reg_loss,
+        settings.huber_delta,
+        settings.gradient_checkpointing,
     )
     weights = {"height_loss": settings.height_loss_weight}
     weights |= {"semantic_loss": settings.semantic_loss_weight} if settings.sem_flag else {}
     weights |= {"normal_loss": settings.normal_loss_weight} if settings.norm_flag else {}
+    weights |= {"deep_height_loss": settings.deep_supervision} if settings.deep_supervision else {}
     return Stage("mtl", mtl, losses, weights, make_height_network(mtl), {}, origin)
 
 
@@ -109,7 +118,9 @@ def dae_stage(settings, strategy, trained=True):
         mtl, dae = build_stage1(settings), build_stage2(settings)
     if trained:
         load_stage(settings, "mtl", mtl)
-    losses = dae_losses(mtl, dae, settings.reg_loss, settings.huber_delta)
+    losses = dae_losses(
+        mtl, dae, settings.reg_loss, settings.huber_delta, settings.gradient_checkpointing
+    )
     origin = {"mtl_weights": weights_digest(settings, "mtl")} if trained else {}
     network = make_height_network(mtl, dae)
     begun = stored_stage(settings, "mtl")["encoder_weights"] if trained else "random"
@@ -119,23 +130,48 @@ def dae_stage(settings, strategy, trained=True):
 def learning_rates(settings, stage, plan):
     """Returns the learning rate schedule of a stage."""
     epoch_steps = plan.samples_per_epoch / plan.global_batch_size
+    decay_epochs = settings.decay_epochs
     return make_schedule(
         settings.learning_rate_schedule,
-        getattr(settings, f"{stage}_learning_rate"),
+        scaled_rate(
+            getattr(settings, f"{stage}_learning_rate"),
+            settings.scale_learning_rate,
+            plan.global_batch_size / settings.base_batch_size,
+        ),
         plan.total_steps,
         min(round(settings.warmup_epochs * epoch_steps), plan.total_steps // 2),
         settings.min_learning_rate,
+        Decay(
+            decay_epochs * epoch_steps if decay_epochs else plan.total_steps / 3,
+            settings.decay_factor,
+        ),
+    )
+
+
+def variable_paces(settings, stage, plan):
+    """Returns the `training.optimizers.Pace` of each trained variable; None = all alike."""
+    alike = not settings.freeze_backbone_epochs and settings.backbone_learning_rate_factor == 1.0
+    if stage.name != "mtl" or alike:
+        return None
+    return encoder_paces(
+        stage.network,
+        stage.network.get_layer(settings.backbone),
+        plan,
+        settings.freeze_backbone_epochs,
+        settings.backbone_learning_rate_factor,
     )
 
 
 def compile_step(settings, strategy, stage, plan):
     """Returns (training step of a stage, its optimizer)."""
+    paces = variable_paces(settings, stage, plan)
     with strategy.scope():
         optimizer = make_optimizer(
             stage.network,
             learning_rates(settings, stage.name, plan),
             settings.ema_decay,
-            loss_scaling=settings.precision == "mixed_float16",
+            loss_scaling=keras.config.dtype_policy().name == "mixed_float16",
+            paces=paces,
         )
     options = StepOptions(
         plan.global_batch_size,
@@ -144,9 +180,8 @@ def compile_step(settings, strategy, stage, plan):
         settings.gradient_pack_bytes,
         unroll=settings.sync_batch_norm,
     )
-    step = make_train_step(
-        strategy, stage.network, optimizer, stage.losses, stage.loss_weights, options
-    )
+    make_step = unfreezing_step if paces else make_train_step
+    step = make_step(strategy, stage.network, optimizer, stage.losses, stage.loss_weights, options)
     return step, optimizer
 
 
@@ -222,7 +257,8 @@ def shared_settings(settings, data, plan):
     own = ("shortcut_path", "checkpoint_dir", "output_dir", "gpu_devices", "resume")
     values = [(name, value) for name, value in settings.values.items() if name not in own]
     summary = data.summaries["train"]
-    return values, plan, summary.shapes, f"{summary.mean_height:.6g}", data.gsd
+    precision = keras.config.dtype_policy().name
+    return values, precision, plan, summary.shapes, f"{summary.mean_height:.6g}", data.gsd
 
 
 def train_stage(settings, data, strategy, stage):

@@ -25,6 +25,7 @@ CATALOGUE = {
             "dropout": 0.0,
             "mtl_learning_rate": 2e-3,
             "dae_learning_rate": 1e-3,
+            "base_batch_size": 8,
             "learning_rate_schedule": "cosine",
             "warmup_epochs": 1.0,
             "augment": False,  # the sun stands in the south: turned shadows teach less

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from models.segments import in_segments
 from models.torch_weights import WeightsError, is_torch_file, load_torch_weights
 
 TINY_FILTERS = (8, 16, 32, 64, 128)
@@ -151,11 +152,12 @@ def make_backbone(name, batch_norm, weights=None):
 
     Returns:
         Keras model (batch, rows, columns, 3) -> list of features from coarse to fine, at 1/32,
-        1/16, 1/8, 1/4 and 1/2 of the rows and columns.
+        1/16, 1/8, 1/4 and 1/2 of the rows and columns; each of the five stages is a
+        `models.segments.Segment`.
 
     Raises:
         ValueError: if there is no encoder of that name.
     """
     if name not in BACKBONES:
         raise ValueError(f"backbone is {name!r}, but must be one of {', '.join(BACKBONES)}.")
-    return batch_norm.apply(BACKBONES[name](weights))
+    return in_segments(batch_norm.apply(BACKBONES[name](weights)))

@@ -3,8 +3,12 @@
 Elhousni, Zhang, Huang, IEEE Access 2021 (DSMNet); the U-Net of Ronneberger et al., MICCAI 2015.
 """
 
+from functools import partial
+
 import keras
 from keras import layers, ops
+
+from models.segments import segment
 
 LEVEL_FILTERS = (64, 128, 256, 512)
 BOTTOM_FILTERS = 1024
@@ -40,6 +44,27 @@ def double_convolution(x, style, filters, name):
     return style.convolve(style.convolve(x, filters, f"{name}_conv1"), filters, f"{name}_conv2")
 
 
+def down_level(x, style, filters, name):
+    """Returns (features of a level of the U-Net, the same at half the resolution)."""
+    x = double_convolution(x, style, filters, name)
+    return x, layers.MaxPooling2D(name=f"{name}_pool")(x)
+
+
+def up_level(x, level, style, filters, name):
+    """Returns the features of a level on the way up.
+
+    Args:
+        x: Keras tensor, the features of the level below.
+        level: Keras tensor, the features of this level on the way down.
+        style: `models.blocks.DecoderStyle`.
+        filters: int, at width 1.
+        name: str, prefix of the layer names.
+    """
+    x = layers.Conv2DTranspose(style.filters(filters), 2, strides=2, name=name)(x)
+    x = layers.Concatenate(name=f"{name}_fuse")([level, x])
+    return style.drop(double_convolution(x, style, filters, name), name)
+
+
 def build_dae(channels, style, start="random"):
     """Builds the U-Net whose output is subtracted from the height of stage 1.
 
@@ -55,17 +80,17 @@ def build_dae(channels, style, start="random"):
     """
     features = keras.Input((None, None, channels), name="features")
     x, levels = features, []
-    for level, filters in enumerate(LEVEL_FILTERS, start=1):
-        x = double_convolution(x, style, filters, f"down{level}")
-        levels.append(x)
-        x = layers.MaxPooling2D(name=f"down{level}_pool")(x)
-    x = double_convolution(x, style, BOTTOM_FILTERS, "bottom")
-    for level in range(len(LEVEL_FILTERS), 0, -1):
-        filters = LEVEL_FILTERS[level - 1]
-        x = layers.Conv2DTranspose(style.filters(filters), 2, strides=2, name=f"up{level}")(x)
-        x = layers.Concatenate(name=f"up{level}_fuse")([levels[level - 1], x])
-        x = double_convolution(x, style, filters, f"up{level}")
-        x = style.drop(x, f"up{level}")
+
+    def part(build, filters, name, *inputs):
+        build = partial(build, style=style, filters=filters, name=name)
+        return segment(f"{name}_level", build, *inputs)
+
+    for number, filters in enumerate(LEVEL_FILTERS, start=1):
+        level, x = part(down_level, filters, f"down{number}", x)
+        levels.append(level)
+    x = part(double_convolution, BOTTOM_FILTERS, "bottom", x)
+    for number, filters in reversed(list(enumerate(LEVEL_FILTERS, start=1))):
+        x = part(up_level, filters, f"up{number}", x, levels.pop())
     first = "zeros" if start == "zero" else "glorot_uniform"
     correction = layers.Conv2D(
         1, 3, padding="same", kernel_initializer=first, dtype="float32", name="correction"

@@ -20,12 +20,17 @@ def samples_from(first):
     Args:
         first: integer scalar tensor, number of the batch's first sample in the training stream.
     """
-    before = getattr(_current, "first", None)
+    before = current_sample()
     _current.first = first
     try:
         yield
     finally:
         _current.first = before
+
+
+def current_sample():
+    """Returns the number of the first sample of `samples_from`; None outside of it."""
+    return getattr(_current, "first", None)
 
 
 def sample_uniform(first, count, size, key):
@@ -76,7 +81,7 @@ class SampleDropout(layers.Layer):
     def call(self, inputs, training=None):
         if not training or not self.rate:
             return inputs
-        first = getattr(_current, "first", None)
+        first = current_sample()
         if first is None:
             raise ValueError(
                 f"{self.name} is called in training, expected within models.dropout.samples_from, "

@@ -5,6 +5,7 @@ Geometric Guidance", IEEE Access 2021 (DSMNet).
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import keras
 from keras import layers, ops
@@ -12,8 +13,11 @@ from keras import layers, ops
 from models.backbones import make_backbone
 from models.blocks import DecoderStyle
 from models.normalisation import BatchNormOptions
+from models.segments import segment
 
 STAGE_FILTERS = (1024, 512, 256, 64, 32)  # of each decoder, from coarse to fine
+# Outputs of deep supervision: heights at 1/16, 1/8, 1/4 and 1/2 of the resolution.
+COARSE_HEIGHTS = tuple(f"heights_stage{stage}" for stage in (1, 2, 3, 4))
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB / 255
 RESNET_MEAN = (103.939, 116.779, 123.68)  # of blue, green, red, 0-255
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -36,6 +40,8 @@ class NetworkOptions:
         input_normalisation: "zero_to_one" = RGB / 255, or "imagenet" = as the ImageNet weights of
             the backbone were trained.
         normal_coding: "unit" = linear head, or "published" = ReLU head for [0, 1].
+        deep_supervision: float, above 0 = heights are predicted at the height decoder's coarser
+            stages, too (Lee et al., "Deeply-supervised nets", AISTATS 2015).
     """
 
     backbone: str = "densenet121"
@@ -49,6 +55,7 @@ class NetworkOptions:
     sync_batch_norm: bool = False
     input_normalisation: str = "zero_to_one"
     normal_coding: str = "unit"
+    deep_supervision: float = 0.0
 
     @property
     def style(self):
@@ -75,16 +82,16 @@ def normalise_image(image, kind, backbone="densenet121"):
     return x
 
 
-def decoder(x, name, style, skips, guides=None):
+def decoder(x, skips, guides, name, style):
     """Decodes features to full resolution in five stages.
 
     Args:
         x: Keras tensor (batch, rows/32, columns/32, channels).
-        name: str, prefix of the layer names.
-        style: `DecoderStyle`.
         skips: encoder features for the stages, coarse to fine; empty = the published network.
-        guides: the height decoder's: the other decoders' stage features, a list each. They are
-            fused with two 3x3 convolutions per stage. None = not the height decoder.
+        guides: the other decoders' stage features, a list each, for the height decoder.
+        name: "semantic", "normal" or "height", prefix of the layer names. The height decoder
+            adds two 3x3 convolutions per stage.
+        style: `DecoderStyle`.
 
     Returns:
         (last features (batch, rows, columns, filters), list of the features of each stage
@@ -94,11 +101,11 @@ def decoder(x, name, style, skips, guides=None):
     for stage, filters in enumerate(STAGE_FILTERS):
         prefix = f"{name}_stage{stage + 1}"
         x = style.upsample(x, filters, f"{prefix}_up")
-        fused = [x, *(guide[stage] for guide in guides or [])]
+        fused = [x, *(guide[stage] for guide in guides)]
         if stage < len(skips):
             fused.append(style.convolve(skips[stage], filters, f"{prefix}_skip", kernel_size=1))
         x = layers.Concatenate(name=f"{prefix}_fuse")(fused) if len(fused) > 1 else x
-        count = 2 if guides is not None else min(1, len(skips))
+        count = 2 if name == "height" else min(1, len(skips))
         for number in range(1, count + 1):
             x = style.convolve(x, filters, f"{prefix}_conv{number}")
         stages.append(x)
@@ -125,7 +132,8 @@ def build_mtl(options, class_count=0, normals=True, backbone_weights=None):
     Returns:
         Keras model: image (batch, rows, columns, 3) of 0-255, rows and columns multiples of 32,
         -> dict of `heights` (..., 1) in metres, and where they are on `semantics`
-        (..., class_count) logits and `normals` (..., 3) in the coding of the options.
+        (..., class_count) logits, `normals` (..., 3) in the coding of the options, and
+        `COARSE_HEIGHTS` in metres.
     """
     image = keras.Input((None, None, 3), name="image")
     x = normalise_image(image, options.input_normalisation, options.backbone)
@@ -137,16 +145,23 @@ def build_mtl(options, class_count=0, normals=True, backbone_weights=None):
     x, *skips = make_backbone(options.backbone, batch_norm, backbone_weights)(x)
     x = batch_norm.layer("encoder_bn")(x)
     style, skips = options.style, skips if options.decoder_skips else []
+
+    def decode(name, guides=()):
+        build = partial(decoder, name=name, style=style)
+        return segment(f"{name}_decoder", build, x, skips, guides)
+
     outputs, guides = {}, []
     if class_count:
-        features, stages = decoder(x, "semantic", style, skips)
+        features, stages = decode("semantic")
         outputs["semantics"] = head(features, class_count, "semantics")
         guides.append(stages)
     if normals:
-        features, stages = decoder(x, "normal", style, skips)
+        features, stages = decode("normal")
         activation = "relu" if options.normal_coding == "published" else None
         outputs["normals"] = head(features, 3, "normals", activation)
         guides.append(stages)
-    features, _ = decoder(x, "height", style, skips, guides)
+    features, stages = decode("height", guides)
     outputs["heights"] = head(features, 1, "heights")
+    if options.deep_supervision:
+        outputs |= {name: head(stages[i], 1, name) for i, name in enumerate(COARSE_HEIGHTS)}
     return keras.Model(image, outputs, name="mtl")

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from models.segments import is_repeated
+
 
 @keras.saving.register_keras_serializable("dsmnet")
 class StoredBatchNormalization(layers.BatchNormalization):
@@ -33,12 +35,13 @@ class BatchNormalization(layers.BatchNormalization):
         self.global_statistics = global_statistics
 
     def call(self, inputs, training=None, mask=None):
-        if not (training and self.global_statistics):
+        if not (training and (self.global_statistics or is_repeated())):
             return super().call(inputs, training=training, mask=mask)
         x = ops.cast(inputs, "float32")
-        mean, variance = global_moments(x)
-        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+        mean, variance = global_moments(x) if self.global_statistics else local_moments(x)
+        if not is_repeated():  # else they have seen this batch
+            for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
         outputs = ops.batch_normalization(
             x, mean, variance, self.axis, self.beta, self.gamma, self.epsilon
         )
@@ -46,6 +49,11 @@ class BatchNormalization(layers.BatchNormalization):
 
     def get_config(self):
         return super().get_config() | {"global_statistics": self.global_statistics}
+
+
+def local_moments(x):
+    """Returns (mean, variance), (channels,), of each channel of x (batch, ..., channels)."""
+    return tf.nn.moments(x, list(range(x.shape.rank - 1)))
 
 
 def global_moments(x):
@@ -60,7 +68,7 @@ def global_moments(x):
     Returns:
         (mean, variance), float32 (channels,), the same on all replicas.
     """
-    local = tf.stack(tf.nn.moments(x, list(range(x.shape.rank - 1))))  # (2, channels)
+    local = tf.stack(local_moments(x))  # (2, channels)
     context = tf.distribute.get_replica_context()
     count = context.num_replicas_in_sync if context else 1
     if count == 1:

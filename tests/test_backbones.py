@@ -16,7 +16,7 @@ def test_unknown_backbone_lists_the_known_ones():
 
 
 def test_stored_statistics_keep_weights_and_inference():
-    model = make_backbone("tiny", BatchNormOptions())
+    model = BACKBONES["tiny"]()
     copy = BatchNormOptions(frozen=True).apply(model)
     image = np.random.default_rng(0).uniform(0, 1, (1, 64, 64, 3)).astype("float32")
     pairs = zip(model(image, training=False), copy(image, training=True), strict=True)
@@ -26,7 +26,7 @@ def test_stored_statistics_keep_weights_and_inference():
 
 def test_momentum_reaches_every_layer():
     model = make_backbone("tiny", BatchNormOptions(momentum=0.5))
-    statistics = model.get_layer("stage1_bn").moving_mean
+    statistics = model.get_layer("stage1").get_layer("stage1_bn").moving_mean
     image = np.full((1, 32, 32, 3), 1.0, "float32")
     model(image, training=True)
     once = statistics.numpy()
@@ -61,12 +61,13 @@ def test_a_file_gives_the_encoder_its_weights(tmp_path):
     path = str(tmp_path / "r.weights.h5")
     network = keras.applications.ResNet50(include_top=False, weights=None)
     network.save_weights(path)
-    found, told = pretrained_weights("resnet50", path)
-    assert found == told == path
-    model = make_backbone("resnet50", BatchNormOptions(), found)
-    for layer in ("conv1_conv", "conv5_block3_3_conv"):
+    source, told = pretrained_weights("resnet50", path)
+    assert source == told == path
+    model = make_backbone("resnet50", BatchNormOptions(), source)
+    for stage, layer in (("stage1", "conv1_conv"), ("stage5", "conv5_block3_3_conv")):
         expected = network.get_layer(layer).get_weights()[0]
-        np.testing.assert_array_equal(model.get_layer(layer).get_weights()[0], expected)
+        found = model.get_layer(stage).get_layer(layer).get_weights()[0]
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.losses import masked_mean, regression_loss, semantic_loss
+from training.losses import coarse_heights, masked_mean, regression_loss, semantic_loss
 
 
 def pixels(*values):
@@ -53,3 +53,13 @@ def test_semantic_loss_by_hand():
 def test_unlabelled_example_costs_nothing():
     loss = semantic_loss(np.full((1, 2, 2, 1), -1, "int32"), np.ones((1, 2, 2, 3), "float32"))
     np.testing.assert_array_equal(loss, [0.0])
+
+
+def test_coarse_heights_average_the_valid_pixels_of_a_block():
+    nan = float("nan")
+    heights = tf.constant([[1.0, 3.0, nan, 4.0], [nan, 5.0, nan, nan]])[None, ..., None]
+    valid = tf.constant([[True, True, False, True], [False, True, False, False]])[None, ..., None]
+    means, known = coarse_heights(heights, valid, 2)
+    assert means.numpy().ravel().tolist() == [3.0, 4.0] and known.numpy().all()
+    means, known = coarse_heights(heights, tf.zeros_like(valid), 2)
+    assert means.numpy().ravel().tolist() == [0.0, 0.0] and not known.numpy().any()

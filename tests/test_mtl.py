@@ -47,7 +47,7 @@ def test_heads_are_optional(class_count, normals, names, variables):
 def test_guides_reach_the_height():
     mtl = build_mtl(TINY, class_count=2)
     before = mtl(image())["heights"].numpy()
-    kernel = mtl.get_layer("semantic_stage5_up").kernel
+    kernel = mtl.get_layer("semantic_decoder").get_layer("semantic_stage5_up").kernel
     kernel.assign(kernel + 1.0)
     assert np.abs(mtl(image())["heights"].numpy() - before).max() > 0
 
@@ -90,8 +90,8 @@ def test_skips_and_norm_reach_every_decoder():
     options = replace(TINY, decoder_skips=True, decoder_norm="batch")
     mtl = build_mtl(options, class_count=2)
     assert mtl(image(64, 32))["heights"].shape == (1, 64, 32, 1)
-    names = {layer.name for layer in mtl.layers}
     for decoder in ("semantic", "normal", "height"):
+        names = {layer.name for layer in mtl.get_layer(f"{decoder}_decoder").layers}
         assert {f"{decoder}_stage{stage}_skip" for stage in (1, 2, 3, 4)} <= names
         assert {f"{decoder}_stage{stage}_up_bn" for stage in (1, 2, 3, 4, 5)} <= names
 
@@ -110,3 +110,14 @@ def test_weights_load_whatever_the_dropout(tmp_path):
     other.load_weights(tmp_path / "mtl.weights.h5")
     for one, two in zip(trained.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_deep_supervision_adds_heights_of_coarser_stages():
+    outputs = build_mtl(replace(TINY, deep_supervision=0.5), normals=False)(image(64, 32))
+    assert {name: tuple(value.shape) for name, value in outputs.items()} == {
+        "heights": (1, 64, 32, 1),
+        "heights_stage1": (1, 4, 2, 1),
+        "heights_stage2": (1, 8, 4, 1),
+        "heights_stage3": (1, 16, 8, 1),
+        "heights_stage4": (1, 32, 16, 1),
+    }

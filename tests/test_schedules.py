@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from training.schedules import make_schedule
+from training.schedules import Decay, make_schedule, scaled_rate
 
 
 def rates(steps, *arguments, **keywords):
@@ -29,6 +29,27 @@ def test_warm_up_rises_in_a_line(kind, end):
     assert found == pytest.approx([0.0, 0.25, 0.5, 1.0, end], abs=1e-6)
 
 
+def test_step_falls_at_equal_distances_down_to_the_minimum():
+    steps = [0, 3, 4, 7, 8, 12]
+    found = rates(steps, "step", 1.0, 16, minimum=0.05, decay=Decay(4, 0.2))
+    assert found == pytest.approx([1.0, 1.0, 0.2, 0.2, 0.05, 0.05])
+
+
+def test_step_counts_its_falls_from_the_first_step():
+    found = rates([0, 1, 2, 3, 4], "step", 1.0, 8, warmup_steps=2, decay=Decay(4, 0.1))
+    assert found == pytest.approx([0.0, 0.5, 1.0, 1.0, 0.1])
+
+
 def test_unknown_kind_is_named():
-    with pytest.raises(ValueError, match="'step'.*constant or cosine"):
-        make_schedule("step", 1.0, 10)
+    with pytest.raises(ValueError, match="'stairs'.*constant, cosine, step"):
+        make_schedule("stairs", 1.0, 10)
+
+
+@pytest.mark.parametrize("rule, expected", [("none", 0.2), ("linear", 0.8), ("sqrt", 0.4)])
+def test_scaled_rate_by_hand(rule, expected):
+    assert scaled_rate(0.2, rule, 16 / 4) == pytest.approx(expected)
+
+
+def test_unknown_rule_is_named():
+    with pytest.raises(ValueError, match="'square'.*none, linear, sqrt"):
+        scaled_rate(0.2, "square", 2)

@@ -317,7 +317,7 @@ def test_network_may_be_repeated_but_not_contradicted():
 
 
 def test_stored_network_must_be_whole():
-    with pytest.raises(settings.SettingsError, match="x does not give backbone"):
+    with pytest.raises(settings.SettingsError, match=r"x does not give \w+\. Train"):
         adopt_network(read(), {}, "x")
 
 

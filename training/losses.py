@@ -62,3 +62,24 @@ def semantic_loss(classes, logits):
         labels=tf.maximum(classes[..., 0], 0), logits=logits
     )
     return masked_mean(entropy[..., None], classes >= 0)
+
+
+def coarse_heights(heights, valid, factor):
+    """Averages heights over blocks of pixels, for the loss of a decoder's coarser stage.
+
+    Args:
+        heights: float32 (batch, rows, columns, 1), metres; NaN allowed where not valid.
+        valid: bool, same shape.
+        factor: int, rows and columns of a block; divides those of the heights.
+
+    Returns:
+        (mean over the valid pixels of each block, float32 (batch, rows/factor, columns/factor, 1),
+        bool of that shape: whether the block has a valid pixel).
+    """
+
+    def average(values):
+        return tf.nn.avg_pool2d(values, factor, factor, "VALID")
+
+    share = average(tf.cast(valid, tf.float32))
+    total = average(tf.where(valid, heights, 0.0))
+    return tf.math.divide_no_nan(total, share), share > 0.0

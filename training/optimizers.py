@@ -1,8 +1,10 @@
 """Optimizers for `training.steps`, which sums the gradients over the replicas itself."""
 
 import contextlib
+from dataclasses import dataclass
 
 import keras
+from keras import ops
 
 
 class ReducedGradients:
@@ -16,15 +18,52 @@ class ReducedGradients:
         return list(grads_and_vars)
 
 
+@dataclass(frozen=True)
+class Pace:
+    """When and how fast a variable is trained.
+
+    Attributes:
+        first_step: int, number of the first update (from 0) that trains it.
+        rate_factor: float, on the learning rate.
+    """
+
+    first_step: int = 0
+    rate_factor: float = 1.0
+
+
 class Adam(ReducedGradients, keras.optimizers.Adam):
-    """Adam (Kingma and Ba, ICLR 2015) on gradients summed over the replicas."""
+    """Adam (Kingma and Ba, ICLR 2015) on gradients summed over the replicas.
+
+    Attributes:
+        paces: list of `Pace`, of each variable that the optimizer was built for; None = all alike.
+    """
+
+    paces = None
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self.paces:
+            pace = self.paces[self._get_variable_index(variable)]
+            learning_rate *= pace.rate_factor
+            if pace.first_step:
+                learning_rate *= self._late_start(pace.first_step)
+        super().update_step(gradient, variable, learning_rate)
+
+    def _late_start(self, first_step):
+        """Returns the factor that corrects the moments' bias for an average begun later."""
+
+        def correction(updates):
+            updates = ops.cast(updates, "float32")
+            return ops.sqrt(1.0 - self.beta_2**updates) / (1.0 - self.beta_1**updates)
+
+        updates = self.iterations + 1
+        return correction(ops.maximum(updates - first_step, 1)) / correction(updates)
 
 
 class SGD(ReducedGradients, keras.optimizers.SGD):
     """Gradient descent on gradients summed over the replicas; the tests' optimizer."""
 
 
-def make_optimizer(model, learning_rate, ema_decay=0.0, loss_scaling=False):
+def make_optimizer(model, learning_rate, ema_decay=0.0, loss_scaling=False, paces=None):
     """Makes Adam with its slots built; call it under the strategy's scope.
 
     An optimizer whose variables are made lazily inside `strategy.run` fails.
@@ -35,12 +74,14 @@ def make_optimizer(model, learning_rate, ema_decay=0.0, loss_scaling=False):
         ema_decay: float, of a moving average of the weights (Polyak and Juditsky, 1992); 0 = none.
         loss_scaling: bool, True = against underflow in float16; a step whose gradient overflows
             is left out on all replicas.
+        paces: list of `Pace`, one for each of the model's trainable variables; None = all alike.
 
     Returns:
         `Adam`, or the `keras.optimizers.LossScaleOptimizer` around it.
     """
     average = {"use_ema": True, "ema_momentum": ema_decay} if ema_decay else {}
     optimizer = Adam(learning_rate, **average)
+    optimizer.paces = paces
     if loss_scaling:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)

@@ -1,34 +1,93 @@
 """How the learning rate moves over a run."""
 
+import math
+from dataclasses import dataclass
+
 import keras
+from keras import ops
+
+KINDS = ("constant", "cosine", "step")
 
 
-def make_schedule(kind, learning_rate, total_steps, warmup_steps=0, minimum=0.0):
+def scaled_rate(learning_rate, rule, growth):
+    """Fits a learning rate to a larger or smaller global batch.
+
+    Args:
+        learning_rate: float, of the base batch.
+        rule: "none", "linear" (Goyal et al., arXiv:1706.02677, for SGD) or "sqrt" (Malladi et
+            al., arXiv:2205.10287, for Adam).
+        growth: float, global batch over base batch.
+
+    Returns:
+        float.
+
+    Raises:
+        ValueError: if `rule` is none of these.
+    """
+    factors = {"none": 1.0, "linear": growth, "sqrt": math.sqrt(growth)}
+    if rule not in factors:
+        raise ValueError(f"scale_learning_rate is {rule!r}, but must be {', '.join(factors)}.")
+    return learning_rate * factors[rule]
+
+
+@dataclass(frozen=True)
+class Decay:
+    """When and how far a step schedule falls.
+
+    Attributes:
+        steps: float, optimizer steps from one fall to the next.
+        factor: float, of the rate at each fall.
+    """
+
+    steps: float = 1.0
+    factor: float = 0.1
+
+
+class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A linear rise, then a rate that falls by a factor at equal distances; see `make_schedule`."""
+
+    def __init__(self, learning_rate, decay, warmup_steps, minimum):
+        self._stairs = keras.optimizers.schedules.ExponentialDecay(
+            learning_rate, decay.steps, decay.factor, staircase=True
+        )
+        self._warmup_steps, self._minimum = warmup_steps, minimum
+
+    def __call__(self, step):
+        rise = ops.minimum(1.0, ops.cast(step, "float32") / max(1, self._warmup_steps))
+        rate = ops.maximum(self._stairs(step), self._minimum)
+        return rise * rate if self._warmup_steps else rate
+
+
+def make_schedule(kind, learning_rate, total_steps, warmup_steps=0, minimum=0.0, decay=Decay()):
     """Makes the learning rate of a run.
 
     "constant": the rate all along, as published. "cosine": half a cosine from the rate down to
-    `minimum` (Loshchilov and Hutter, "SGDR", ICLR 2017). Both after a linear rise from 0 over
+    `minimum` (Loshchilov and Hutter, "SGDR", ICLR 2017). "step": the rate falls as `decay` says,
+    counted from step 0, and not below `minimum`. All after a linear rise from 0 over
     `warmup_steps`.
 
     Args:
-        kind: "constant" or "cosine".
+        kind: "constant", "cosine" or "step".
         learning_rate: float, the largest rate.
         total_steps: int, optimizer steps of the run.
         warmup_steps: int, of them for the rise.
         minimum: float, the rate at the end of the cosine.
+        decay: `Decay`, of "step".
 
     Returns:
         `keras.optimizers.schedules.LearningRateSchedule`.
 
     Raises:
-        ValueError: if `kind` is neither.
+        ValueError: if `kind` is none of these.
     """
-    if kind not in ("constant", "cosine"):
-        raise ValueError(f"learning_rate_schedule is {kind!r}, but must be constant or cosine.")
+    if kind not in KINDS:
+        raise ValueError(f"learning_rate_schedule is {kind!r}, but must be {', '.join(KINDS)}.")
+    if kind == "step":
+        return StepSchedule(learning_rate, decay, warmup_steps, minimum)
     return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup_steps else learning_rate,
         decay_steps=max(1, total_steps - warmup_steps),
-        alpha=1.0 if kind == "constant" else minimum / learning_rate,
+        alpha=1.0 if kind == "constant" else min(1.0, minimum / learning_rate),
         warmup_target=learning_rate if warmup_steps else None,
         warmup_steps=warmup_steps,
     )

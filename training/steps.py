@@ -7,11 +7,13 @@ import tensorflow as tf
 from datasets.targets import normal_targets
 from models.dae import dae_input
 from models.dropout import samples_from
-from training.losses import regression_loss, semantic_loss
+from models.mtl import COARSE_HEIGHTS
+from models.segments import recomputation
+from training.losses import coarse_heights, regression_loss, semantic_loss
 from training.optimizers import ReducedGradients
 
 
-def mtl_losses(mtl, gsd, normal_coding, reg_loss="mse", huber_delta=1.0):
+def mtl_losses(mtl, gsd, normal_coding, reg_loss="mse", huber_delta=1.0, recompute=False):
     """Makes the function that computes the losses of stage 1.
 
     Args:
@@ -20,21 +22,31 @@ def mtl_losses(mtl, gsd, normal_coding, reg_loss="mse", huber_delta=1.0):
         normal_coding: "unit" or "published".
         reg_loss: "mse", "mae" or "huber", of the height.
         huber_delta: float, metres.
+        recompute: bool, True = features within a segment of the network are computed again for
+            the gradient instead of being kept.
 
     Returns:
         Function (batch of `datasets.pipeline.training_dataset`) -> dict of unweighted losses,
-        each (batch,): `height_loss`, and as the network has them `semantic_loss`, `normal_loss`.
+        each (batch,): `height_loss`, and as the network has them `semantic_loss`, `normal_loss`,
+        `deep_height_loss` (mean over the coarser stages).
     """
 
+    def height_loss(heights, predicted, valid):
+        return regression_loss(heights, predicted, valid, reg_loss, huber_delta)
+
     def losses(batch):
-        with samples_from(batch["sample"][0]):
+        with samples_from(batch["sample"][0]), recomputation(recompute):
             outputs = mtl(batch["image"], training=True)
         heights, valid = batch["heights"], batch["valid"]
-        result = {
-            "height_loss": regression_loss(
-                heights, outputs["heights"], valid, reg_loss, huber_delta
-            )
-        }
+        result = {"height_loss": height_loss(heights, outputs["heights"], valid)}
+        coarse = [name for name in COARSE_HEIGHTS if name in outputs]
+        if coarse:
+            by_stage = []
+            for name in coarse:
+                factor = heights.shape[1] // outputs[name].shape[1]
+                truth, known = coarse_heights(heights, valid, factor)
+                by_stage.append(height_loss(truth, outputs[name], known))
+            result["deep_height_loss"] = tf.add_n(by_stage) / len(coarse)
         if "semantics" in outputs:
             result["semantic_loss"] = semantic_loss(batch["classes"], outputs["semantics"])
         if "normals" in outputs:
@@ -46,7 +58,7 @@ def mtl_losses(mtl, gsd, normal_coding, reg_loss="mse", huber_delta=1.0):
     return losses
 
 
-def dae_losses(mtl, dae, reg_loss="mse", huber_delta=1.0):
+def dae_losses(mtl, dae, reg_loss="mse", huber_delta=1.0, recompute=False):
     """Makes the function that computes the loss of stage 2 on top of the frozen stage 1.
 
     Args:
@@ -54,6 +66,7 @@ def dae_losses(mtl, dae, reg_loss="mse", huber_delta=1.0):
         dae: Keras model of stage 2.
         reg_loss: "mse", "mae" or "huber", of the corrected height.
         huber_delta: float, metres.
+        recompute: bool, as for `mtl_losses`.
 
     Returns:
         Function (batch) -> dict with `height_loss`, (batch,).
@@ -62,7 +75,7 @@ def dae_losses(mtl, dae, reg_loss="mse", huber_delta=1.0):
     def losses(batch):
         outputs = mtl(batch["image"], training=False)
         features = tf.stop_gradient(dae_input(batch["image"], outputs))
-        with samples_from(batch["sample"][0]):
+        with samples_from(batch["sample"][0]), recomputation(recompute):
             corrected = outputs["heights"] - dae(features, training=True)
         loss = regression_loss(batch["heights"], corrected, batch["valid"], reg_loss, huber_delta)
         return {"height_loss": loss}
@@ -92,7 +105,7 @@ class StepOptions:
     unroll: bool = False
 
 
-def make_train_step(strategy, model, optimizer, losses, loss_weights, options):
+def make_train_step(strategy, model, optimizer, losses, loss_weights, options, variables=None):
     """Builds the compiled training step.
 
     Args:
@@ -102,6 +115,7 @@ def make_train_step(strategy, model, optimizer, losses, loss_weights, options):
         losses: function (batch) -> dict of name to unweighted loss, (batch,).
         loss_weights: dict of the same names to float.
         options: `StepOptions`.
+        variables: those of the model's trainable variables that are trained; None = all.
 
     Returns:
         Function (distributed batch) -> dict of scalars: the mean over the global batch of each
@@ -118,7 +132,8 @@ def make_train_step(strategy, model, optimizer, losses, loss_weights, options):
             f"The optimizer is a {type(inner).__name__}, expected one of training.optimizers: "
             "this step sums the gradients over the replicas itself."
         )
-    names, variables = tuple(loss_weights), model.trainable_variables
+    names = tuple(loss_weights)
+    variables = model.trainable_variables if variables is None else variables
 
     def part_step(batch):
         """Returns the gradients, then the losses, of the examples at hand, in a list."""

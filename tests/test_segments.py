@@ -1,0 +1,103 @@
+"""Features that are computed twice change nothing but the memory."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.dae import build_dae, dae_channels
+from models.mtl import NetworkOptions, build_mtl
+from models.segments import recomputation, segment, segments_of
+from training.optimizers import SGD
+from training.steps import StepOptions, dae_losses, make_train_step, mtl_losses
+
+
+def batch(strategy, size=64, count=4):
+    generator = np.random.default_rng(0)
+    heights = generator.uniform(0, 9, (count, size, size, 1)).astype("float32")
+    examples = {
+        "image": generator.uniform(0, 255, (count, size, size, 3)).astype("float32"),
+        "heights": heights,
+        "valid": heights < 8,
+        "classes": generator.integers(-1, 3, (count, size, size, 1)).astype("int32"),
+        "sample": np.arange(count),
+    }
+    dataset = tf.data.Dataset.from_tensors(examples).unbatch().batch(count, True)
+    return next(iter(strategy.experimental_distribute_dataset(dataset)))
+
+
+def build(stage, recompute):
+    """Returns (network, losses), with dropout and batch normalisation over all replicas."""
+    keras.utils.set_random_seed(0)
+    options = NetworkOptions(
+        "tiny", 0.02, "batch", True, dropout=0.3, batch_norm_momentum=0.5, sync_batch_norm=True
+    )
+    mtl = build_mtl(options, 3)
+    if stage == "mtl":
+        return mtl, mtl_losses(mtl, 0.5, "unit", recompute=recompute)
+    dae = build_dae(dae_channels(3), options.style)
+    return dae, dae_losses(mtl, dae, recompute=recompute)
+
+
+def train(strategy, stage, recompute, parts=1):
+    """Takes two steps; returns (losses of both, weights, convolutions in the graph)."""
+    with strategy.scope():
+        network, losses = build(stage, recompute)
+        optimizer = SGD(1e-3)
+        optimizer.build(network.trainable_variables)
+    names = ("height_loss", "semantic_loss", "normal_loss")[: 3 if stage == "mtl" else 1]
+    options = StepOptions(4, parts=parts, unroll=True)
+    step = make_train_step(strategy, network, optimizer, losses, dict.fromkeys(names, 1.0), options)
+    examples = batch(strategy)
+    losses = [float(step(examples)["loss"]) for _ in range(2)]
+    operations = step.get_concrete_function(examples).graph.get_operations()
+    convolutions = sum(operation.type == "Conv2D" for operation in operations)
+    return losses, network.get_weights(), convolutions
+
+
+@pytest.mark.parametrize("stage, parts", [("mtl", 1), ("mtl", 2), ("dae", 1)])
+def test_training_is_the_same_with_more_convolutions(stage, parts):
+    strategy = tf.distribute.get_strategy()
+    kept, twice = (train(strategy, stage, recompute, parts) for recompute in (False, True))
+    assert_same(twice, kept)
+    assert twice[2] > 1.3 * kept[2]
+
+
+def test_replicas_compute_twice_what_one_device_keeps(make_replicas):
+    kept = train(tf.distribute.get_strategy(), "mtl", False)
+    assert_same(train(make_replicas(2), "mtl", True), kept)
+
+
+def assert_same(found, expected):
+    """Compares losses, and all weights and moving statistics."""
+    assert found[0] == pytest.approx(expected[0], rel=1e-5)
+    for one, two in zip(found[1], expected[1], strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_only_training_computes_twice():
+    calls = []
+
+    class Count(keras.layers.Layer):
+        def call(self, inputs):
+            calls.append(1)
+            return inputs * inputs
+
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, segment("part", lambda x: Count()(x), inputs))
+    x = tf.constant([[3.0]])
+    for training, expected in ((True, 2), (False, 1)):
+        calls.clear()
+        with tf.GradientTape() as tape, recomputation():
+            tape.watch(x)
+            y = model(x, training=training)
+        assert float(tape.gradient(y, x)) == 6.0
+        assert len(calls) == expected
+
+
+def test_segments_come_in_the_order_of_the_graph():
+    mtl = build_mtl(NetworkOptions("tiny", 0.02), 3)
+    names = [part.name for part in segments_of(mtl)]
+    assert names == ["semantic_decoder", "normal_decoder", "height_decoder"]
+    stages = [part.name for part in segments_of(mtl.get_layer("tiny"))]
+    assert stages == [f"stage{number}" for number in (1, 2, 3, 4, 5)]
