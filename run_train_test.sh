@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # The whole job: trains stage 1 (MTL), tests it, trains stage 2 (DAE), tests both together.
 #
-#   ./run_train_test.sh [--name=value ...]    settings for all four; --help lists them
+#   ./run_train_test.sh [--workers=N] [--name=value ...]    settings for all four; --help lists them
+#
+# With --workers=N the two trainings run as N workers on this machine (./run_multi_worker.sh).
 set -Eeuo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${VIRTUAL_ENV:-$here/.venv}/bin/python
 
-for argument in "$@"; do
-  case ${argument%%=*} in
+settings=()
+train=("$python")
+while (($#)); do
+  case ${1%%=*} in
     --correction)
       echo "error: this script tests without and with the correction, so it sets --correction" \
         "itself. Leave it out, or run test_dsm.py." >&2
@@ -18,16 +22,29 @@ for argument in "$@"; do
       "$here/setup.sh"
       exec "$python" "$here/train_mtl.py" --help
       ;;
+    --workers)
+      [[ $1 == *=* ]] || set -- "--workers=${2:-}" "${@:3}"
+      if [[ ! ${1#*=} =~ ^[1-9][0-9]*$ ]]; then
+        echo "error: the number of workers is '${1#*=}', expected 1 or more." >&2
+        exit 2
+      fi
+      train=("$here/run_multi_worker.sh" "${1#*=}" "$python")
+      ;;
+    *) settings+=("$1") ;;
   esac
+  shift
 done
 
-stage() { # title, script, arguments
+stage() { # title, command
   printf '\n== %s ==\n' "$1"
-  "$python" "$here/$2" "${@:3}"
+  "${@:2}" "${settings[@]}"
+}
+evaluate() { # title, correction
+  stage "$1" "$python" "$here/test_dsm.py" "--correction=$2" --splits=train,valid,test
 }
 
 "$here/setup.sh"
-stage "1/4 Training stage 1 (MTL)" train_mtl.py "$@"
-stage "2/4 Testing stage 1" test_dsm.py --correction=false --splits=train,valid,test "$@"
-stage "3/4 Training stage 2 (DAE)" train_dae.py "$@"
-stage "4/4 Testing both stages" test_dsm.py --correction=true --splits=train,valid,test "$@"
+stage "1/4 Training stage 1 (MTL)" "${train[@]}" "$here/train_mtl.py"
+evaluate "2/4 Testing stage 1" false
+stage "3/4 Training stage 2 (DAE)" "${train[@]}" "$here/train_dae.py"
+evaluate "4/4 Testing both stages" true

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from training import loop
 from training.interrupts import Interrupted
 from training.loop import TrainingError, Validation, _stop_on_nan, is_better, run_training
 from training.plan import TrainingPlan
@@ -80,6 +81,60 @@ def test_history_has_one_row_a_step():
         (2, 1, 1.0),
         (3, 1, 2.0),
     ]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Puts a clock that is set by hand into the loop."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    return clock
+
+
+def slow_training(clock, state, waits, fails=()):
+    """Trains with these waits for the batches, seconds; a step itself takes 1 s."""
+
+    def read():
+        for wait in waits:
+            clock.now += wait
+            yield None
+
+    def step(batch):
+        clock.now += 1.0
+        return {"loss": math.nan if len(state.rows) in fails else 0.5}
+
+    log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
+    validation = Validation(lambda: {"rmse": 1.0}, "rmse", 0)
+    plan = TrainingPlan(len(waits), 2, 2 * len(waits))
+    run_training(plan, state, step, read(), log, validation, lambda step: 0.1)
+
+
+def test_waiting_for_input_is_told_from_the_second_step_on(clock, capfd):
+    state = Recorder()
+    slow_training(clock, state, [7.0, 3.0, 1.0])
+    assert [row["seconds"] for row in state.rows] == [8.0, 4.0, 2.0]
+    assert "input_wait" not in state.rows[0]  # the first step compiles
+    assert [row["input_wait"] for row in state.rows[1:]] == [0.75, pytest.approx(4 / 6)]
+    assert [row["seconds_median"] for row in state.rows[1:]] == [4.0, 3.0]
+    shown = capfd.readouterr()
+    assert "median 3 s, p95 3.9 s of the last 2; 0.7 samples/s; 67% of the time" in shown.out
+    assert "Reading the tiles holds the training up" in shown.out
+    assert "loss=0.5, step=3s, p95=3.9s, wait=67%" in shown.err
+
+
+def test_a_run_that_ends_early_tells_its_speed_too(clock, capsys):
+    with pytest.raises(TrainingError):
+        slow_training(clock, Recorder(), [0.0, 0.0, 0.0, 0.0], fails=[3])
+    assert (
+        "Step time: median 1 s, p95 1 s of the last 3; 2.0 samples/s; 0%" in capsys.readouterr().out
+    )
+
+
+def test_only_the_chief_tells_the_speed(clock, capfd):
+    state = Recorder()
+    state.is_chief = False
+    slow_training(clock, state, [1.0, 1.0])
+    assert capfd.readouterr() == ("", "")
 
 
 def test_stops_early_after_patience():

@@ -32,6 +32,7 @@ class Case:
     parts: int = 1
     clip_norm: float = 0.0
     ema_decay: float = 0.0
+    full: bool = False  # the published network instead of the tiny one
 
 
 CASES = {
@@ -66,8 +67,8 @@ def build(case):
     """Returns (the network to train, its losses)."""
     keras.utils.set_random_seed(1)
     options = NetworkOptions(
-        "tiny",
-        decoder_width=0.02,
+        "densenet121" if case.full else "tiny",
+        decoder_width=1.0 if case.full else 0.02,
         dropout=0.3,
         decoder_norm="batch" if case.stage == "dae" else "none",
         decoder_skips=case.synchronised,
@@ -155,6 +156,12 @@ def test_replicas_train_like_one_device(make_replicas, one_device, case, replica
     assert len(one[0]) == STEPS and one[0][-1]["loss"] != one[0][0]["loss"]
     assert all(row["gradient_norm"] > case.clip_norm for row in one[0])
     assert_same(train(make_replicas(replicas), case), one)
+
+
+@pytest.mark.slow
+def test_replicas_train_the_full_network_like_one_device(make_replicas):
+    case = Case(full=True)
+    assert_same(train(make_replicas(2), case), train(tf.distribute.get_strategy(), case))
 
 
 def test_a_reduction_to_one_device_is_the_same_training(one_device):

@@ -37,16 +37,27 @@ def device_rows(gpus):
     return rows
 
 
-def ask_driver():
-    """Returns (version of NVIDIA's driver, dict of `model_memories`) as far as they can be had."""
+def start_nvml():
+    """Starts NVIDIA's package nvidia-ml-py; returns its module, None where it cannot tell."""
     try:
         import pynvml as nvml
     except ImportError:
-        return UNKNOWN, {}
+        return None
     try:
         nvml.nvmlInit()
+    except nvml.NVMLError:  # no GPU or no driver
+        return None
+    return nvml
+
+
+def ask_driver():
+    """Returns (version of NVIDIA's driver, dict of `model_memories`) as far as they can be had."""
+    nvml = start_nvml()
+    if nvml is None:
+        return UNKNOWN, {}
+    try:
         return nvml.nvmlSystemGetDriverVersion(), model_memories(nvml)
-    except nvml.NVMLError:  # no GPU, no driver, or one that does not tell
+    except nvml.NVMLError:  # a driver that does not tell
         return UNKNOWN, {}
 
 

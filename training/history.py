@@ -17,6 +17,12 @@ HISTORY_COLUMNS = (
     "samples_per_second",
     "gradient_norm",
     "loss_scale",
+    "seconds_median",
+    "seconds_p95",
+    "input_wait",
+    "gpu_utilisation",
+    "gpu_memory",
+    "deep_height_loss",
 )
 
 
@@ -37,12 +43,19 @@ class RowFile:
         self._file = path.open("a", newline="")
 
     def append(self, row):
-        """Adds a row (dict; absent columns stay empty) and flushes it."""
-        csv.DictWriter(self._file, self._columns, lineterminator="\n").writerow(row)
+        """Adds a row (dict; absent columns stay empty, lists are joined by ";") and flushes it."""
+        cells = {name: _cell(value) for name, value in row.items()}
+        csv.DictWriter(self._file, self._columns, lineterminator="\n").writerow(cells)
         self._file.flush()
 
     def close(self):
         self._file.close()
+
+
+def _cell(value):
+    if not isinstance(value, list):
+        return value
+    return ";".join("" if item is None else str(item) for item in value)
 
 
 def _read(path):
@@ -58,6 +71,15 @@ def _write(file, columns, rows):
     writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
+
+
+def _each(row):
+    """Yields (name, value) of a row, of a list `<name>/0`, `<name>/1`, ..."""
+    for name, value in row.items():
+        if isinstance(value, list):
+            yield from ((f"{name}/{number}", item) for number, item in enumerate(value))
+        else:
+            yield name, value
 
 
 class SilentLog:
@@ -92,7 +114,7 @@ class RunLog:
         self._board = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
     def step(self, row):
-        """Logs one optimizer step: a dict of `HISTORY_COLUMNS`."""
+        """Logs one optimizer step: a dict of `HISTORY_COLUMNS`, of lists what is told per GPU."""
         self._history.append(row)
         self._scalars("train", row)
 
@@ -103,7 +125,7 @@ class RunLog:
 
     def _scalars(self, group, row):
         with self._board.as_default(step=int(row["step"])):
-            for name, value in row.items():
+            for name, value in _each(row):
                 if name != "step" and value is not None:
                     tf.summary.scalar(f"{group}/{name}", value)
 

@@ -1,5 +1,6 @@
 """The training loop: Python outside, one compiled step inside."""
 
+import contextlib
 import math
 import sys
 import time
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from training.interrupts import Interrupted, stop_requests
+from training.monitor import GpuLoad, StepMonitor, gpu_load, short_figures
 
 SAVE_SECONDS = 600  # at most this much work is lost when a run is killed within an epoch
 
@@ -81,19 +83,20 @@ def run_training(plan, state, train_step, batches, log, validation, learning_rat
         AuditError: if the replicas disagree after the first step or before a validation or state.
         Interrupted: if a signal asked to stop; the state is saved.
     """
-    bar, saved = _progress_bar(plan, state), time.perf_counter()
-    first = state.step + 1
-    with stop_requests() as signals:
+    saved, first = time.perf_counter(), state.step + 1
+    monitor = StepMonitor(plan.global_batch_size, gpu_load() if state.is_chief else GpuLoad())
+    with stop_requests() as signals, _progress_bar(plan, state, monitor) as bar:
         while state.step < plan.total_steps and not state.stopped:
             row = {"learning_rate": float(learning_rate(state.step))}
-            row |= _timed_step(train_step, batches, plan.global_batch_size)
+            row |= _timed_step(train_step, batches, plan.global_batch_size, monitor)
             _stop_on_nan(row, state.step)
             state.step += 1
             if state.step == first:
                 state.audit()
             epoch = plan.epoch(state.step - 1) + 1
+            row |= monitor.row()
             log.step({"step": state.step, "epoch": epoch, **row})
-            bar.set_postfix(loss=f"{row['loss']:.4g}", refresh=False)
+            bar.set_postfix_str(short_figures(row), refresh=False)
             bar.update(plan.global_batch_size)
             # Of several processes, all must save and stop after the same step.
             late = time.perf_counter() - saved >= SAVE_SECONDS
@@ -110,26 +113,36 @@ def run_training(plan, state, train_step, batches, log, validation, learning_rat
             saved = time.perf_counter()
             if stop:
                 raise Interrupted(f"Stopped after step {state.step} of {plan.total_steps}.")
-    bar.close()
 
 
-def _progress_bar(plan, state):
+@contextlib.contextmanager
+def _progress_bar(plan, state, monitor):
+    """Yields the chief's progress bar; however the run ends, a summary of its speed follows."""
     size = plan.global_batch_size
-    return tqdm(
-        total=plan.total_steps * size,
-        initial=state.step * size,
-        disable=not state.is_chief,
-        unit=" samples",
-        dynamic_ncols=True,
-        mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines
-    )
+    try:
+        with tqdm(
+            total=plan.total_steps * size,
+            initial=state.step * size,
+            disable=not state.is_chief,
+            unit=" samples",
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines
+        ) as bar:
+            yield bar
+    finally:
+        for line in monitor.summary() if state.is_chief else ():
+            print(line)
 
 
-def _timed_step(train_step, batches, global_batch_size):
+def _timed_step(train_step, batches, global_batch_size, monitor):
     start = time.perf_counter()
-    row = {name: float(value) for name, value in train_step(next(batches)).items()}
+    batch = next(batches)
+    waited = time.perf_counter() - start
+    # The conversion to float waits for the devices, so the next wait is for input alone.
+    row = {name: float(value) for name, value in train_step(batch).items()}
     row["seconds"] = time.perf_counter() - start
     row["samples_per_second"] = global_batch_size / row["seconds"]
+    monitor.add(row["seconds"], waited)
     return row
 
 
