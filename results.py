@@ -1,5 +1,8 @@
 """Evaluates one split and writes what a user looks at: metrics, GeoTIFFs and figures."""
 
+import quiet_tensorflow  # noqa: F401  first, so that it silences what follows
+
+# isort: split
 import json
 
 import numpy as np
