@@ -23,10 +23,12 @@ def data_identity(data):
     return {
         "training_tiles": tiles,
         "mean_height": summary.mean_height,
-        "class_codes": [repr(label.code) for label in record.classes],
+        "class_codes": [repr(label.codes) for label in record.classes],
         "class_counts": list(summary.class_counts),
         "gsd": data.gsd,
         "rgb_scale": record.rgb_scale,
+        "height_scale": record.height_scale,
+        "height_limits": record.height_limits,
     }
 
 

@@ -34,7 +34,7 @@ def class_indices(pixels, valid, record):
             f"labels have {_count(pixels.shape[2], 'band')}, but the codes of {record.name} need "
             f"{label_bands(record)}. Correct the files or the codes of classes."
         )
-    table = {label.code: index for index, label in enumerate(record.classes)}
+    table = {code: i for i, label in enumerate(record.classes) for code in label.codes}
     table.update(dict.fromkeys(record.ignore_codes, -1))
     codes = _numbers(pixels)
     known = np.array(sorted(_number(code) for code in table))

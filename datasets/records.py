@@ -28,7 +28,11 @@ class Record:
     Attributes:
         name: for people.
         folder: holds the splits.
-        source, licence: of the data.
+        source, paper, licence: of the data.
+        obtain: how to get it.
+        files: texts on what the rgb, dsm and sem files hold, by these names.
+        splits: names of the tiles of train, valid and test, or their number; absent = not known.
+        notes: known errors of the data, and what is not verified or not supported.
         gsd: metres per pixel; None = as the files say.
         crop_size: pixels; None = no advice.
         batch_size: crops per replica; None = no advice.
@@ -37,6 +41,7 @@ class Record:
         building_code: code of the class of buildings, or None.
         loss_weights: of the losses named height, semantic, normal; absent = no advice.
         height_scale: metres = stored height x height_scale.
+        height_limits: lowest and highest in metres; beyond is nodata. None = any.
         rgb_scale: 0-255 = stored image value x rgb_scale.
         recommended: settings by name, checked where settings are read.
     """
@@ -44,7 +49,12 @@ class Record:
     name: str
     folder: Path
     source: str = ""
+    paper: str = ""
     licence: str = ""
+    obtain: str = ""
+    files: dict = field(default_factory=dict)
+    splits: dict = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     gsd: float | None = None
     crop_size: int | None = None
     batch_size: int | None = None
@@ -53,6 +63,7 @@ class Record:
     building_code: int | tuple[int, int, int] | None = None
     loss_weights: dict = field(default_factory=dict)
     height_scale: float = 1.0
+    height_limits: tuple[float, float] | None = None
     rgb_scale: float = 1.0
     recommended: dict = field(default_factory=dict)
 
@@ -64,8 +75,8 @@ class Record:
     @property
     def building_index(self):
         """Class index of buildings, or None."""
-        codes = [label.code for label in self.classes]
-        return None if self.building_code is None else codes.index(self.building_code)
+        indices = (i for i, label in enumerate(self.classes) if self.building_code in label.codes)
+        return next(indices, None)
 
 
 def find_record(dataset_name, shortcut_path):
@@ -96,7 +107,8 @@ def find_record(dataset_name, shortcut_path):
         if not folder.is_dir() and dataset_name not in MADE_ON_DEMAND:
             raise RecordError(
                 f"The data set {dataset_name} was expected in {folder}, which is not a folder. "
-                "Put it there, or give the folder that holds it as shortcut_path."
+                f"Put it there as {LAYOUT}, or give the folder that holds it as shortcut_path."
+                f"{_how_to_obtain(dataset_name)}"
             )
         origin = f"catalogue record of {dataset_name}"
         return parse_record(CATALOGUE[dataset_name], folder, origin)
@@ -128,7 +140,8 @@ def parse_record(keys, folder, origin):
     """Checks the keys of a dataset.toml and makes the record of them.
 
     Args:
-        keys: dict of the keys given; every key is optional.
+        keys: dict of the keys given; every key is optional. `like` names the record of the
+            catalogue that gives the absent ones.
         folder: `Path` of the data set, which also gives the default name.
         origin: where the keys come from, for messages.
 
@@ -138,7 +151,8 @@ def parse_record(keys, folder, origin):
     Raises:
         RecordError: if a key is unknown, of a wrong type or impossible; names origin and key.
     """
-    _check_names(keys, PARSERS, origin)
+    _check_names(keys, ("like", *PARSERS), origin)
+    keys = _with_catalogue(keys, folder, origin) if "like" in keys else keys
     values = {"name": folder.name}
     for key, value in keys.items():
         parse, expected = PARSERS[key]
@@ -148,6 +162,18 @@ def parse_record(keys, folder, origin):
             raise RecordError(f"{origin}: {key} is {value!r}, expected {expected}.") from None
     _check_codes(values, origin)
     return Record(folder=folder, **values)
+
+
+def _with_catalogue(keys, folder, origin):
+    """Returns the keys given, and those of the catalogue's record `like` where there are none."""
+    keys = dict(keys)
+    like = keys.pop("like")
+    if not isinstance(like, str) or like not in CATALOGUE:
+        raise RecordError(
+            f"{origin}: like is {like!r}, expected a data set of the catalogue: "
+            f"{', '.join(CATALOGUE)}."
+        )
+    return CATALOGUE[like] | {"name": folder.name} | keys
 
 
 def _check_names(keys, known, origin):
@@ -162,7 +188,7 @@ def _check_names(keys, known, origin):
 def _check_codes(values, origin):
     """Raises RecordError if codes or class names contradict each other."""
     classes = values.get("classes", ())
-    codes = [label.code for label in classes]
+    codes = [code for label in classes for code in label.codes]
     ignored = list(values.get("ignore_codes", ()))
     building = values.get("building_code")
     for key, items in [
@@ -190,6 +216,12 @@ def _check_codes(values, origin):
         )
 
 
+def _how_to_obtain(name):
+    """Returns a sentence on how to get a data set of the catalogue; "" if that is not known."""
+    obtain = CATALOGUE[name].get("obtain")
+    return f" How to obtain it: {obtain}" if obtain else ""
+
+
 def _has_layout(folder):
     """Tells whether a folder looks like a data set in the standard layout."""
     return any((folder / split / "rgb").is_dir() for split in SPLITS)
@@ -201,8 +233,11 @@ def _unknown_data_set(name, folder):
     own = []
     if parent.is_dir():
         own = [p.name for p in parent.iterdir() if (p / TOML).is_file() or _has_layout(p)]
-    known = sorted({*CATALOGUE, *own})
-    near = difflib.get_close_matches(name, known, 1, cutoff=0.5)
+    known = sorted({*MADE_ON_DEMAND, *own})
+    near = difflib.get_close_matches(name, {*known, *CATALOGUE}, 1, cutoff=0.5)
     hint = f" Did you mean {near[0]}?" if near else ""
     found = f"{folder} is not in the layout {LAYOUT}" if folder.is_dir() else f"no folder {folder}"
-    return f"Unknown data set {name!r}: {found}.{hint} Known here: {', '.join(known)}."
+    return (
+        f"Unknown data set {name!r}: {found}.{hint} Known here: {', '.join(known)}; "
+        "docs/datasets.md has the published ones."
+    )

@@ -26,7 +26,8 @@ def read_tile_window(tile, record, row, column, rows, columns):
             image: float32 (rows, columns, 3), 0-255; 0 where the photo has no data.
             has_image: bool (rows, columns), True where the photo has data.
             heights: float32 (rows, columns), metres; NaN where not valid.
-            valid: bool (rows, columns), True where image and heights have data.
+            valid: bool (rows, columns), True where image and heights have data; heights beyond
+                the record's height_limits have none.
             classes: int32 (rows, columns), class index; -1 = ignore, also where the photo or
                 the labels have no data; all -1 without labels.
 
@@ -39,8 +40,8 @@ def read_tile_window(tile, record, row, column, rows, columns):
     bands = expected_bands(record)
     image, has_image = _read(tile.rgb, window, bands["rgb"])
     heights, has_height = _read(tile.dsm, window, bands["dsm"])
-    valid = has_image & has_height
-    metres = heights[..., 0].astype("float32") * np.float32(record.height_scale)
+    metres, is_plausible = _metres(heights[..., 0], record)
+    valid = has_image & has_height & is_plausible
     image = image.astype("float32") * np.float32(record.rgb_scale)
     return {
         "image": np.where(has_image[..., None], image, np.float32(0)),
@@ -49,6 +50,16 @@ def read_tile_window(tile, record, row, column, rows, columns):
         "valid": valid,
         "classes": _read_classes(tile, record, window, has_image),
     }
+
+
+def _metres(stored, record):
+    """Scales stored heights; returns float32 metres and where these lie within the limits."""
+    with np.errstate(over="ignore"):  # a nodata value may be too large for float32
+        metres = stored.astype("float32") * np.float32(record.height_scale)
+    if record.height_limits is None:
+        return metres, np.isfinite(metres)
+    low, high = record.height_limits
+    return metres, (metres >= low) & (metres <= high)
 
 
 def _read(path, window, bands):

@@ -26,6 +26,19 @@ def test_order_is_the_records_and_not_that_of_the_codes():
     assert indices([[6, 2]], record_of(6, 2)) == [[0, 1]]
 
 
+def test_several_codes_of_one_class():
+    classes = (ClassLabel(0, "other", (2, 5, 9)), ClassLabel(1, "building", (6,)))
+    record = Record(name="mine", folder=Path("mine"), classes=classes, ignore_codes=(65,))
+    assert indices([[9, 6, 1], [65, 0, 2]], record, "uint8") == [[0, 1, 1], [-1, 0, 0]]
+
+
+def test_several_colours_of_one_class():
+    classes = (ClassLabel((0, 0, 255), "b"), ClassLabel((0, 255, 0), "o", ((255, 0, 0),)))
+    record = Record(name="mine", folder=Path("mine"), classes=classes)
+    colours = [[[255, 0, 0], [0, 0, 255], [0, 255, 0]]]
+    assert indices(colours, record, "uint8") == [[1, 0, 1]]
+
+
 def test_negative_and_large_codes():
     assert indices([[-1, 70000]], record_of(70000, -1)) == [[1, 0]]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datasets.catalogue import CATALOGUE
-from datasets.records import Record, RecordError, find_record, parse_record
+from datasets.records import Record, RecordError, find_record
 
 CLASSES = """
 [[classes]]
@@ -36,6 +36,40 @@ def test_all_keys_of_a_dataset_toml(tmp_path):
     assert (record.class_names, record.building_index) == (("ground", "building"), 1)
     assert (record.loss_weights, record.recommended) == ({"height": 2.0}, {"dropout": 0.0})
     assert record.folder == tmp_path / "mine"
+
+
+def test_keys_that_are_told_and_not_used(tmp_path):
+    text = (
+        'paper = "doi"\nobtain = "ask"\nnotes = ["trees are missing"]\n'
+        'files = {rgb = "8-bit", dsm = "feet"}\nsplits = {train = ["a", "b"], test = 7}\n'
+    )
+    record = find_record("mine", folder_with(tmp_path, text))
+    assert (record.paper, record.obtain) == ("doi", "ask")
+    assert record.notes == ("trees are missing",)
+    assert record.files == {"rgb": "8-bit", "dsm": "feet"}
+    assert record.splits == {"train": ("a", "b"), "test": 7}
+
+
+def test_height_limits(tmp_path):
+    record = find_record("mine", folder_with(tmp_path, "height_limits = [-1000, 250.5]"))
+    assert record.height_limits == (-1000.0, 250.5)
+
+
+def test_class_of_several_codes(tmp_path):
+    text = (
+        "building_code = 9\nclasses = [{codes = [1, 2], name = 'other'}, "
+        "{codes = [8, 9], name = 'building'}]"
+    )
+    record = find_record("mine", folder_with(tmp_path, text))
+    assert [label.code for label in record.classes] == [1, 8]
+    assert [label.codes for label in record.classes] == [(1, 2), (8, 9)]
+    assert record.building_index == 1
+
+
+def test_like_takes_what_is_absent_from_the_catalogue(tmp_path):
+    record = find_record("mine", folder_with(tmp_path, 'like = "SSBH"\ngsd = 5\n'))
+    assert (record.name, record.gsd, record.batch_size) == ("mine", 5.0, 6)
+    assert record.class_names == ("other", "building") and record.rgb_scale == 255 / 65535
 
 
 def test_empty_dataset_toml_gives_the_defaults(tmp_path):
@@ -74,6 +108,23 @@ def test_colour_codes(tmp_path):
         ("building_code = 5", "building_code is 5, which is not in classes"),
         ("ignore_codes = [6]" + CLASSES, "ignore_codes has 6, which is also in classes"),
         ("ignore_codes = [[0, 0, 0]]" + CLASSES, "mix whole numbers with"),
+        ("classes = [{codes = [1, 2, 1], name = 'a'}]", "classes has 1 twice"),
+        (CLASSES + "[[classes]]\ncodes = [3, 2]\nname = 'b'", "classes has 2 twice"),
+        ("classes = [{codes = [], name = 'a'}]", "classes is "),
+        ("classes = [{codes = 1, name = 'a'}]", "classes is "),
+        ("classes = [{code = [1, 2], name = 'a'}]", "classes is .*codes = "),
+        ("classes = [{code = 1, codes = [1], name = 'a'}]", "classes is "),
+        ("classes = [{codes = [1, [2, 2, 2]], name = 'a'}]", "mix whole numbers with"),
+        ("height_limits = 1000", "height_limits is 1000, expected .lowest, highest."),
+        ("height_limits = [5, -5]", "height_limits is "),
+        ("height_limits = [0]", "height_limits is "),
+        ("height_limits = [-inf, 5]", "height_limits is "),
+        ("notes = 'bad trees'", "notes is 'bad trees', expected a list"),
+        ("files = {sar = '8-bit'}", "files is "),
+        ("splits = {val = 3}", "splits is "),
+        ("splits = {valid = 0}", "splits is "),
+        ("like = 'Paris'", "like is 'Paris', expected a data set of the catalogue: Demo"),
+        ("likes = 'SSBH'", "unknown key likes. Did you mean like?"),
         ("gsd = ", "not a readable TOML file"),
     ],
 )
@@ -108,8 +159,19 @@ def test_dataset_name_is_a_plain_folder_name(tmp_path, name):
 
 def test_missing_folder_of_the_catalogue_says_where(tmp_path, monkeypatch):
     monkeypatch.setitem(CATALOGUE, "Paris", {})
-    with pytest.raises(RecordError, match="Paris was expected in .*Paris"):
+    with pytest.raises(RecordError, match=r"Paris was expected in .*Paris.*shortcut_path\.$"):
         find_record("Paris", tmp_path)
+
+
+def test_missing_folder_of_the_catalogue_says_how_to_obtain_it(tmp_path):
+    message = r"DFC2019_crp512, which is not a folder.*How to obtain it: .*Train-Track1-RGB"
+    with pytest.raises(RecordError, match=message):
+        find_record("DFC2019_crp512", tmp_path)
+
+
+def test_published_name_is_offered_for_a_near_one(tmp_path):
+    with pytest.raises(RecordError, match="Did you mean Vaihingen_crp256.*Known here: Demo; docs"):
+        find_record("Vaihingen_crop256", tmp_path)
 
 
 def test_demo_needs_no_folder_yet(tmp_path):
@@ -122,11 +184,6 @@ def test_dataset_toml_wins_over_the_catalogue(tmp_path):
     (tmp_path / "Demo").mkdir()
     (tmp_path / "Demo" / "dataset.toml").write_text("gsd = 2.0")
     assert find_record("Demo", tmp_path).gsd == 2.0
-
-
-@pytest.mark.parametrize("name", CATALOGUE)
-def test_catalogue_records_are_right(name):
-    assert parse_record(CATALOGUE[name], Path("data") / name, name).name
 
 
 def test_records_need_the_standard_library_only():

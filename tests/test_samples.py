@@ -64,6 +64,23 @@ def test_stored_values_are_scaled(tmp_path):
     np.testing.assert_allclose(sample["heights"], 25.5, rtol=1e-6)
 
 
+def test_heights_beyond_the_limits_have_no_data(tmp_path):
+    stored = np.array([[-3281, -3280, 12, 3280, 3281]], "float32")  # feet; 3280 ft = 999.744 m
+    tile = tile_of(tmp_path, np.zeros((1, 5, 3), "uint8"), stored)
+    record = record_of(height_scale=0.3048, height_limits=(-1000.0, 1000.0))
+    sample = read_tile_window(tile, record, 0, 0, 1, 5)
+    assert sample["valid"].tolist() == [[False, True, True, True, False]]
+    expected = [[np.nan, -999.744, 3.6576, 999.744, np.nan]]
+    np.testing.assert_allclose(sample["heights"], expected, rtol=1e-6)
+
+
+def test_heights_too_large_for_float32_have_no_data(tmp_path):
+    stored = np.array([[1e38, 2]], "float32")
+    tile = tile_of(tmp_path, np.zeros((1, 2, 3), "uint8"), stored)
+    sample = read_tile_window(tile, record_of(height_scale=100.0), 0, 0, 1, 2)
+    assert sample["valid"].tolist() == [[False, True]]
+
+
 def test_no_labels_are_all_ignored(tmp_path):
     tile = tile_of(tmp_path, np.zeros((1, 2, 3), "uint8"), np.zeros((1, 2), "float32"))
     assert read_tile_window(tile, record_of(), 0, 0, 1, 2)["classes"].tolist() == [[-1, -1]]

@@ -1,0 +1,91 @@
+"""docs/datasets.md, the catalogue as a page."""
+
+from datasets.catalogue import CATALOGUE
+from datasets.catalogue.entries import label_codes
+
+INTRO = """# Published data sets
+
+Written by `python -m datasets.catalogue`; edit `datasets/catalogue/` instead.
+
+A data set named here needs no `dataset.toml`:
+`--dataset_name=SSBH --shortcut_path=/folder/of/datasets` reads
+`/folder/of/datasets/SSBH/{train,valid,test}/{rgb,dsm,sem}` ([data.md](data.md)). A `dataset.toml`
+in that folder replaces the whole record below, or changes some of its keys if it has
+`like = "SSBH"`; so does one in a folder of any other name. Nothing is downloaded.
+
+- The record makes right while reading: units of heights and images, sentinel heights, label
+  colours, several label codes of one class. NaN and a nodata value that the file declares need no
+  record.
+- A `valid` split must exist. Where nobody published one, the record says whose it takes.
+- Crop size, batch size and loss weights are those of the published codes: the authors' for
+  `Vaihingen` and `DFC2018`, else their multi-GPU fork's. The weights are brought to heights in
+  metres and normals in [0, 1] (`normal_coding=published`; unit vectors count four times as much),
+  and the fork's to a height weight of 1, since only their ratios matter to Adam.
+- `--preset=published` sets `crop_size` 320: add `--crop_size=256` for tiles of 256 pixels.
+- Where sources disagree, or a fact could not be verified, the notes say so.
+
+Not supported yet: radar images as a second input (DFC2023), subtracting terrain from surface while
+reading (DFC2018), a centre crop (Dublin), pixel sizes that differ within a split (DFC2023).
+"""
+LABELS = {
+    "name": "full name",
+    "loss_weights": "loss weights",
+    "crop_size": "crop size, pixels",
+    "batch_size": "crops per replica",
+    "gsd": "gsd, metres per pixel",
+    "height_scale": "metres per stored height",
+    "height_limits": "heights beyond are nodata, metres",
+    "rgb_scale": "0-255 per stored image value",
+    "ignore_codes": "ignored label codes",
+    "building_code": "building code",
+}
+
+
+def page():
+    """Returns docs/datasets.md as text."""
+    return "\n".join([INTRO, *(_section(name) for name in CATALOGUE)])
+
+
+def _section(name):
+    """Returns the section of one data set; of a variant, what differs from its base."""
+    entry, base = CATALOGUE[name], _base(name)
+    known = CATALOGUE.get(base, {})
+    lines = [f"## {name}", ""]
+    lines += [f"As [{base}](#{base.lower()}), except:", ""] if base else []
+    for key, value in entry.items():
+        if key not in ("notes", "classes") and value != known.get(key):
+            lines += _lines(LABELS.get(key, key), value)
+    lines += [f"- **{key}**: not known" for key in ("gsd", "splits") if not entry.get(key)]
+    if entry.get("classes") != known.get("classes"):
+        lines += _class_table(entry["classes"])
+    notes = [note for note in entry["notes"] if note not in known.get("notes", ())]
+    lines += ["", "Notes:", "", *(f"- {note}" for note in notes)] if notes else []
+    return "\n".join(lines) + "\n"
+
+
+def _base(name):
+    """Returns the longest other name that `name` begins with, or None."""
+    return max((n for n in CATALOGUE if n != name and name.startswith(n)), key=len, default=None)
+
+
+def _lines(label, value):
+    """Returns the lines of one key."""
+    if not isinstance(value, dict):
+        return [f"- **{label}**: {value}"]
+    parts = [f"{name}: {_shown(part)}" for name, part in value.items()]
+    if not any(isinstance(part, str | list) for part in value.values()):
+        return [f"- **{label}**: {', '.join(parts)}"] if parts else []
+    return [f"- **{label}**", *(f"  - {part}" for part in parts)]
+
+
+def _shown(value):
+    """Returns a value within a table: texts, numbers, or names of tiles with their count."""
+    if isinstance(value, list):
+        return f"{len(value)} ({', '.join(value)})"
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+def _class_table(classes):
+    """Returns the lines of the table of classes."""
+    rows = [f"| {', '.join(map(str, label_codes(c)))} | {c['name']} |" for c in classes]
+    return ["", "| label codes | class |", "| --- | --- |", *rows]
