@@ -28,7 +28,7 @@ def data_identity(data):
         "gsd": data.gsd,
         "rgb_scale": record.rgb_scale,
         "height_scale": record.height_scale,
-        "height_limits": record.height_limits,
+        "height_limits": list(record.height_limits or ()),
     }
 
 
