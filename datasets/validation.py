@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datasets.folders import DataError
+from datasets.folders import DataError, Tile
+from datasets.headers import GSD_TOLERANCE, check_headers
 from datasets.labels import LabelError
-from datasets.rasters.projections import same_projection
-from datasets.rasters.reading import RasterError, read_info
-from datasets.samples import band_message, expected_bands, read_tile_window
+from datasets.rasters.reading import RasterError
+from datasets.samples import read_tile_window
 
-GSD_TOLERANCE = 0.05  # share of the gsd
-SHIFT_TOLERANCE = 0.5  # pixels
 LOWEST, HIGHEST = -100.0, 1000.0  # metres above ground, beyond which a height is doubted
 BLOCK_PIXELS = 2_000_000  # of a large tile in memory at a time, per thread
 
@@ -45,17 +43,34 @@ class SplitSummary:
 
 
 @dataclass
-class _TileReport:
-    """What the check of one tile found."""
+class TileReport:
+    """What the check of one tile found.
 
+    Attributes:
+        tile: `datasets.folders.Tile`.
+        problems: texts on files that cannot be used.
+        warnings: texts on files that are usable but strange.
+        infos: dict of "rgb", "dsm", "sem" to `RasterInfo`, as far as headers could be read.
+        shape: (rows, columns) of the image; (0, 0) if there are problems with the headers.
+        gsd: metres per pixel; None without a georeference.
+        height_sum: metres, over the valid pixels.
+        extremes: lowest and highest height, metres.
+        valid_pixels: pixels with image and height.
+        class_counts: int (classes,), pixels of each class index; 0 before any are read.
+        watcher: what the function `watch` of `check_tiles` made; None without one.
+    """
+
+    tile: Tile
     problems: list = field(default_factory=list)
     warnings: list = field(default_factory=list)
+    infos: dict = field(default_factory=dict)
     shape: tuple = (0, 0)
     gsd: float | None = None
-    height_sum: float = 0.0  # metres
-    extremes: tuple = (math.inf, -math.inf)  # lowest and highest height, metres
+    height_sum: float = 0.0
+    extremes: tuple = (math.inf, -math.inf)
     valid_pixels: int = 0
-    class_counts: np.ndarray | int = 0  # (classes,)
+    class_counts: np.ndarray | int = 0
+    watcher: object = None
 
 
 def check_split(record, split, tiles, crop_size, progress=None):
@@ -75,126 +90,65 @@ def check_split(record, split, tiles, crop_size, progress=None):
         DataError: if any file is not usable; lists up to 10 problems of all tiles.
     """
     reports = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for report in pool.map(lambda tile: _check_tile(tile, record, crop_size), tiles):
-            reports.append(report)
-            if progress:
-                progress(len(reports), len(tiles))
-    problems = [problem for report in reports for problem in report.problems]
-    # A tile with problems of its own may show no gsd: judge the split once its tiles are right.
-    problems = problems or _split_gsd_problems(record, tiles, reports)
-    if not problems and not any(report.valid_pixels for report in reports):
-        problems = ["no tile has a pixel with both image and height. See their nodata values."]
-    if problems:
+    for report in check_tiles(record, tiles, crop_size):
+        reports.append(report)
+        if progress:
+            progress(len(reports), len(tiles))
+    if problems := list_problems(record, reports):
         raise DataError(_problem_list(record, split, problems))
     return _summary(record, split, reports)
 
 
-def _check_tile(tile, record, crop_size):
-    """Checks headers, then pixels, of the files of one tile."""
-    report = _TileReport()
-    infos = {}
-    for kind in ("rgb", "dsm", "sem"):
-        if path := getattr(tile, kind):
-            try:
-                infos[kind] = read_info(path)
-            except RasterError as error:
-                report.problems.append(str(error))
-    if not report.problems:
-        report.shape = (infos["rgb"].grid.rows, infos["rgb"].grid.columns)
-        report.gsd = next((info.gsd for info in infos.values() if info.gsd), None)
-        report.problems = [
-            *_band_problems(infos, record),
-            *_image_type_problems(infos["rgb"], record),
-            *_size_problems(infos, crop_size),
-            *_place_problems(infos),
-            *_gsd_problems(infos, record),
-        ]
-    if not report.problems:
-        report.warnings += _place_warnings(infos)
-        try:
-            _read_pixels(tile, record, report)
-        except (RasterError, LabelError) as error:
-            report.problems.append(str(error))
-    return report
+def check_tiles(record, tiles, crop_size, watch=None):
+    """Reads every file of the tiles once, several tiles at a time.
+
+    Args:
+        record: `datasets.records.Record`.
+        tiles: sequence of `datasets.folders.Tile`.
+        crop_size: pixels; a smaller tile is a problem.
+        watch: function (tile, (rows, columns)) -> object whose method `add` is called with the
+            first row and the dict of `read_tile_window` of each block of whole rows, from the top.
+
+    Yields:
+        `TileReport` of each tile, in their order.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(lambda tile: _check_tile(tile, record, crop_size, watch), tiles)
 
 
-def _band_problems(infos, record):
-    expected = expected_bands(record)
-    return [
-        band_message(info.path, info.bands, expected[kind])
-        for kind, info in infos.items()
-        if info.bands != expected[kind]
-    ]
+def list_problems(record, reports):
+    """Lists why tiles cannot be used together.
 
+    Args:
+        record: `datasets.records.Record`.
+        reports: sequence of the `TileReport`s of a split.
 
-def _image_type_problems(info, record):
-    if record.rgb_scale != 1 or not info.dtype.startswith(("float", "complex")):
-        return []
-    return [
-        f"{info.path}: pixels are {info.dtype}, so their range is not known. "
-        "Give rgb_scale in dataset.toml (0-255 = stored x rgb_scale)."
-    ]
-
-
-def _size_problems(infos, crop_size):
-    grid = infos["rgb"].grid
-    problems = [
-        f"{info.path}: {info.grid.rows} x {info.grid.columns} pixels (rows x columns), but "
-        f"{infos['rgb'].path} has {grid.rows} x {grid.columns}. Put both on one grid."
-        for info in infos.values()
-        if (info.grid.rows, info.grid.columns) != (grid.rows, grid.columns)
-    ]
-    if min(grid.rows, grid.columns) < crop_size:
-        problems.append(
-            f"{infos['rgb'].path}: {grid.rows} x {grid.columns} pixels (rows x columns) is "
-            f"smaller than crop_size {crop_size}. Lower crop_size or remove the tile."
-        )
+    Returns:
+        list of texts that name the files; empty if all can be used.
+    """
+    problems = [problem for report in reports for problem in report.problems]
+    # A tile with problems of its own may show no gsd: judge the split once its tiles are right.
+    problems = problems or _split_gsd_problems(record, reports)
+    if not problems and not any(report.valid_pixels for report in reports):
+        problems = ["no tile has a pixel with both image and height. See their nodata values."]
     return problems
 
 
-def _place_problems(infos):
-    """Compares the place of each file with that of rgb, where both have one."""
-    image = infos["rgb"]
-    placed = [info for info in infos.values() if info.grid.geotransform is not None]
-    shifts = [(_shift(image.grid, info.grid), info) for info in placed if image in placed]
-    return [
-        f"{info.path}: its georeference is {shift:.1f} pixels off that of {image.path}, "
-        f"allowed are {SHIFT_TOLERANCE}. Warp both to one grid."
-        for shift, info in shifts
-        if shift > SHIFT_TOLERANCE
-    ]
-
-
-def _place_warnings(infos):
-    """Names files at the photo's coordinates whose projection is another one."""
-    image = infos["rgb"]
-    return [
-        f"{info.path}: its projection is not that of {image.path}, though the coordinates are. "
-        "Is it the same place?"
-        for info in infos.values()
-        if not same_projection(info.grid.projection, image.grid.projection)
-    ]
-
-
-def _shift(grid, other):
-    """Returns how far pixels lie apart on two grids: the largest of three corners, in pixels."""
-    corners = np.array([(1, 0, 0), (1, grid.columns, 0), (1, 0, grid.rows)])
-    place, other_place = (np.reshape(g.geotransform, (2, 3)).T for g in (grid, other))
-    offsets = corners @ (other_place - place)  # map units
-    return float(np.linalg.norm(offsets @ np.linalg.inv(place[1:]), axis=1).max())
-
-
-def _gsd_problems(infos, record):
-    if not record.gsd:
-        return []
-    return [
-        f"{info.path}: its georeference gives {info.gsd:.3g} m per pixel, the record of "
-        f"{record.name} says gsd = {record.gsd:.3g}. Correct the gsd or the file's projection "
-        "(its unit, metres, feet or degrees, is taken into account)."
-        for info in infos.values()
-        if info.gsd and abs(info.gsd / record.gsd - 1) > GSD_TOLERANCE
-    ]
+def _check_tile(tile, record, crop_size, watch):
+    """Checks headers, then pixels, of the files of one tile."""
+    report = TileReport(tile)
+    report.infos, report.problems, report.warnings = check_headers(tile, record, crop_size)
+    if report.problems:
+        return report
+    grid = report.infos["rgb"].grid
+    report.shape = (grid.rows, grid.columns)
+    report.gsd = next((info.gsd for info in report.infos.values() if info.gsd), None)
+    report.watcher = watch(tile, report.shape) if watch else None
+    try:
+        _read_pixels(tile, record, report)
+    except (RasterError, LabelError, DataError) as error:
+        report.problems.append(str(error))
+    return report
 
 
 def _read_pixels(tile, record, report):
@@ -218,6 +172,8 @@ def _read_pixels(tile, record, report):
         report.extremes = (heights.min(initial=low), heights.max(initial=high))
         classes = sample["classes"]
         report.class_counts += np.bincount(classes[classes >= 0], minlength=len(record.classes))
+        if report.watcher:
+            report.watcher.add(row, sample)
     low, high = report.extremes
     if report.valid_pixels and (low < LOWEST or high > HIGHEST):
         report.warnings.append(
@@ -230,9 +186,9 @@ def _read_pixels(tile, record, report):
         )
 
 
-def _split_gsd_problems(record, tiles, reports):
+def _split_gsd_problems(record, reports):
     """Checks that there is a gsd and that the tiles agree on it."""
-    found = [(r.gsd, tile) for r, tile in zip(reports, tiles, strict=True) if r.gsd]
+    found = [(report.gsd, report.tile) for report in reports if report.gsd]
     if not found and not record.gsd:
         return [
             f"{record.folder}: no file has a georeference with a projection and the record no "

@@ -1,6 +1,8 @@
+import os
+
 import pytest
 
-from datasets.folders import DataError, list_tiles
+from datasets.folders import DataError, list_tiles, pair_files
 from datasets.records import ClassLabel, Record
 
 
@@ -78,3 +80,47 @@ def test_links_are_followed(tmp_path):
     (tmp_path / "linked").symlink_to(tmp_path / "data")
     record = Record(name="mine", folder=tmp_path / "linked")
     assert len(list_tiles(record, "train")) == 1
+
+
+def test_every_problem_is_listed_and_the_good_pairs_remain(tmp_path):
+    rgb = ["a.tif", "b.png", "b.tif", *(f"t{i}.tif" for i in range(7))]
+    record = split_of(tmp_path, rgb, ["a.tif", "b.tif", "c.tif"], ["a.tif", "b.tif"])
+    tiles, problems = pair_files(record, "train")
+    assert [tile.name for tile in tiles] == ["a", "b"]
+    twins, no_heights, no_photo, no_labels = problems
+    assert "b.png and b.tif" in twins and "in dsm have no rgb file of the same stem: c." in no_photo
+    assert (
+        "7 of 9 tiles in rgb have no dsm" in no_heights
+        and "t0, t1, t2, t3, t4, t5, t6." in no_labels
+    )
+    with pytest.raises(DataError, match="(?s)b.png and b.tif.*have no dsm.*have no rgb.*no sem"):
+        list_tiles(record, "train")
+
+
+@pytest.mark.parametrize("kind", ["rgb", "dsm", "sem"])
+def test_folder_that_is_a_loop_of_links(tmp_path, kind):
+    record = split_of(tmp_path, ["a.tif"], ["a.tif"], ["a.tif"])
+    folder = tmp_path / "train" / kind
+    (folder / "a.tif").unlink()
+    folder.rmdir()
+    folder.symlink_to(folder)
+    with pytest.raises(
+        DataError, match=rf"train.{kind}: the folder cannot be read \(Too many levels"
+    ):
+        list_tiles(record, "train")
+
+
+def test_link_back_to_a_folder_above_is_no_tile(tmp_path):
+    record = split_of(tmp_path, ["a.tif"], ["a.tif"])
+    (tmp_path / "train" / "rgb" / "loop").symlink_to(tmp_path / "train")
+    assert len(list_tiles(record, "train")) == 1
+
+
+def test_name_that_is_not_utf_8_is_named(tmp_path):
+    record = split_of(tmp_path, ["a.tif"], ["a.tif"])
+    open(os.fsencode(tmp_path / "train" / "rgb") + b"/b\xe4.tif", "w").close()
+    with pytest.raises(
+        DataError, match=r"train.rgb: the file name 'b.udce4.tif' is not UTF-8"
+    ) as e:
+        list_tiles(record, "train")
+    str(e.value).encode()  # can be shown

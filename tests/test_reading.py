@@ -7,6 +7,7 @@ from osgeo import gdal, osr
 from datasets.rasters.reading import (
     Grid,
     RasterError,
+    describe_projection,
     pixel_size,
     read_info,
     read_raster,
@@ -150,6 +151,29 @@ def test_png_with_world_file_has_a_place_but_no_gsd(tmp_path):
 def test_file_without_georeference_has_none(tmp_path):
     info = read_info(write(tmp_path / "a.tif", ramp()))
     assert (info.grid.geotransform, info.gsd, info.dtype) == (None, None, "uint8")
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("EPSG:32632", "EPSG:32632, WGS 84 / UTM zone 32N, metre"),
+        ("EPSG:4326", "EPSG:4326, WGS 84, degree"),
+        ("EPSG:2992+5703", "EPSG:2992, NAD83 / Oregon GIC Lambert (ft), foot"),
+        ("+proj=tmerc +lon_0=9", "unknown, metre"),
+    ],
+)
+def test_projection_in_words(name, text):
+    assert describe_projection(wkt(name)) == text
+
+
+def test_palette_is_told(tmp_path):
+    dataset = gdal.GetDriverByName("GTiff").Create(str(tmp_path / "a.tif"), 2, 2, 1)
+    table = gdal.ColorTable()
+    table.SetColorEntry(0, (1, 2, 3))
+    dataset.GetRasterBand(1).SetRasterColorTable(table)
+    dataset = None
+    assert read_info(tmp_path / "a.tif").palette
+    assert not read_info(write(tmp_path / "b.tif", ramp())).palette
 
 
 @pytest.mark.parametrize("driver, name", [("GTiff", "a.tif"), ("PNG", "a.png"), ("JPEG", "a.jpg")])

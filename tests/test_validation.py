@@ -1,11 +1,16 @@
+import contextlib
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from osgeo import gdal, osr
 
 from datasets import validation
 from datasets.folders import DataError, list_tiles
+from datasets.pipeline import CropPlan, feeding_order, training_dataset
 from datasets.rasters.reading import Grid
 from datasets.rasters.writing import write_raster
 from datasets.records import ClassLabel, Record, find_record
@@ -41,6 +46,24 @@ def record(tmp_path):
             write_tile(tmp_path, kind, name)
     classes = (ClassLabel(2, "ground"), ClassLabel(6, "building"))
     return Record("mine", tmp_path, gsd=0.5, classes=classes, ignore_codes=(65,))
+
+
+@pytest.fixture
+def without_rights(tmp_path, monkeypatch):
+    """Returns a context, in which paths are relative to tmp_path and root has no more rights."""
+
+    @contextlib.contextmanager
+    def context():
+        tmp_path.chmod(0o755)
+        monkeypatch.chdir(tmp_path)  # its parents are closed to others
+        user = os.geteuid()
+        try:
+            os.seteuid(user or 65534)
+            yield
+        finally:
+            os.seteuid(user)
+
+    return context
 
 
 def check(record, crop_size=8):
@@ -110,6 +133,22 @@ def test_wrong_number_of_bands(record, tmp_path, kind, shape, message):
     assert_problem(record, rf"{kind}.b\.tif: {message}")
 
 
+def test_palette_image_is_told_how_to_become_colours(record, tmp_path):
+    colours = [(2, "ground", (90, 60, 30))]
+    for kind in ("rgb", "sem"):  # where label codes may have colours
+        path = tmp_path / "train" / kind / "b.tif"
+        write_raster(path, np.full((8, 8), 2, "uint8"), grid_of(), colours=colours)
+    assert_problem(record, r"rgb.b\.tif: a palette image, expected 3 bands.*-expand rgb")
+
+
+@pytest.mark.parametrize("kind", ["rgb", "dsm"])
+def test_complex_numbers_are_refused(record, tmp_path, kind):
+    path, bands = tmp_path / "train" / kind / "b.tif", 3 if kind == "rgb" else 1
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), 8, 8, bands, gdal.GDT_CFloat32)
+    dataset.FlushCache()
+    assert_problem(record, rf"{kind}.b\.tif: pixels are complex64, expected real numbers")
+
+
 def test_image_with_alpha_is_right(record, tmp_path):
     dataset = gdal.GetDriverByName("GTiff").Create(
         str(tmp_path / "train" / "rgb" / "b.tif"), 8, 8, 4, gdal.GDT_Byte, ["ALPHA=YES"]
@@ -135,6 +174,25 @@ def test_tile_smaller_than_the_crop(record, tmp_path):
 def test_pair_in_different_places(record, tmp_path, kind):
     write_tile(tmp_path, kind, "b", grid=grid_of(x=0.3))
     assert_problem(record, rf"{kind}.b\.tif: its georeference is 0.6 pixels off")
+
+
+def test_pair_turned_against_each_other(record, tmp_path):
+    place = (5e5, 0.3, 0.4, 5e6, 0.4, -0.3)  # 53 degrees, pixels of 0.5 m
+    turned = Grid(8, 8, place, grid_of().projection)
+    write_tile(tmp_path, "dsm", "b", grid=turned)
+    # The upper right corner: 8 pixels times (0.3 - 0.5, 0.4) metres, in pixels of 0.5 m.
+    assert_problem(record, r"dsm.b\.tif: its georeference is 7.2 pixels off that of .*b\.tif")
+    for kind in ("rgb", "sem"):
+        write_tile(tmp_path, kind, "b", grid=turned)
+    assert check(record).gsd == 0.5  # all files turned alike
+
+
+@pytest.mark.parametrize(
+    "place", [(5e5, 0, 0, 5e6, 0, 0), (5e5, 0.3535, 0.3535, 5e6, 0.3535, 0.3535)]
+)
+def test_georeference_without_pixel_size(record, tmp_path, place):
+    write_tile(tmp_path, "dsm", "b", grid=replace(grid_of(), geotransform=place))
+    assert_problem(record, r"dsm.b\.tif: its georeference gives pixels no size")
 
 
 def test_less_than_half_a_pixel_apart_is_right(record, tmp_path):
@@ -199,6 +257,79 @@ def test_all_nodata_tile_is_a_warning(record, tmp_path):
     summary = check(record)
     assert len(summary.warnings) == 1 and "b.tif: no pixel has" in summary.warnings[0]
     assert (summary.valid_pixels, summary.mean_height) == (64, 3.0)
+
+
+def test_infinite_heights_are_no_heights(record, tmp_path):
+    heights = np.full((8, 8), 3, "float32")
+    heights[0, 0], heights[0, 1] = np.inf, -np.inf
+    write_tile(tmp_path, "dsm", "b", heights)
+    assert check(record).valid_pixels == 64 + 62 and check(record).mean_height == 3
+    write_tile(tmp_path, "dsm", "b", heights * np.inf)
+    assert "b.tif: no pixel has both image and height" in check(record).warnings[0]
+
+
+def test_heights_far_below_the_ground_are_a_warning(record, tmp_path):
+    write_tile(tmp_path, "dsm", "b", np.full((8, 8), -120, "float32"))
+    (warning,) = check(record).warnings
+    assert "dsm/b.tif: heights from -120 to -120 m. Are they above ground" in warning
+
+
+def test_files_on_a_network_are_refused_by_training_too(record, tmp_path):
+    (tmp_path / "train" / "rgb" / "b.tif").write_text(
+        '<VRTDataset rasterXSize="8" rasterYSize="8"><VRTRasterBand><SimpleSource><SourceFilename>'
+        "/vsicurl/http://127.0.0.1:9/b.tif</SourceFilename></SimpleSource></VRTRasterBand>"
+        "</VRTDataset>"
+    )
+    assert_problem(record, r"rgb.b\.tif: a VRT that points to /vsicurl/.*, on a network")
+
+
+def test_link_in_a_loop_and_link_to_nowhere(record, tmp_path):
+    path = tmp_path / "train" / "rgb" / "b.tif"
+    path.unlink()
+    path.symlink_to(path)
+    assert_problem(record, r"rgb.b\.tif: the file cannot be opened \(Too many levels of symbolic")
+    path.unlink()
+    path.symlink_to(tmp_path / "lost.tif")
+    assert_problem(record, r"rgb.b\.tif: the file cannot be opened \(No such file")
+
+
+def test_pipe_is_not_waited_for(record, tmp_path):
+    path = tmp_path / "train" / "dsm" / "b.tif"
+    path.unlink()
+    os.mkfifo(path)
+    assert_problem(record, r"dsm.b\.tif: not a regular file, expected a raster")
+
+
+def test_file_that_must_not_be_read(record, tmp_path, without_rights):
+    (tmp_path / "train" / "dsm" / "b.tif").chmod(0)
+    with without_rights():
+        assert_problem(replace(record, folder=Path(".")), r"b\.tif: .*\(Permission denied\)")
+
+
+def test_file_that_disappears_between_check_and_training_is_named(record, tmp_path):
+    tiles = list_tiles(record, "train")
+    assert check(record).tiles == 2
+    (tmp_path / "train" / "dsm" / "b.tif").unlink()
+    plan = CropPlan(((8, 8), (8, 8)), 8, seed=0)
+    dataset = training_dataset(tiles, record, plan, feeding_order(1), range(4))
+    with pytest.raises(tf.errors.OpError, match=r"RasterError: .*dsm.b\.tif: GDAL cannot read"):
+        list(dataset)
+
+
+def test_file_that_disappears_before_the_check_is_named(record, tmp_path):
+    tiles = list_tiles(record, "train")
+    (tmp_path / "train" / "sem" / "b.tif").unlink()
+    with pytest.raises(DataError, match=r"sem.b\.tif: the file cannot be opened \(No such file"):
+        check_split(record, "train", tiles, 8)
+
+
+def test_names_with_spaces_and_letters_of_any_kind_are_read(record, tmp_path):
+    for kind in ("rgb", "dsm", "sem"):
+        path = tmp_path / "train" / kind / "b.tif"
+        path.rename(path.with_name("Straße 東京 #1.tif"))
+    assert check(record).tiles == 2
+    write_tile(tmp_path, "dsm", "Straße 東京 #1", grid=grid_of(8, 7))
+    assert_problem(record, "dsm.Straße 東京 #1.tif: 8 x 7 pixels")
 
 
 def test_split_without_any_height_is_refused(record, tmp_path):

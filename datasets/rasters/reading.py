@@ -46,6 +46,7 @@ class RasterInfo:
         bands: number of bands without alpha.
         dtype: NumPy name of the pixel type, such as "uint8".
         gsd: metres per pixel; None where the file has no georeference or no CRS.
+        palette: True where the pixels are numbers of colours in a table.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class RasterInfo:
     bands: int
     dtype: str
     gsd: float | None
+    palette: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,10 @@ def read_info(path):
         dataset = gdal.Open(str(path))
         grid = _grid(dataset)
         bands = _pixel_bands(dataset)
-        kind = gdal_array.GDALTypeCodeToNumericTypeCode(dataset.GetRasterBand(1).DataType)
-        return RasterInfo(Path(path), grid, len(bands), np.dtype(kind).name, pixel_size(grid))
+        band = dataset.GetRasterBand(1)
+        kind = np.dtype(gdal_array.GDALTypeCodeToNumericTypeCode(band.DataType)).name
+        palette = band.GetColorInterpretation() == gdal.GCI_PaletteIndex
+        return RasterInfo(Path(path), grid, len(bands), kind, pixel_size(grid), palette)
 
 
 def read_window(path, row, column, rows, columns):
@@ -176,6 +180,23 @@ def pixel_size(grid):
     along_row = math.hypot(x_column * x_metres, y_column * y_metres)
     along_column = math.hypot(x_row * x_metres, y_row * y_metres)
     return (along_row + along_column) / 2
+
+
+def describe_projection(wkt):
+    """Returns authority and code (if any), name and unit of a projection, without vertical parts.
+
+    Args:
+        wkt: well-known text, not "".
+
+    Returns:
+        str such as "EPSG:32632, WGS 84 / UTM zone 32N, metre".
+    """
+    srs = osr.SpatialReference(wkt)
+    srs.StripVertical()
+    code = srs.GetAuthorityCode(None)
+    unit = srs.GetAngularUnitsName() if srs.IsGeographic() else srs.GetLinearUnitsName()
+    number = [f"{srs.GetAuthorityName(None)}:{code}"] if code else []
+    return ", ".join([*number, srs.GetName() or "unnamed", unit])
 
 
 def _metres_per_angle(srs, latitude):

@@ -1,0 +1,118 @@
+"""Checks a data set: reads every file once and says whether it is usable, and what it holds.
+
+Example: python -m datasets.check Demo --splits=train,valid
+
+Writes <output_dir>/<dataset_name>/check/check.json and contact_sheet.png. Exit status: 0 = usable,
+though there may be suspicions; 1 = not usable, every such file is named; 2 = wrong arguments, or
+the report cannot be written.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+import settings as settings_module
+from datasets.records import SPLITS
+
+OPTIONS = (
+    (
+        "--splits",
+        {
+            "default": ",".join(SPLITS),
+            "metavar": "LIST",
+            "help": f"of {', '.join(SPLITS)} [all three]",
+        },
+    ),
+)
+
+
+def main(arguments=None):
+    """Runs the script; returns the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments and not arguments[0].startswith("-"):
+        arguments[0] = f"--dataset_name={arguments[0]}"
+    settings = settings_module.load(__doc__, arguments, OPTIONS)
+    splits = read_splits(settings.options.splits)
+    # GDAL and OpenCV come in only now, so that a wrong setting is refused at once.
+    from datasets.check_text import report_text, verdict_text
+    from datasets.inspection import strange_data_set
+
+    start = time.perf_counter()
+    try:
+        inspections = inspect(settings, splits)
+        strange = strange_data_set(inspections)
+        print(report_text(settings.record, inspections, strange))
+        folder = write(settings, inspections, strange, time.perf_counter() - start)
+    except OSError as error:
+        settings_module.fail(error)
+    print(f"\n{verdict_text(inspections)} Written to {folder}")
+    return int(any(inspection.problems for inspection in inspections))
+
+
+def read_splits(text):
+    """Returns the splits named in a comma-separated list, or ends the script."""
+    splits = [part.strip() for part in text.split(",")]
+    if not set(splits) <= set(SPLITS) or len(set(splits)) < len(splits):
+        settings_module.fail(f"--splits={text}: expected a list of {', '.join(SPLITS)}, each once.")
+    return splits
+
+
+def inspect(settings, splits):
+    """Inspects the splits; the demo data is made where it is asked for and absent.
+
+    Returns:
+        list of `datasets.inspection.SplitInspection`.
+    """
+    from datasets.demo_tiles import ensure_demo
+    from datasets.inspection import inspect_split
+
+    record = settings.record
+    if settings.dataset_name == "Demo" and not (record.folder / "dataset.toml").is_file():
+        ensure_demo(record.folder)
+    inspections = []
+    for split in splits:
+        crop_size = settings.crop_size if split == "train" else 1
+        with tqdm(desc=split, unit="tile", leave=False, dynamic_ncols=True, delay=1) as bar:
+
+            def progress(done, total, bar=bar):
+                bar.total = total
+                bar.update(done - bar.n)
+
+            inspections.append(inspect_split(record, split, crop_size, progress))
+    return inspections
+
+
+def write(settings, inspections, strange, seconds):
+    """Writes check.json and contact_sheet.png; returns their folder."""
+    from datasets.contact_sheet import choose_drawings, draw_contact_sheet
+    from datasets.inspection import MOST_DRAWN, duplicates
+
+    record = settings.record
+    folder = Path(settings.output_dir) / settings.dataset_name / "check"
+    folder.mkdir(parents=True, exist_ok=True)
+    problems = {i.split: i.problems for i in inspections}
+    report = {
+        "name": record.name,
+        "folder": str(record.folder),
+        "usable": not any(problems.values()),
+        "problems": problems,
+        "suspicions": {i.split: i.suspicions for i in inspections} | {"data set": strange},
+        "duplicates": duplicates(inspections),
+        "splits": {i.split: i.facts for i in inspections},
+        "tiles": {i.split: i.tiles for i in inspections},
+        "seconds": seconds,
+        "settings": settings.values,
+    }
+    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / "check.json").write_text(text + "\n", encoding="utf-8")
+    drawings = [drawing for i in inspections for drawing in i.drawings]
+    chosen = choose_drawings(drawings, MOST_DRAWN)
+    draw_contact_sheet(folder / "contact_sheet.png", chosen, len(record.classes))
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""What a raster file refers to: nothing outside its data set, and nothing on a network.
+
+GDAL opens whatever a virtual raster (VRT) or the description of a map service names, also a network
+address. Both are texts that may stand under any file name: their content decides, and it is read
+before GDAL sees the file.
+"""
+
+import os
+import stat
+from pathlib import Path
+from xml.etree import ElementTree
+
+from datasets.rasters.reading import RasterError
+
+HEAD_BYTES = 4096  # GDAL looks for a VRT in the first 1024
+MOST_NESTED = 8  # VRTs that name VRTs
+
+
+def check_references(path, folder, nested=0):
+    """Checks that a file can be read and that it, and what it names, lies in its data set.
+
+    Files are followed through the user's links. A VRT may name files in the folder of the data set
+    or in its own; only a plain mosaic is accepted, since other kinds name files in many ways.
+
+    Args:
+        path: path of the file.
+        folder: path of the folder of the data set.
+        nested: number of VRTs that led here.
+
+    Raises:
+        RasterError: naming the file and what it refers to.
+    """
+    head = _head(Path(path))
+    if "<VRTDataset" in head:
+        for source in _sources(Path(path), nested):
+            _check_source(path, source, folder)
+            check_references(source, folder, nested + 1)
+    elif head.lstrip("\ufeff \t\r\n").startswith(("<", "{")):
+        raise RasterError(
+            f"{path}: a text that describes a raster kept elsewhere, such as a map service; only "
+            "files with pixels are read. Save the pixels with gdal_translate and use that file."
+        )
+
+
+def _head(path):
+    """Returns the beginning of a regular file as text, up to the first zero byte."""
+    try:
+        # A pipe would be waited for without end, so it must not be opened.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise RasterError(f"{path}: not a regular file, expected a raster. Replace it.")
+        with path.open("rb") as file:
+            return file.read(HEAD_BYTES).split(b"\0")[0].decode("utf-8", "replace")
+    except OSError as error:
+        raise RasterError(
+            f"{path}: the file cannot be opened ({error.strerror}). Correct its permissions or "
+            "its link, or replace it."
+        ) from None
+
+
+def _sources(path, nested):
+    """Returns the paths, or addresses, of the files that a VRT names."""
+    try:
+        items = list(_items(ElementTree.parse(path).getroot()))
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise RasterError(f"{path}: a damaged VRT ({error}). Replace it.") from None
+    kinds = {text for name, text, _ in items if name == "subclass"} - {"VRTSourcedRasterBand"}
+    if kinds or nested >= MOST_NESTED:
+        kind = ", ".join(sorted(kinds)) or f"more than {MOST_NESTED} VRTs in one another"
+        raise RasterError(
+            f"{path}: a VRT with {kind}; only plain mosaics are read. Save its pixels with "
+            "gdal_translate and use that file."
+        )
+    # As GDAL does: beside the file that a link leads to, or else from the working folder.
+    beside = path.resolve().parent
+    return [
+        str(beside / text) if relative == "1" and not _is_address(text) else text
+        for name, text, relative in items
+        if name == "sourcefilename"
+    ]
+
+
+def _items(element):
+    """Yields (name, text, relativeToVRT) of elements and attributes; to GDAL they are the same."""
+    attributes = {name.lower(): text for name, text in element.attrib.items()}
+    text = "".join(element.itertext()).strip()
+    yield element.tag.lower(), text, attributes.get("relativetovrt", "0")
+    for name, text in attributes.items():
+        yield name, text, "0"
+    for child in element:
+        yield from _items(child)
+
+
+def _check_source(path, source, folder):
+    """Raises RasterError if a source of a VRT is an address, or lies outside."""
+    own = Path(path).resolve().parent
+    places = {os.path.abspath(folder), os.path.realpath(folder), str(own)}
+    inside = any(Path(os.path.abspath(source)).is_relative_to(place) for place in places)
+    if _is_address(source) or not inside:
+        where = "on a network or in an archive" if _is_address(source) else "outside the data set"
+        raise RasterError(
+            f"{path}: a VRT that points to {source}, {where}. Put a copy or a link of the file "
+            "into the folder of the data set and name that."
+        )
+
+
+def _is_address(text):
+    """Says whether GDAL takes a name for an address, or for anything but a file."""
+    return "://" in text or text.startswith("/vsi")

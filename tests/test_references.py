@@ -1,0 +1,126 @@
+import os
+
+import numpy as np
+import pytest
+from osgeo import gdal
+
+from datasets.rasters.reading import Grid, RasterError, read_raster
+from datasets.rasters.references import check_references
+from datasets.rasters.writing import write_raster
+
+PIXELS = np.arange(12, dtype="uint8").reshape(3, 4)
+
+
+def vrt(path, source, relative=0, tag="SourceFilename"):
+    """Writes a mosaic of one file by hand, since GDAL would open the source."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        '<VRTDataset rasterXSize="4" rasterYSize="3"><VRTRasterBand dataType="Byte" band="1">'
+        f'<SimpleSource><{tag} relativeToVRT="{relative}">{source}</{tag}><SourceBand>1'
+        "</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    return path
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Returns the folder of a data set, with a file in `raw` and one outside the folder."""
+    for place in (tmp_path / "mine" / "raw", tmp_path / "elsewhere"):
+        place.mkdir(parents=True)
+        write_raster(place / "ortho.tif", PIXELS, Grid(3, 4, None, ""))
+    return tmp_path / "mine"
+
+
+def test_mosaic_of_files_of_the_data_set_is_read(data):
+    path = vrt(data / "train/rgb/a.vrt", "../../raw/ortho.tif", relative=1)
+    check_references(path, data)
+    np.testing.assert_array_equal(read_raster(path).pixels[..., 0], PIXELS)
+    check_references(vrt(data / "train/rgb/b.vrt", data / "raw" / "ortho.tif"), data)
+
+
+def test_mosaic_that_gdal_writes_is_accepted(data):
+    (data / "train").mkdir()
+    path = data / "train" / "a.vrt"
+    gdal.Translate(str(path), str(data / "raw" / "ortho.tif"), format="VRT")
+    assert "<SourceFilename" in path.read_text()
+    check_references(path, data)
+
+
+@pytest.mark.parametrize("source, relative", [("../../../elsewhere/ortho.tif", 1), ("{}", 0)])
+@pytest.mark.parametrize("tag", ["SourceFilename", "sourcefilename"])
+def test_mosaic_of_a_file_outside_is_refused(data, source, relative, tag):
+    source = source.format(data.parent / "elsewhere" / "ortho.tif")
+    path = vrt(data / "train/rgb/a.tif", source, relative, tag)  # whatever its name
+    with pytest.raises(RasterError, match=r"a\.tif: a VRT that points to .*, outside the data set"):
+        check_references(path, data)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a.tif", "/vsizip/raw/a.zip/a.tif"],
+)
+@pytest.mark.parametrize("relative", [0, 1])
+def test_mosaic_of_an_address_is_refused_unopened(data, address, relative):
+    path = vrt(data / "train/rgb/a.vrt", address, relative)
+    with pytest.raises(RasterError, match=f"points to {address}, on a network or in an archive"):
+        check_references(path, data)
+
+
+def test_source_given_as_an_attribute_is_seen(data):
+    path = data / "a.vrt"
+    path.write_text('<VRTDataset><SimpleSource SourceFilename="/vsicurl/http://x"/></VRTDataset>')
+    with pytest.raises(RasterError, match="on a network"):
+        check_references(path, data)
+
+
+def test_mosaic_of_a_mosaic_is_looked_into(data):
+    vrt(data / "raw" / "inner.vrt", "/vsicurl/http://127.0.0.1:9/a.tif")
+    path = vrt(data / "train/rgb/a.vrt", "../../raw/inner.vrt", relative=1)
+    with pytest.raises(RasterError, match=r"inner\.vrt: .* on a network"):
+        check_references(path, data)
+
+
+def test_mosaic_of_itself_ends(data):
+    path = vrt(data / "a.vrt", "a.vrt", relative=1)
+    with pytest.raises(RasterError, match="more than 8 VRTs in one another"):
+        check_references(path, data)
+
+
+def test_mosaic_of_a_missing_file_names_it(data):
+    with pytest.raises(RasterError, match=r"raw/lost\.tif: .*No such file"):
+        check_references(vrt(data / "a.vrt", "raw/lost.tif", relative=1), data)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('<VRTDataset subClass="VRTWarpedDataset"/>', "a VRT with VRTWarpedDataset"),
+        ("<VRTDataset><VRTRasterBand>", "a damaged VRT"),
+        ("<GDAL_WMS><ServerUrl>http://127.0.0.1:9/</ServerUrl></GDAL_WMS>", "kept elsewhere"),
+        (' \n{"type": "FeatureCollection"}', "kept elsewhere"),
+    ],
+)
+def test_other_descriptions_are_refused(data, text, message):
+    (data / "a.tif").write_text(text)
+    with pytest.raises(RasterError, match=rf"a\.tif: .*{message}"):
+        check_references(data / "a.tif", data)
+
+
+def test_links_of_the_user_are_followed(data):
+    inside, outside = data / "raw" / "link.tif", data.parent / "elsewhere"
+    inside.symlink_to(outside / "ortho.tif")
+    check_references(inside, data)
+    check_references(vrt(data / "a.vrt", "raw/link.tif", relative=1), data)
+    vrt(outside / "b.vrt", "ortho.tif", relative=1)  # beside the file that the link leads to
+    (data / "b.vrt").symlink_to(outside / "b.vrt")
+    check_references(data / "b.vrt", data)
+
+
+def test_loop_of_links_and_pipe_are_named(data):
+    (data / "a.tif").symlink_to("b.tif")
+    (data / "b.tif").symlink_to("a.tif")
+    os.mkfifo(data / "c.tif")
+    with pytest.raises(RasterError, match=r"a\.tif: the file cannot be opened \(Too many levels"):
+        check_references(data / "a.tif", data)
+    with pytest.raises(RasterError, match=r"c\.tif: not a regular file"):
+        check_references(data / "c.tif", data)
