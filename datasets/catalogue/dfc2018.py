@@ -73,8 +73,8 @@ _LARGE = {
     "notes": [
         "Photos have 0.05 m, heights and labels 0.5 m. The record expects all on the 0.5 m grid; "
         f"the authors ({AUTHORS}) index them alike, their grid is not stated.",
-        "Heights are published as surface and terrain apart. Subtracting while training reads is "
-        "not supported: the dsm folder must hold surface minus terrain.",
+        "Heights are published as surface and terrain apart; python -m datasets.prepare subtracts "
+        "them. Subtracting while training reads is not supported.",
         "Which terrain model the authors subtract (DEM+B_C123, DEM_C123_3msr or DEM_C123_TLI) is "
         "not stated; Carvalho et al. use DEM_C123_TLI.",
         "Heights beyond +-1000 m are no data here; the authors replace them by the extreme of the "

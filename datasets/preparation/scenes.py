@@ -1,0 +1,119 @@
+"""Published images whose photo, heights and labels are files with the same pixels."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from datasets.preparation.cutting import part_of_grid, tile_starts
+from datasets.preparation.running import Job
+from datasets.preparation.tiles import Pixels, PrepareError
+from datasets.rasters.reading import Grid, read_info, read_window
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image of a published data set.
+
+    Attributes:
+        name, split: as in the prepared data set.
+        image, heights: paths that GDAL opens.
+        labels: such a path, a function (row, column, rows, columns) that returns codes
+            (rows, columns, 1), or None.
+        height_scale: metres = stored x height_scale.
+        limits: lowest and highest metres; beyond lies no data.
+        geotransform: where the files do not have it.
+    """
+
+    name: str
+    split: str
+    image: str
+    heights: str
+    labels: str | Callable | None = None
+    height_scale: float = 1.0
+    limits: tuple = (-1000.0, 1000.0)
+    geotransform: tuple | None = None
+
+
+def scene_jobs(scene, tile, overlap):
+    """Returns the `Job`s of a scene.
+
+    Args:
+        scene: `Scene`.
+        tile: rows and columns of a tile; None = one tile of the whole scene.
+        overlap: share of a tile that the next one repeats.
+
+    Raises:
+        PrepareError: if the files differ in size or bands, or are smaller than a tile.
+        RasterError: if a file cannot be read.
+    """
+    grid = _check_scene(scene)
+    has_labels = scene.labels is not None
+    if tile is None:
+        read = partial(read_scene, scene, grid, 0, 0, grid.rows, grid.columns)
+        return [Job(scene.split, scene.name, read, has_labels)]
+    rows, columns = (tile_starts(n, tile, overlap) for n in (grid.rows, grid.columns))
+    if not rows or not columns:
+        raise PrepareError(
+            f"{scene.image} is {grid.rows} x {grid.columns} pixels (rows x columns), less than a "
+            f"tile of {tile}. Take smaller tiles."
+        )
+    return [
+        Job(
+            scene.split,
+            f"{scene.name}_{i:03d}_{j:03d}",
+            partial(read_scene, scene, grid, row, column, tile, tile),
+            has_labels,
+        )
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+    ]
+
+
+def read_scene(scene, grid, row, column, rows, columns):
+    """Reads a rectangle of a scene.
+
+    Args:
+        scene: `Scene`.
+        grid: of the whole scene.
+        row, column, rows, columns: the rectangle, pixels.
+
+    Returns:
+        `Pixels`.
+    """
+    window = (row, column, rows, columns)
+    image, has_image = read_window(scene.image, *window)
+    stored, valid = read_window(scene.heights, *window)
+    metres = stored[..., 0].astype("float32") * np.float32(scene.height_scale)
+    valid = valid & (metres >= scene.limits[0]) & (metres <= scene.limits[1])
+    labels = has_label = None
+    if callable(scene.labels):
+        labels = scene.labels(*window)
+        has_label = np.ones((rows, columns), bool)
+    elif scene.labels:
+        labels, has_label = read_window(scene.labels, *window)
+    heights = np.where(valid, metres, np.float32(np.nan))
+    return Pixels(image, has_image, heights, labels, has_label, part_of_grid(grid, *window))
+
+
+def _check_scene(scene):
+    """Returns the grid of a scene, or raises PrepareError if its files do not fit."""
+    infos = {"image": read_info(scene.image), "heights": read_info(scene.heights)}
+    if isinstance(scene.labels, str):
+        infos["labels"] = read_info(scene.labels)
+    for name, bands in {"image": (3,), "heights": (1,), "labels": (1, 3)}.items():
+        if name in infos and infos[name].bands not in bands:
+            raise PrepareError(
+                f"{infos[name].path} has {infos[name].bands} bands, expected "
+                f"{' or '.join(map(str, bands))} of {name}."
+            )
+    sizes = {f"{i.path}: {i.grid.rows} x {i.grid.columns}" for i in infos.values()}
+    if len({(info.grid.rows, info.grid.columns) for info in infos.values()}) > 1:
+        raise PrepareError(
+            f"the files of {scene.name} differ in size: {', '.join(sorted(sizes))} (rows x "
+            "columns), expected the same pixels. Download them again."
+        )
+    grid = infos["image"].grid
+    place = grid.geotransform or scene.geotransform
+    return Grid(grid.rows, grid.columns, place, grid.projection)
