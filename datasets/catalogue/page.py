@@ -9,9 +9,10 @@ Written by `python -m datasets.catalogue`; edit `datasets/catalogue/` instead.
 
 A data set named here needs no `dataset.toml`:
 `--dataset_name=SSBH --shortcut_path=/folder/of/datasets` reads
-`/folder/of/datasets/SSBH/{train,valid,test}/{rgb,dsm,sem}` ([data.md](data.md)).
-[`python -m datasets.prepare`](preparing.md) brings some of them there as downloaded. A `dataset.toml` in that folder replaces the whole record below, or changes some of its keys if it has
-`like = "SSBH"`; so does one in a folder of any other name. Nothing is downloaded.
+`/folder/of/datasets/SSBH/{train,valid,test}/{rgb,dsm,sem}` ([data.md](data.md)). Nothing is
+downloaded; [`python -m datasets.prepare`](preparing.md) brings some of them there as downloaded.
+A `dataset.toml` in that folder replaces the whole record below, or changes some of its keys if it
+has `like = "SSBH"`; so does one in a folder of any other name.
 
 - The record makes right while reading: units of heights and images, sentinel heights, label
   colours, several label codes of one class. NaN and a nodata value that the file declares need no
