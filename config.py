@@ -45,6 +45,8 @@ huber_delta: float = 1.0  # metres from which a huber loss is linear; without us
 height_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
 semantic_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
 normal_loss_weight: float | None = None  # dimensionless; 0 = off; None = 1.0
+class_weights: str | None = None  # none, balanced = by rarity in the training pixels; None = none
+label_smoothing: float | None = None  # share of a label spread over classes; 0 = off; None = 0.0
 deep_supervision: float | None = None  # weight of heights at coarser stages; 0 = off; None = 0.0
 
 # Network (None = the published network, unless the data set recommends otherwise)

@@ -39,6 +39,6 @@ def distributed_batches(settings, data, strategy, stage, steps):
             batch_order(settings, stage, strategy),
             steps,
             Share(context.input_pipeline_id, context.num_input_pipelines, replicas),
-        )
+        ).repeat()  # of a dataset with an end the workers would ask each other at every step
 
     return iter(strategy.distribute_datasets_from_function(feed))

@@ -150,7 +150,7 @@ def rate_product(settings, stage, replicas, scaling):
     from training.schedules import scaled_rate
 
     rate, base = getattr(settings, f"{stage}_learning_rate"), settings.base_batch_size
-    total, _ = global_batch(settings, stage, replicas)
+    total, _ = global_batch(settings, "mtl", replicas)  # the DAE's batch grows as much
     factors = {"none": "", "linear": f"{total} / {base}", "sqrt": f"sqrt({total} / {base})"}
     if not factors[scaling]:
         return show(rate)

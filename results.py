@@ -14,6 +14,7 @@ from evaluation.figures import class_colours, tile_figure
 from evaluation.inference import evaluate_tiles, predict_maps
 from evaluation.metrics import SplitMetrics
 from evaluation.report import metrics_table, write_json, write_rows
+from run_record import computed_settings
 from runs import evenly_spaced, output_folder, stored_stage, tile_reader
 
 NODATA = -9999.0  # in the height maps
@@ -129,7 +130,7 @@ class SplitEvaluation:
         extra = {
             "seconds": seconds,
             "training_mean": {"height": self.stored["training_mean_height"], **mean},
-            "settings": self.settings.values,
+            "settings": computed_settings(self.settings),
             "encoder_weights": self.stored["encoder_weights"],
         }
         write_json(self.folder / "metrics.json", measured | extra)

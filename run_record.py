@@ -32,16 +32,23 @@ def data_identity(data):
     }
 
 
+def computed_settings(settings):
+    """Returns the settings in force, with the precision that auto has turned out to be."""
+    return settings.values | {"precision": keras.config.dtype_policy().name}
+
+
 def stored_description(settings, data, stage, plan):
     """Returns the content of settings.json: enough to rebuild the network and judge the run."""
     summary = data.summaries["train"]
     counts = summary.class_counts
     run = identity(settings, stage.name) | stage.origin
-    if settings.learning_rate_schedule != "constant":
+    run["precision"] = keras.config.dtype_policy().name
+    stairs = settings.learning_rate_schedule == "step" and settings.decay_epochs
+    if settings.learning_rate_schedule != "constant" and not stairs:
         run["total_steps"] = plan.total_steps  # another length would have had other rates
     return {
         "stage": stage.name,
-        "settings": settings.values,
+        "settings": computed_settings(settings),
         "identity": run | data_identity(data) | {"global_batch_size": plan.global_batch_size},
         "classes": [label.name for label in data.record.classes],
         "encoder_weights": stage.encoder_weights,

@@ -43,6 +43,9 @@ evaluate() { # title, correction
   stage "$1" "$python" "$here/test_dsm.py" "--correction=$2" --splits=train,valid,test
 }
 
+# bash itself waits for the step in progress and its state, then ends.
+trap 'exit 143' TERM
+trap 'exit 130' INT
 "$here/setup.sh"
 stage "1/4 Training stage 1 (MTL)" "${train[@]}" "$here/train_mtl.py"
 evaluate "2/4 Testing stage 1" false

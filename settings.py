@@ -128,10 +128,10 @@ def identity(settings, stage=None):
     if stage == "mtl":
         names = [name for name in names if not name.startswith("dae_")]
     if stage == "dae":  # which has one loss, so that weights change nothing
-        names = [name for name in names if not name.startswith("mtl_")]
-        names = [n for n in names if not n.endswith(("_loss_weight", "backbone_weights"))]
-        names = [n for n in names if n not in ("freeze_backbone_epochs", "deep_supervision")]
-        names = [n for n in names if n != "backbone_learning_rate_factor"]
+        others = ("backbone_weights", "freeze_backbone_epochs", "backbone_learning_rate_factor")
+        others += ("deep_supervision", "class_weights", "label_smoothing")
+        names = [n for n in names if not n.startswith("mtl_") and n not in others]
+        names = [n for n in names if not n.endswith("_loss_weight")]
     return {name: settings.values[name] for name in names}
 
 
@@ -269,13 +269,16 @@ def _conflicts(settings):
             "delta1."
         )
     rates = min(settings.mtl_learning_rate, settings.dae_learning_rate)
-    if settings.min_learning_rate > rates:
+    if settings.min_learning_rate > rates and settings.scale_learning_rate == "none":
         yield f"{told['min_learning_rate']} is above the learning rate, {show(rates)}. Lower it."
     weights = [settings.height_loss_weight]
     weights += [settings.semantic_loss_weight] if settings.sem_flag else []
     weights += [settings.normal_loss_weight] if settings.norm_flag else []
     if not any(weights):
         yield "All loss weights are 0: there is nothing to learn. Raise one."
+    rests = settings.freeze_backbone_epochs
+    if rests and settings.mtl_steps is None and rests >= settings.mtl_epochs:
+        yield f"{told['freeze_backbone_epochs']}, but {told['mtl_epochs']}. Let it wake earlier."
     if settings.backbone == "tiny" and settings.backbone_weights not in ("auto", "none"):
         yield f"{told['backbone_weights']}, but {told['backbone']} has none. Leave it out."
     for name, switch, needed in _NEEDS:
@@ -295,6 +298,8 @@ _NEEDS = (
     ("base_batch_size", "scale_learning_rate", ("linear", "sqrt")),
     ("semantic_loss_weight", "sem_flag", (True,)),
     ("normal_loss_weight", "norm_flag", (True,)),
+    ("class_weights", "sem_flag", (True,)),
+    ("label_smoothing", "sem_flag", (True,)),
 )
 
 

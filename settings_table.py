@@ -106,6 +106,8 @@ TABLE = {
     "height_loss_weight": Setting(1.0, minimum=0),
     "semantic_loss_weight": Setting(1.0, minimum=0),
     "normal_loss_weight": Setting(1.0, minimum=0),
+    "class_weights": Setting("none", choices=("none", "balanced")),
+    "label_smoothing": Setting(0.0, minimum=0, below=1),
     "deep_supervision": Setting(0.0, "network", minimum=0),
     "backbone": Setting("densenet121", "network", choices=("densenet121", "resnet50", "tiny")),
     "backbone_weights": Setting("auto", check=check_weights),
@@ -150,6 +152,11 @@ PRESETS = {
         "dae_start": "random",
         "input_normalisation": "zero_to_one",
         "normal_coding": "published",
+        "class_weights": "none",
+        "label_smoothing": 0.0,
+        "deep_supervision": 0.0,
+        "scale_learning_rate": "none",
+        "base_batch_size": 4,
         "learning_rate_schedule": "constant",
         "warmup_epochs": 0.0,
         "mtl_learning_rate": 2e-4,
@@ -183,6 +190,7 @@ PRESETS = {
         "normal_loss_weight": 10.0,
         "learning_rate_schedule": "cosine",
         "warmup_epochs": 1.0,
+        "base_batch_size": 8,
         "mtl_learning_rate": 1e-3,
         "dae_learning_rate": 1e-3,
         "dae_start": "zero",
@@ -203,7 +211,7 @@ KINDS = {name: _split(hint) for name, hint in typing.get_type_hints(config).item
 # What config.py leaves open with None, a data set may decide; a preset is the user's choice.
 RECOMMENDABLE = tuple(name for name in KINDS if KINDS[name][1] and name != "preset")
 # There "none" says something, so that it does not take back what the data set recommends.
-NONE_IS_A_VALUE = ("decoder_norm", "backbone_weights", "scale_learning_rate")
+NONE_IS_A_VALUE = ("decoder_norm", "backbone_weights", "scale_learning_rate", "class_weights")
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 import runs
 from feeding import distributed_batches, stage_plan
-from stages import compile_step, dae_stage, mtl_stage
+from optimisation import compile_step
+from stages import dae_stage, mtl_stage
 from training.audit import replicas_agree
 from training.collectives import count_collectives
 from training.devices import describe_devices
@@ -39,13 +40,13 @@ def check_stage(settings, name):
         print(f"Stage 1: {'trained' if trained else 'not trained yet, random weights'}.")
     plan = stage_plan(settings, data, name, strategy)
     print(f"Devices: {describe_devices(strategy)}; global batch {plan.global_batch_size}.")
-    step, _ = compile_step(settings, strategy, stage, plan)
+    step, optimizer = compile_step(settings, strategy, stage, plan)
     batch = next(distributed_batches(settings, data, strategy, name, range(1)))
     before = [value.numpy() for value in stage.network.trainable_variables]
     rows = run_steps(step, batch)
     count = count_collectives(step, batch, strategy.num_replicas_in_sync)
     print(f"A step holds {count:g} collective operations per replica.")
-    idle = idle_heads(rows, stage.loss_weights)
+    idle = idle_heads(rows, stage.loss_weights) + resting_variables(stage.network, optimizer)
     losses = [row["loss"] for row in rows]
     return [*loss_problems(losses), *variable_problems(stage.network, before, idle)]
 
@@ -71,6 +72,13 @@ def idle_heads(rows, loss_weights):
         for name, weight in loss_weights.items()
         if name in rows[0] and (weight == 0 or all(row[name] == 0 for row in rows))
     ]
+
+
+def resting_variables(network, optimizer):
+    """Returns the paths of the variables that are not trained yet in these steps."""
+    paces = getattr(optimizer, "inner_optimizer", optimizer).paces or []
+    pairs = zip(network.trainable_variables, paces, strict=False)
+    return [variable.path for variable, pace in pairs if pace.first_step >= STEPS]
 
 
 def loss_problems(losses):
@@ -101,7 +109,7 @@ def variable_problems(network, before, idle=()):
     if apart:
         problems.append(f"Replicas disagree on {len(apart)} variables: {', '.join(apart[:5])}.")
     if not problems:
-        print(f"Gradients reach all {len(variables)} variables; the replicas agree.")
+        print(f"Gradients reach all of {len(variables)} variables that learn; the replicas agree.")
     return problems
 
 

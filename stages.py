@@ -14,6 +14,7 @@ from evaluation.report import write_json
 from feeding import distributed_batches, stage_plan
 from models.backbones import pretrained_weights
 from models.inference import make_height_network
+from optimisation import compile_step, learning_rates
 from run_record import print_banner, stored_description
 from runs import (
     build_stage1,
@@ -29,20 +30,20 @@ from training.audit import audit_construction
 from training.checkpoints import RunState
 from training.history import RunLog, SilentLog
 from training.loop import Validation, run_training
-from training.optimizers import make_optimizer
+from training.losses import balanced_weights
+from training.optimizers import updates_done
 from training.resume import (
     CONTINUE,
     FINISHED,
     NEW,
+    ResumeError,
     decide,
     move_aside,
     read_identity,
     read_progress,
     read_stored,
 )
-from training.schedules import Decay, make_schedule, scaled_rate
-from training.steps import StepOptions, dae_losses, make_train_step, mtl_losses
-from training.unfreezing import encoder_paces, unfreezing_step
+from training.steps import LossOptions, dae_losses, mtl_losses
 from training.workers import chiefs_number, is_chief, require_same
 
 STARTS = (NEW, CONTINUE, FINISHED)
@@ -89,16 +90,19 @@ def mtl_stage(settings, data, strategy):
             f"warning: {settings.backbone} begins with weights that were likely trained on another "
             "range of images. Set input_normalisation=imagenet."
         )
+    if settings.freeze_backbone_epochs and not backbone_weights and is_chief(strategy):
+        print(f"warning: freeze_backbone_epochs rests an encoder whose weights are {origin}.")
     with strategy.scope():
         mtl = build_stage1(settings, backbone_weights)
-    losses = mtl_losses(
-        mtl,
-        data.gsd,
-        settings.normal_coding,
+    balanced = settings.class_weights == "balanced"
+    options = LossOptions(
         settings.reg_loss,
         settings.huber_delta,
-        settings.gradient_checkpointing,
+        balanced_weights(data.summaries["train"].class_counts) if balanced else None,
+        settings.label_smoothing,
     )
+    recompute = settings.gradient_checkpointing
+    losses = mtl_losses(mtl, data.gsd, settings.normal_coding, options, recompute)
     weights = {"height_loss": settings.height_loss_weight}
     weights |= {"semantic_loss": settings.semantic_loss_weight} if settings.sem_flag else {}
     weights |= {"normal_loss": settings.normal_loss_weight} if settings.norm_flag else {}
@@ -118,71 +122,12 @@ def dae_stage(settings, strategy, trained=True):
         mtl, dae = build_stage1(settings), build_stage2(settings)
     if trained:
         load_stage(settings, "mtl", mtl)
-    losses = dae_losses(
-        mtl, dae, settings.reg_loss, settings.huber_delta, settings.gradient_checkpointing
-    )
+    options = LossOptions(settings.reg_loss, settings.huber_delta)
+    losses = dae_losses(mtl, dae, options, settings.gradient_checkpointing)
     origin = {"mtl_weights": weights_digest(settings, "mtl")} if trained else {}
     network = make_height_network(mtl, dae)
     begun = stored_stage(settings, "mtl")["encoder_weights"] if trained else "random"
     return Stage("dae", dae, losses, {"height_loss": 1.0}, network, origin, begun)
-
-
-def learning_rates(settings, stage, plan):
-    """Returns the learning rate schedule of a stage."""
-    epoch_steps = plan.samples_per_epoch / plan.global_batch_size
-    decay_epochs = settings.decay_epochs
-    return make_schedule(
-        settings.learning_rate_schedule,
-        scaled_rate(
-            getattr(settings, f"{stage}_learning_rate"),
-            settings.scale_learning_rate,
-            plan.global_batch_size / settings.base_batch_size,
-        ),
-        plan.total_steps,
-        min(round(settings.warmup_epochs * epoch_steps), plan.total_steps // 2),
-        settings.min_learning_rate,
-        Decay(
-            decay_epochs * epoch_steps if decay_epochs else plan.total_steps / 3,
-            settings.decay_factor,
-        ),
-    )
-
-
-def variable_paces(settings, stage, plan):
-    """Returns the `training.optimizers.Pace` of each trained variable; None = all alike."""
-    alike = not settings.freeze_backbone_epochs and settings.backbone_learning_rate_factor == 1.0
-    if stage.name != "mtl" or alike:
-        return None
-    return encoder_paces(
-        stage.network,
-        stage.network.get_layer(settings.backbone),
-        plan,
-        settings.freeze_backbone_epochs,
-        settings.backbone_learning_rate_factor,
-    )
-
-
-def compile_step(settings, strategy, stage, plan):
-    """Returns (training step of a stage, its optimizer)."""
-    paces = variable_paces(settings, stage, plan)
-    with strategy.scope():
-        optimizer = make_optimizer(
-            stage.network,
-            learning_rates(settings, stage.name, plan),
-            settings.ema_decay,
-            loss_scaling=keras.config.dtype_policy().name == "mixed_float16",
-            paces=paces,
-        )
-    options = StepOptions(
-        plan.global_batch_size,
-        settings.gradient_clip_norm,
-        settings.gradient_accumulation_steps,
-        settings.gradient_pack_bytes,
-        unroll=settings.sync_batch_norm,
-    )
-    make_step = unfreezing_step if paces else make_train_step
-    step = make_step(strategy, stage.network, optimizer, stage.losses, stage.loss_weights, options)
-    return step, optimizer
 
 
 def make_validation(settings, data, strategy, stage):
@@ -225,6 +170,20 @@ def check_labels(settings, data):
             )
 
 
+def refuse_other_precision(stored, identity, folder):
+    """Refuses to set a run aside only because auto means another precision on this machine.
+
+    Raises:
+        ResumeError: naming both.
+    """
+    before, now = stored.get("precision"), identity["precision"]
+    if before != now and stored == identity | {"precision": before}:
+        raise ResumeError(
+            f"The run in {folder} was begun in {before}, but precision=auto means {now} on this "
+            f"machine. Set --precision={before} to go on, or --resume=never to train anew."
+        )
+
+
 def prepare_folders(settings, stage, description, plan):
     """Decides between a new, a continued and a finished run, and clears the way for it.
 
@@ -237,6 +196,8 @@ def prepare_folders(settings, stage, description, plan):
     start = decide(
         source, description["identity"], plan.total_steps, "named" if named else settings.resume
     )
+    if start == NEW and settings.resume == "auto" and settings.precision == "auto":
+        refuse_other_precision(read_identity(folder) or {}, description["identity"], folder)
     own = source.resolve() == folder.resolve()
     if start != NEW and own:
         return start
@@ -258,7 +219,8 @@ def shared_settings(settings, data, plan):
     values = [(name, value) for name, value in settings.values.items() if name not in own]
     summary = data.summaries["train"]
     precision = keras.config.dtype_policy().name
-    return values, precision, plan, summary.shapes, f"{summary.mean_height:.6g}", data.gsd
+    found = summary.shapes, summary.class_counts, f"{summary.mean_height:.6g}", data.gsd
+    return values, precision, plan, found
 
 
 def train_stage(settings, data, strategy, stage):
@@ -303,7 +265,9 @@ def train_stage(settings, data, strategy, stage):
     validation = make_validation(settings, data, strategy, stage)
     rates = learning_rates(settings, stage.name, plan)
     try:
-        run_training(plan, state, step, batches, log, validation, rates)
+        run_training(
+            plan, state, step, batches, log, validation, lambda: rates(updates_done(optimizer))
+        )
     finally:
         log.close()
         if chief:

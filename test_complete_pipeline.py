@@ -48,7 +48,7 @@ def peak_memory():
 def time_training(settings, data, strategy, stage, repeats):
     """Times the training step of a stage on one batch."""
     from feeding import distributed_batches, stage_plan
-    from stages import compile_step
+    from optimisation import compile_step
 
     plan = stage_plan(settings, data, stage.name, strategy)
     step, _ = compile_step(settings, strategy, stage, plan)

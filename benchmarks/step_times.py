@@ -48,7 +48,8 @@ class Training:
 def begin(settings, data, strategy):
     """Builds stage 1 and its step as train_mtl.py does; returns the `Training`."""
     from feeding import distributed_batches, stage_plan
-    from stages import compile_step, mtl_stage
+    from optimisation import compile_step
+    from stages import mtl_stage
 
     plan = stage_plan(settings, data, "mtl", strategy)
     step, _ = compile_step(settings, strategy, mtl_stage(settings, data, strategy), plan)

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from evaluation.figures import save_figure
 
-LOSSES = ("loss", "height_loss", "semantic_loss", "normal_loss")
+LOSSES = ("loss", "height_loss", "semantic_loss", "normal_loss", "deep_height_loss")
 ERRORS = ("rmse", "mae")  # metres
 SHARES = ("delta1", "miou", "overall_accuracy")
-COLOURS = ("#000000", "#D55E00", "#009E73", "#0072B2")  # Okabe and Ito (2008)
+COLOURS = ("#000000", "#D55E00", "#009E73", "#0072B2", "#CC79A7")  # Okabe and Ito (2008)
 SMOOTHED_SHARE = 0.04  # of the run, the length of the running mean
 LOG_RATIO = 10.0  # a logarithmic axis where the losses span more than this
 

@@ -83,14 +83,13 @@ def normalise_image(image, kind, backbone="densenet121"):
 
 
 def decoder(x, skips, guides, name, style):
-    """Decodes features to full resolution in five stages.
+    """Decodes features to full resolution in five stages, each a `models.segments.Segment`.
 
     Args:
         x: Keras tensor (batch, rows/32, columns/32, channels).
         skips: encoder features for the stages, coarse to fine; empty = the published network.
         guides: the other decoders' stage features, a list each, for the height decoder.
-        name: "semantic", "normal" or "height", prefix of the layer names. The height decoder
-            adds two 3x3 convolutions per stage.
+        name: "semantic", "normal" or "height", prefix of the layer names.
         style: `DecoderStyle`.
 
     Returns:
@@ -98,19 +97,38 @@ def decoder(x, skips, guides, name, style):
         before dropout).
     """
     stages = []
-    for stage, filters in enumerate(STAGE_FILTERS):
-        prefix = f"{name}_stage{stage + 1}"
-        x = style.upsample(x, filters, f"{prefix}_up")
-        fused = [x, *(guide[stage] for guide in guides)]
-        if stage < len(skips):
-            fused.append(style.convolve(skips[stage], filters, f"{prefix}_skip", kernel_size=1))
-        x = layers.Concatenate(name=f"{prefix}_fuse")(fused) if len(fused) > 1 else x
-        count = 2 if name == "height" else min(1, len(skips))
-        for number in range(1, count + 1):
-            x = style.convolve(x, filters, f"{prefix}_conv{number}")
-        stages.append(x)
-        x = style.drop(x, prefix)
+    for number, filters in enumerate(STAGE_FILTERS):
+        prefix = f"{name}_stage{number + 1}"
+        build = partial(decoder_stage, name=prefix, filters=filters, style=style)
+        finer = [guide[number] for guide in guides]
+        features = segment(prefix, build, x, skips[number : number + 1], finer)
+        stages.append(features)
+        x = style.drop(features, prefix)
     return x, stages
+
+
+def decoder_stage(x, skip, guides, name, filters, style):
+    """Doubles rows and columns, and adds what skip and guides know.
+
+    Args:
+        x: Keras tensor (batch, rows, columns, channels).
+        skip: list of the encoder's features for this stage, one or none.
+        guides: list of the other decoders' features of this stage; the height decoder, which
+            has them, adds two 3x3 convolutions, the others one where there is a skip.
+        name: str, prefix of the layer names, such as "height_stage1".
+        filters: int, at width 1.
+        style: `DecoderStyle`.
+
+    Returns:
+        Keras tensor (batch, 2 rows, 2 columns, filters).
+    """
+    x = style.upsample(x, filters, f"{name}_up")
+    skip = [style.convolve(tensor, filters, f"{name}_skip", kernel_size=1) for tensor in skip]
+    fused = [x, *guides, *skip]
+    x = layers.Concatenate(name=f"{name}_fuse")(fused) if len(fused) > 1 else x
+    for number in range(1, 1 + (2 if name.startswith("height") else len(skip))):
+        x = style.convolve(x, filters, f"{name}_conv{number}")
+    return x
 
 
 def head(x, channels, name, activation=None):
@@ -145,22 +163,17 @@ def build_mtl(options, class_count=0, normals=True, backbone_weights=None):
     x, *skips = make_backbone(options.backbone, batch_norm, backbone_weights)(x)
     x = batch_norm.layer("encoder_bn")(x)
     style, skips = options.style, skips if options.decoder_skips else []
-
-    def decode(name, guides=()):
-        build = partial(decoder, name=name, style=style)
-        return segment(f"{name}_decoder", build, x, skips, guides)
-
     outputs, guides = {}, []
     if class_count:
-        features, stages = decode("semantic")
+        features, stages = decoder(x, skips, [], "semantic", style)
         outputs["semantics"] = head(features, class_count, "semantics")
         guides.append(stages)
     if normals:
-        features, stages = decode("normal")
+        features, stages = decoder(x, skips, [], "normal", style)
         activation = "relu" if options.normal_coding == "published" else None
         outputs["normals"] = head(features, 3, "normals", activation)
         guides.append(stages)
-    features, stages = decode("height", guides)
+    features, stages = decoder(x, skips, guides, "height", style)
     outputs["heights"] = head(features, 1, "heights")
     if options.deep_supervision:
         outputs |= {name: head(stages[i], 1, name) for i, name in enumerate(COARSE_HEIGHTS)}

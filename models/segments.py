@@ -48,8 +48,23 @@ class Segment(keras.Model):
         return _computed_twice(lambda *tensors: run(list(tensors), training=True))(*inputs)
 
 
+@tf.custom_gradient
+def _together(*tensors):
+    """Passes tensors on; none of their gradients goes back before all of them are there."""
+
+    def gradient(*upstream):
+        with tf.control_dependencies(upstream):
+            return [tf.identity(value) for value in upstream]
+
+    return [tf.identity(tensor) for tensor in tensors], gradient
+
+
 def _computed_twice(function):
-    """Returns `function` (tensors -> list of tensors) with `tf.recompute_grad` around it."""
+    """Returns `function` (tensors -> list of tensors) with `tf.recompute_grad` around it.
+
+    TensorFlow computes again as soon as the gradient of the first output is there, which can be
+    long before the others; the features would be there for nothing in the meantime.
+    """
     sample, calls = current_sample(), []
 
     def run(*tensors):
@@ -57,7 +72,11 @@ def _computed_twice(function):
         with _set("enabled", False), _set("repeated", len(calls) > 1), samples_from(sample):
             return function(*tensors)
 
-    return tf.recompute_grad(run)
+    def twice(*tensors):
+        outputs = tf.nest.flatten(tf.recompute_grad(run)(*tensors))
+        return tf.nest.flatten(_together(*outputs))  # of a list of one both return the tensor
+
+    return twice
 
 
 def segment(name, function, *inputs):

@@ -55,7 +55,7 @@ def train(values, plan, state=None, patience=0, losses=None, metric="rmse"):
         stream,
         log,
         Validation(lambda: {metric: next(measured)}, metric, patience),
-        lambda step: 0.1 * step,
+        lambda: 0.1 * state.step,
     )
     return state
 
@@ -106,7 +106,7 @@ def slow_training(clock, state, waits, fails=()):
     log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
     validation = Validation(lambda: {"rmse": 1.0}, "rmse", 0)
     plan = TrainingPlan(len(waits), 2, 2 * len(waits))
-    run_training(plan, state, step, read(), log, validation, lambda step: 0.1)
+    run_training(plan, state, step, read(), log, validation, lambda: 0.1)
 
 
 def test_waiting_for_input_is_told_from_the_second_step_on(clock, capfd):
@@ -182,7 +182,7 @@ def test_a_signal_stops_after_the_step_with_the_state_saved(number):
     plan = TrainingPlan(9, 1, 9)
     before = signal.getsignal(number)
     with pytest.raises(Interrupted, match="step 3 of 9"):
-        run_training(plan, state, step, iter(range(9)), log, validation, lambda step: 0.1)
+        run_training(plan, state, step, iter(range(9)), log, validation, lambda: 0.1)
     assert state.saved == [3] and len(state.rows) == 3
     assert signal.getsignal(number) == before
 

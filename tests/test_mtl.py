@@ -47,7 +47,7 @@ def test_heads_are_optional(class_count, normals, names, variables):
 def test_guides_reach_the_height():
     mtl = build_mtl(TINY, class_count=2)
     before = mtl(image())["heights"].numpy()
-    kernel = mtl.get_layer("semantic_decoder").get_layer("semantic_stage5_up").kernel
+    kernel = mtl.get_layer("semantic_stage5").get_layer("semantic_stage5_up").kernel
     kernel.assign(kernel + 1.0)
     assert np.abs(mtl(image())["heights"].numpy() - before).max() > 0
 
@@ -91,7 +91,8 @@ def test_skips_and_norm_reach_every_decoder():
     mtl = build_mtl(options, class_count=2)
     assert mtl(image(64, 32))["heights"].shape == (1, 64, 32, 1)
     for decoder in ("semantic", "normal", "height"):
-        names = {layer.name for layer in mtl.get_layer(f"{decoder}_decoder").layers}
+        stages = (mtl.get_layer(f"{decoder}_stage{number}") for number in (1, 2, 3, 4, 5))
+        names = {layer.name for stage in stages for layer in stage.layers}
         assert {f"{decoder}_stage{stage}_skip" for stage in (1, 2, 3, 4)} <= names
         assert {f"{decoder}_stage{stage}_up_bn" for stage in (1, 2, 3, 4, 5)} <= names
 

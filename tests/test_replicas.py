@@ -14,10 +14,11 @@ from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
 from training.devices import make_strategy
 from training.optimizers import SGD, averaged_weights
-from training.steps import StepOptions, dae_losses, make_train_step, mtl_losses
+from training.steps import LossOptions, StepOptions, dae_losses, make_train_step, mtl_losses
 
 STEPS, EXAMPLES = 5, 24  # divisible by 1, 2, 3, 4 replicas and by two parts
 BRIGHTNESS = np.linspace(0.1, 1, EXAMPLES)[:, None, None, None]  # replicas see unlike images
+CLASS_OPTIONS = LossOptions(class_weights=(0.5, 1.0, 2.0), label_smoothing=0.1)
 WEIGHTS = {"height_loss": 0.7, "semantic_loss": 1.3, "normal_loss": 2.0}
 
 
@@ -77,7 +78,7 @@ def build(case):
     )
     mtl = build_mtl(options, case.classes, case.normals)
     if case.stage == "mtl":
-        return mtl, mtl_losses(mtl, 0.5, "unit")
+        return mtl, mtl_losses(mtl, 0.5, "unit", CLASS_OPTIONS)
     dae = build_dae(dae_channels(case.classes, case.normals), options.style)
     return dae, dae_losses(mtl, dae)
 

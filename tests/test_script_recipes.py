@@ -1,10 +1,14 @@
 """The recipes of training reach it from the command line."""
 
 import csv
+import shutil
 
+import numpy as np
 import pytest
 
 import train_mtl
+from datasets.rasters.reading import read_info
+from datasets.rasters.writing import write_raster
 
 RUN = ["--dataset_name=blocks", "--backbone=tiny", "--decoder_width=0.02", "--norm_flag=false"]
 RUN += ["--samples_per_epoch=4", "--batch_size=2", "--dropout=0", "--decoder_norm=batch"]
@@ -12,12 +16,14 @@ RUN += ["--samples_per_epoch=4", "--batch_size=2", "--dropout=0", "--decoder_nor
 
 @pytest.fixture
 def run(blocks, tmp_path):
-    """Returns a function (options) -> rows of history.csv."""
+    """Returns a function (options) -> rows of history.csv; `data`: folder of another "blocks"."""
 
-    def train(*options):
+    def train(*options, data=blocks):
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         places = [f"--checkpoint_dir={folder / 'ck'}", f"--output_dir={folder / 'out'}"]
-        train_mtl.main([*RUN, f"--shortcut_path={blocks}", *places, *options])
+        asked = dict(option.split("=") for option in (*RUN, *options))  # the last of a name wins
+        arguments = [f"{name}={value}" for name, value in asked.items()]
+        train_mtl.main([*arguments, f"--shortcut_path={data}", *places])
         with (folder / "out" / "blocks" / "mtl" / "history.csv").open(newline="") as file:
             return list(csv.DictReader(file))
 
@@ -58,6 +64,37 @@ def test_deep_supervision_adds_its_loss(run):
     parts = [column(deep, f"{name}_loss")[0] for name in ("height", "semantic", "deep_height")]
     expected = parts[0] + parts[1] + 0.5 * parts[2]
     assert column(deep, "loss") == [pytest.approx(expected, rel=1e-5)]
+
+
+def test_balanced_weights_raise_the_loss_of_the_rarer_class(run, blocks, tmp_path):
+    # Three tiles of ground and one of building: shares 3/4 and 1/4, weights 2/3 and 2.
+    data = shutil.copytree(blocks, tmp_path / "data")
+    for number, code in enumerate((2, 2, 2, 6)):
+        path = data / "blocks" / "train" / "sem" / f"train_{number}.tif"
+        write_raster(path, np.full((64, 64), code, "uint8"), read_info(path).grid)
+    # A crop lies in one tile; at this rate the networks of both runs stay as they are.
+    options = ("--batch_size=1", "--mtl_steps=6", "--samples_per_epoch=6")
+    options += ("--mtl_learning_rate=1e-12",)
+    plain = run(*options, data=data)
+    balanced = run(*options, "--class_weights=balanced", data=data)
+    ratios = np.divide(column(balanced, "semantic_loss"), column(plain, "semantic_loss"))
+    weights = [2 / 3 if ratio < 1 else 2.0 for ratio in ratios]
+    assert set(weights) == {2 / 3, 2.0} and ratios == pytest.approx(weights, rel=1e-4)
+    assert column(balanced, "height_loss") == pytest.approx(column(plain, "height_loss"), rel=1e-4)
+
+
+def test_smoothed_labels_are_partly_the_other_class(run, blocks, tmp_path):
+    other = shutil.copytree(blocks, tmp_path / "data")
+    record = other / "blocks" / "dataset.toml"
+    lines = record.read_text().splitlines()[:-1]
+    classes = 'classes = [{code = 6, name = "building"}, {code = 2, name = "ground"}]'
+    record.write_text("\n".join([*lines, classes]))
+    plain, smooth = run("--mtl_steps=1"), run("--mtl_steps=1", "--label_smoothing=0.5")
+    swapped = run("--mtl_steps=1", data=other)
+    losses = [column(rows, "semantic_loss")[0] for rows in (plain, swapped, smooth)]
+    assert losses[1] != pytest.approx(losses[0], rel=0.01)
+    # Half of each label is spread over two classes: 3/4 of it stays, 1/4 is the other class.
+    assert losses[2] == pytest.approx(0.75 * losses[0] + 0.25 * losses[1], rel=1e-4)
 
 
 def test_a_frozen_encoder_wakes_with_its_epoch(run):

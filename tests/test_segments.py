@@ -104,8 +104,8 @@ def test_only_training_computes_twice():
 
 
 def test_segments_come_in_the_order_of_the_graph():
-    mtl = build_mtl(NetworkOptions("tiny", 0.02), 3)
-    names = [part.name for part in segments_of(mtl)]
-    assert names == ["semantic_decoder", "normal_decoder", "height_decoder"]
-    stages = [part.name for part in segments_of(mtl.get_layer("tiny"))]
-    assert stages == [f"stage{number}" for number in (1, 2, 3, 4, 5)]
+    mtl = build_mtl(NetworkOptions("tiny", 0.02), 0, False)
+    stages = [1, 2, 3, 4, 5]
+    assert [part.name for part in segments_of(mtl)] == [f"height_stage{n}" for n in stages]
+    encoder = segments_of(mtl.get_layer("tiny"))
+    assert [part.name for part in encoder] == [f"stage{n}" for n in stages]

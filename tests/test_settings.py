@@ -141,6 +141,8 @@ def test_annotation_decides_the_type(argument, value):
         ("--seed=-1", "at least 0"),
         ("--overlap=1", "at least 0, below 1"),
         ("--dropout=-0.1", "at least 0, below 1"),
+        ("--label_smoothing=1", "at least 0, below 1"),
+        ("--class_weights=rare", "expected none, balanced."),
         ("--decoder_width=2.1", "above 0, at most 2"),
         ("--dae_learning_rate=0", "above 0"),
         ("--dropout=nan", "expected a number"),
@@ -165,6 +167,8 @@ def test_wrong_argument_is_refused(capsys, arguments, message):
         ("--huber_delta=1.0", "set reg_loss=huber"),
         ("--semantic_loss_weight=2 --sem_flag=false", "set sem_flag=true"),
         ("--normal_loss_weight=2 --norm_flag=false", "set norm_flag=true"),
+        ("--class_weights=balanced --sem_flag=false", "set sem_flag=true"),
+        ("--label_smoothing=0.1 --sem_flag=false", "set sem_flag=true"),
         ("--eval_metric=miou --sem_flag=false", "eval_metric=miou"),
     ],
 )
@@ -302,8 +306,11 @@ def test_weights_of_an_encoder_must_be_there(capsys):
     assert "has none" in refused(capsys, *arguments)
 
 
-def test_loss_weights_concern_stage_1_only():
-    changed = read("--height_loss_weight=2")
+@pytest.mark.parametrize(
+    "option", ["--height_loss_weight=2", "--class_weights=balanced", "--label_smoothing=0.1"]
+)
+def test_weights_and_class_labels_concern_stage_1_only(option):
+    changed = read(option)
     assert identity(changed, "mtl") != identity(read(), "mtl")
     assert identity(changed, "dae") == identity(read(), "dae")
 
@@ -343,3 +350,7 @@ def test_none_as_a_choice_wins_over_a_recommendation(own):
     arguments = own('decoder_norm = "batch"')
     assert read(*arguments).decoder_norm == "batch"
     assert read(*arguments, "--decoder_norm=none").decoder_norm == "none"
+    arguments = own('class_weights = "balanced"')
+    assert read(*arguments).class_weights == "balanced"
+    assert read(*arguments, "--class_weights=none").class_weights == "none"
+    assert read(*arguments, "--preset=published").class_weights == "none"

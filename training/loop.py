@@ -76,7 +76,7 @@ def run_training(plan, state, train_step, batches, log, validation, learning_rat
         batches: iterator over distributed batches, beginning with step `state.step`.
         log: `RunLog`.
         validation: `Validation`, run after each epoch.
-        learning_rate: function (step from 0) -> float, for the log.
+        learning_rate: function () -> float, of the next update, for the log.
 
     Raises:
         TrainingError: if the loss is not finite; the last good state stays on disk.
@@ -87,7 +87,7 @@ def run_training(plan, state, train_step, batches, log, validation, learning_rat
     monitor = StepMonitor(plan.global_batch_size, gpu_load() if state.is_chief else GpuLoad())
     with stop_requests() as signals, _progress_bar(plan, state, monitor) as bar:
         while state.step < plan.total_steps and not state.stopped:
-            row = {"learning_rate": float(learning_rate(state.step))}
+            row = {"learning_rate": float(learning_rate())}
             row |= _timed_step(train_step, batches, plan.global_batch_size, monitor)
             _stop_on_nan(row, state.step)
             state.step += 1

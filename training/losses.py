@@ -48,20 +48,48 @@ def regression_loss(truth, predicted, valid, kind="mse", huber_delta=1.0):
     raise ValueError(f"reg_loss is {kind!r}, but must be mse, mae or huber.")
 
 
-def semantic_loss(classes, logits):
+def semantic_loss(classes, logits, weights=None, smoothing=0.0):
     """Cross-entropy of each example over its labelled pixels, in nats.
+
+    With smoothing s, the truth is (1 - s) for a pixel's class and s / class_count more for every
+    class (Szegedy et al., CVPR 2016). The cross-entropy of a pixel, smoothed or not, counts times
+    the weight of its class; the mean is over pixels, as a division by the sum of the weights
+    would take them away again in an example of one class.
 
     Args:
         classes: int32 (batch, rows, columns, 1), class index; -1 = ignore.
         logits: float32 (batch, rows, columns, class_count).
+        weights: class_count floats, such as those of `balanced_weights`; None = 1 each.
+        smoothing: float, s, at least 0, below 1.
 
     Returns:
         float32 (batch,).
     """
-    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(
-        labels=tf.maximum(classes[..., 0], 0), logits=logits
-    )
+    labels = tf.maximum(classes[..., 0], 0)
+    entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    if smoothing:
+        # Cross-entropy is linear in the truth.
+        uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+        entropy += smoothing * (uniform - entropy)
+    if weights is not None:
+        entropy *= tf.gather(tf.constant(weights, entropy.dtype), labels)
     return masked_mean(entropy[..., None], classes >= 0)
+
+
+def balanced_weights(counts):
+    """Weighs each class by the inverse of its share, so that all count alike in total.
+
+    weight = pixels of all classes / (classes with pixels x pixels of this class), as
+    scikit-learn's `class_weight="balanced"`: their mean over the pixels is 1.
+
+    Args:
+        counts: sequence of int, labelled training pixels of each class.
+
+    Returns:
+        tuple of floats; 0 for a class without pixels, whose weight no training pixel asks for.
+    """
+    total, present = sum(counts), sum(count > 0 for count in counts)
+    return tuple(total / (present * count) if count else 0.0 for count in counts)
 
 
 def coarse_heights(heights, valid, factor):

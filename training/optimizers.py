@@ -63,6 +63,11 @@ class SGD(ReducedGradients, keras.optimizers.SGD):
     """Gradient descent on gradients summed over the replicas; the tests' optimizer."""
 
 
+def updates_done(optimizer):
+    """Returns the updates that an optimizer has made; those left out for overflow do not count."""
+    return int(getattr(optimizer, "inner_optimizer", optimizer).iterations.numpy())
+
+
 def make_optimizer(model, learning_rate, ema_decay=0.0, loss_scaling=False, paces=None):
     """Makes Adam with its slots built; call it under the strategy's scope.
 

@@ -13,15 +13,31 @@ from training.losses import coarse_heights, regression_loss, semantic_loss
 from training.optimizers import ReducedGradients
 
 
-def mtl_losses(mtl, gsd, normal_coding, reg_loss="mse", huber_delta=1.0, recompute=False):
+@dataclass(frozen=True)
+class LossOptions:
+    """How the errors of heights and classes are measured.
+
+    Attributes:
+        reg_loss: "mse", "mae" or "huber", of the height.
+        huber_delta: float, metres.
+        class_weights: tuple of the weight of each class; None = 1 each.
+        label_smoothing: float, share of the truth that is spread evenly over the classes.
+    """
+
+    reg_loss: str = "mse"
+    huber_delta: float = 1.0
+    class_weights: tuple | None = None
+    label_smoothing: float = 0.0
+
+
+def mtl_losses(mtl, gsd, normal_coding, options=LossOptions(), recompute=False):
     """Makes the function that computes the losses of stage 1.
 
     Args:
         mtl: Keras model of `models.mtl.build_mtl`.
         gsd: float, metres per pixel.
         normal_coding: "unit" or "published".
-        reg_loss: "mse", "mae" or "huber", of the height.
-        huber_delta: float, metres.
+        options: `LossOptions`.
         recompute: bool, True = features within a segment of the network are computed again for
             the gradient instead of being kept.
 
@@ -32,7 +48,7 @@ def mtl_losses(mtl, gsd, normal_coding, reg_loss="mse", huber_delta=1.0, recompu
     """
 
     def height_loss(heights, predicted, valid):
-        return regression_loss(heights, predicted, valid, reg_loss, huber_delta)
+        return regression_loss(heights, predicted, valid, options.reg_loss, options.huber_delta)
 
     def losses(batch):
         with samples_from(batch["sample"][0]), recomputation(recompute):
@@ -48,7 +64,12 @@ def mtl_losses(mtl, gsd, normal_coding, reg_loss="mse", huber_delta=1.0, recompu
                 by_stage.append(height_loss(truth, outputs[name], known))
             result["deep_height_loss"] = tf.add_n(by_stage) / len(coarse)
         if "semantics" in outputs:
-            result["semantic_loss"] = semantic_loss(batch["classes"], outputs["semantics"])
+            result["semantic_loss"] = semantic_loss(
+                batch["classes"],
+                outputs["semantics"],
+                options.class_weights,
+                options.label_smoothing,
+            )
         if "normals" in outputs:
             normals = normal_targets(heights, gsd, normal_coding)
             known = valid & tf.reduce_all(tf.math.is_finite(normals), axis=-1, keepdims=True)
@@ -58,14 +79,13 @@ def mtl_losses(mtl, gsd, normal_coding, reg_loss="mse", huber_delta=1.0, recompu
     return losses
 
 
-def dae_losses(mtl, dae, reg_loss="mse", huber_delta=1.0, recompute=False):
+def dae_losses(mtl, dae, options=LossOptions(), recompute=False):
     """Makes the function that computes the loss of stage 2 on top of the frozen stage 1.
 
     Args:
         mtl: Keras model of stage 1; runs in inference mode and is not trained.
         dae: Keras model of stage 2.
-        reg_loss: "mse", "mae" or "huber", of the corrected height.
-        huber_delta: float, metres.
+        options: `LossOptions`, of the corrected height; the classes' take no part.
         recompute: bool, as for `mtl_losses`.
 
     Returns:
@@ -77,7 +97,8 @@ def dae_losses(mtl, dae, reg_loss="mse", huber_delta=1.0, recompute=False):
         features = tf.stop_gradient(dae_input(batch["image"], outputs))
         with samples_from(batch["sample"][0]), recomputation(recompute):
             corrected = outputs["heights"] - dae(features, training=True)
-        loss = regression_loss(batch["heights"], corrected, batch["valid"], reg_loss, huber_delta)
+        heights, valid = batch["heights"], batch["valid"]
+        loss = regression_loss(heights, corrected, valid, options.reg_loss, options.huber_delta)
         return {"height_loss": loss}
 
     return losses

@@ -4,9 +4,10 @@ Howard, Ruder, "Universal language model fine-tuning", ACL 2018 (gradual unfreez
 """
 
 import math
+from functools import partial
 
 from models.segments import segments_of
-from training.optimizers import Pace
+from training.optimizers import Pace, updates_done
 from training.steps import make_train_step
 
 
@@ -34,32 +35,40 @@ def encoder_paces(model, encoder, plan, freeze_epochs, rate_factor):
     return [paces.get(id(variable), Pace()) for variable in model.trainable_variables]
 
 
-def unfreezing_step(strategy, model, optimizer, losses, loss_weights, options):
-    """Builds a training step that trains, at each update, what the optimizer's paces say.
+class UnfreezingStep:
+    """A training step that trains, at each update, what the optimizer's paces say.
 
     A frozen variable costs neither gradient nor memory. Each time a stage is added the step is
     compiled again.
-
-    Args:
-        strategy, model, losses, loss_weights, options: as of `training.steps.make_train_step`.
-        optimizer: of `training.optimizers.make_optimizer`, with `paces`.
-
-    Returns:
-        Function (distributed batch) -> dict as of `training.steps.make_train_step`.
     """
-    inner, steps = getattr(optimizer, "inner_optimizer", optimizer), {}
-    variables = model.trainable_variables
 
-    def train_step(batch):
-        done = int(inner.iterations)
-        awake = [
-            v for v, pace in zip(variables, inner.paces, strict=True) if pace.first_step <= done
-        ]
-        if len(awake) not in steps:
-            steps.clear()
-            steps[len(awake)] = make_train_step(
-                strategy, model, optimizer, losses, loss_weights, options, awake
-            )
-        return steps[len(awake)](batch)
+    def __init__(self, strategy, model, optimizer, losses, loss_weights, options):
+        """Takes what `training.steps.make_train_step` takes; the optimizer has `paces`."""
+        self._optimizer, self._variables = optimizer, model.trainable_variables
+        self._make = partial(
+            make_train_step, strategy, model, optimizer, losses, loss_weights, options
+        )
+        self._awake, self._step = None, None
 
-    return train_step
+    def awake(self):
+        """Returns the variables that the next update trains."""
+        inner = getattr(self._optimizer, "inner_optimizer", self._optimizer)
+        done, pairs = updates_done(inner), zip(self._variables, inner.paces, strict=True)
+        return [variable for variable, pace in pairs if pace.first_step <= done]
+
+    def current(self):
+        """Returns the compiled step of the next update."""
+        awake = self.awake()
+        if self._step is None or len(awake) != self._awake:
+            self._awake, self._step = len(awake), self._make(awake)
+        return self._step
+
+    def __call__(self, batch):
+        return self.current()(batch)
+
+    def get_concrete_function(self, batch):
+        return self.current().get_concrete_function(batch)
+
+    @property
+    def python_function(self):
+        return self.current().python_function
