@@ -5,6 +5,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -26,6 +27,13 @@ building_code = 6
 ignore_codes = [65]
 classes = [{code = 2, name = "ground"}, {code = 6, name = "building"}]
 """
+
+
+@pytest.fixture(autouse=True)
+def float32_afterwards():
+    """Takes back the precision that a script has set for the whole process."""
+    yield
+    keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture

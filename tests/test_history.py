@@ -4,7 +4,7 @@ import pytest
 
 from training.history import HISTORY_COLUMNS, RowFile, RunLog
 
-TAGS = ("train/loss", *(f"train/gpu_memory/{number}" for number in range(3)))
+TAGS = ("train/loss", "train/input_wait", *(f"train/gpu_memory/{number}" for number in range(3)))
 
 
 def rows(path):
@@ -53,7 +53,8 @@ def test_an_unknown_column_is_refused(tmp_path):
 
 def test_a_run_writes_both_files_and_tensorboard(tmp_path):
     log = RunLog(tmp_path / "mtl", ("rmse",))
-    log.step({"step": 1, "epoch": 1, "loss": 2.0, "gpu_memory": [1.5, None, 2.5]})
+    log.step({"step": 10, "epoch": 1, "loss": 2.0, "gpu_memory": [1.5, None, 2.5]})
+    log.step({"step": 11, "epoch": 1, "loss": 2.0, "input_wait": 0.5})  # for the file alone
     log.validation({"step": 1, "epoch": 1, "rmse": None})
     log.close()
     assert tuple(rows(tmp_path / "mtl" / "history.csv")[0]) == HISTORY_COLUMNS

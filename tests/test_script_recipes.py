@@ -1,11 +1,13 @@
 """The recipes of training reach it from the command line."""
 
 import csv
+import re
 import shutil
 
 import numpy as np
 import pytest
 
+import quick_test_mtl
 import train_mtl
 from datasets.rasters.reading import read_info
 from datasets.rasters.writing import write_raster
@@ -136,3 +138,48 @@ def test_auto_precision_is_told(run, capsys):
 def test_slow_precision_is_warned_about(run, capsys):
     run("--mtl_steps=1", "--precision=mixed_float16")
     assert "warning: precision is mixed_float16" in capsys.readouterr().out
+
+
+def test_warm_up_and_cosine_reach_the_rate(run):
+    rows = run(
+        "--mtl_learning_rate=0.01",
+        "--learning_rate_schedule=cosine",
+        "--warmup_epochs=1",
+        "--min_learning_rate=0.0001",
+        "--mtl_steps=6",
+    )
+    # 2 of 6 steps rise; of the other 4 the first has the whole rate and the third half of it.
+    expected = [0.0, 0.005, 0.01, 0.0001 + 0.0099 * (1 + 0.5**0.5) / 2, 0.00505]
+    assert column(rows, "learning_rate")[:5] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_rate_scaled_below_the_minimum_is_refused(run, capsys):
+    options = ("--scale_learning_rate=linear", "--base_batch_size=200", "--mtl_steps=1")
+    with pytest.raises(SystemExit) as ended:
+        run("--learning_rate_schedule=cosine", "--min_learning_rate=0.0001", *options)
+    assert "above the learning rate of 2e-06" in str(ended.value)
+
+
+def test_a_random_encoder_that_rests_is_warned_about(run, capsys):
+    run("--mtl_steps=3", "--freeze_backbone_epochs=1")
+    assert "rests an encoder whose weights are random" in capsys.readouterr().out
+
+
+def test_auto_that_means_another_precision_sets_no_run_aside(run, blocks, tmp_path, capsys):
+    run("--mtl_steps=1", "--precision=mixed_bfloat16")
+    places = [f"--checkpoint_dir={tmp_path / '0/ck'}", f"--output_dir={tmp_path / '0/out'}"]
+    options = [*RUN, f"--shortcut_path={blocks}", *places, "--mtl_steps=2"]
+    with pytest.raises(SystemExit) as ended:
+        train_mtl.main([*options, "--precision=auto"])
+    message = "begun in mixed_bfloat16, but precision=auto means float32.*precision=mixed_bfloat16"
+    assert re.search(message, str(ended.value))
+    train_mtl.main([*options, "--precision=mixed_bfloat16"])
+    assert "Continuing" in capsys.readouterr().out
+
+
+def test_the_smoke_check_knows_that_the_encoder_rests(blocks, capsys):
+    options = [*RUN, f"--shortcut_path={blocks}", "--mtl_learning_rate=0.01"]
+    with pytest.raises(SystemExit) as ended:
+        quick_test_mtl.main([*options, "--freeze_backbone_epochs=9"])
+    assert ended.value.code == 0
+    assert "Quick test of stage MTL passed" in capsys.readouterr().out

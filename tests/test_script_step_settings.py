@@ -4,7 +4,6 @@ import csv
 import json
 
 import h5py
-import keras
 import numpy as np
 import pytest
 
@@ -12,12 +11,6 @@ import train_mtl
 
 RUN = ["--dataset_name=blocks", "--backbone=tiny", "--decoder_width=0.02", "--norm_flag=false"]
 RUN += ["--mtl_steps=3", "--samples_per_epoch=100", "--mtl_learning_rate=0.01", "--dropout=0"]
-
-
-@pytest.fixture(autouse=True)
-def float32_afterwards():
-    yield
-    keras.config.set_dtype_policy("float32")
 
 
 @pytest.fixture

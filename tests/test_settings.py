@@ -8,6 +8,7 @@ import pytest
 import config
 import settings
 from settings import adopt_network, describe, identity, load
+from settings_table import PRESETS, RECOMMENDABLE, TABLE
 
 ROOT = Path(__file__).parents[1]
 TOML = """
@@ -354,3 +355,16 @@ def test_none_as_a_choice_wins_over_a_recommendation(own):
     assert read(*arguments).class_weights == "balanced"
     assert read(*arguments, "--class_weights=none").class_weights == "none"
     assert read(*arguments, "--preset=published").class_weights == "none"
+
+
+def test_published_leaves_nothing_to_the_record_but_what_the_authors_leave():
+    left = {name for name in RECOMMENDABLE if TABLE[name].role != "run"} - set(PRESETS["published"])
+    assert left == {
+        # The data set decides: its loss weights, and which heads it has labels for.
+        *(f"{task}_loss_weight" for task in ("height", "semantic", "normal")),
+        "sem_flag",
+        "norm_flag",
+        "backbone_weights",  # whatever can be had
+        # Without effect on a constant rate.
+        *("decay_epochs", "decay_factor", "min_learning_rate"),
+    }
