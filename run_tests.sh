@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests.
+# Runs the tests, two files at a time.
 #
 #   ./run_tests.sh [--all] [pytest arguments ...]    --all: also those that take minutes
 set -Eeuo pipefail
@@ -15,4 +15,5 @@ for argument in "$@"; do
     arguments+=("$argument")
   fi
 done
-exec "${VIRTUAL_ENV:-.venv}/bin/python" -m pytest -q "${arguments[@]}"
+export TF_NUM_INTRAOP_THREADS=${TF_NUM_INTRAOP_THREADS:-1} # a core for each of the two
+exec "${VIRTUAL_ENV:-.venv}/bin/python" -m pytest -q -n 2 --dist loadfile "${arguments[@]}"
