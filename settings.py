@@ -12,7 +12,11 @@ from pathlib import Path
 import config
 from datasets.records import Record, RecordError, find_record
 from settings_arguments import nearest, page, read_arguments
+from settings_conflicts import conflicts, told
 from settings_table import (
+    COMMAND_LINE,
+    CONFIG,
+    DEFAULT,
     KINDS,
     NETWORK,
     PRESETS,
@@ -23,8 +27,6 @@ from settings_table import (
     parse,
     show,
 )
-
-COMMAND_LINE, CONFIG, DEFAULT = "command line", "config.py", "built-in default"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def load(description, arguments=None, options=()):
         texts, own = read_arguments(description, arguments, options)
         given = {name: _parsed(name, text) for name, text in texts.items()}
         settings = _resolve(given, configured, own)
-        for conflict in _conflicts(settings):
+        for conflict in conflicts(settings):
             raise SettingsError(conflict)
         return settings
     except (SettingsError, RecordError) as error:
@@ -108,7 +110,7 @@ def adopt_network(settings, stored, origin):
             continue
         if sources[name] == COMMAND_LINE and values[name] != value:
             raise SettingsError(
-                f"{_told(settings, name)}, but the network was trained with "
+                f"{told(settings, name)}, but the network was trained with "
                 f"{name}={show(value)} ({origin}). Leave the option out, or train anew."
             )
         values[name], sources[name] = value, origin
@@ -138,11 +140,7 @@ def identity(settings, stage=None):
 def describe(settings):
     """Returns the lines of the start banner: each value that is not a built-in default."""
     changed = [name for name, value in settings.values.items() if value != TABLE[name].default]
-    return [_told(settings, name) for name in changed]
-
-
-def _told(settings, name):
-    return f"{name}={show(settings.values[name])} ({settings.sources[name]})"
+    return [told(settings, name) for name in changed]
 
 
 def _parsed(name, text):
@@ -238,75 +236,6 @@ def _recommended(record, dataset_name):
         for name, value in values.items()
         if value is not None
     }
-
-
-def _conflicts(settings):
-    """Yields a message for each pair of settings that contradict each other."""
-    told = {name: _told(settings, name) for name in settings.values}
-    if settings.cpu_replicas > 0 and settings.gpu_devices != "auto":
-        yield (
-            f"{told['cpu_replicas']} rehearses without GPUs, but {told['gpu_devices']} names some. "
-            "Give only one of the two."
-        )
-    if settings.cpu_replicas > 1 and not settings.multi_gpu_enabled:
-        yield (
-            f"{told['cpu_replicas']} needs several devices, but {told['multi_gpu_enabled']} "
-            "allows one. Set multi_gpu_enabled=true or cpu_replicas=1."
-        )
-    if settings.sem_flag and not settings.record.classes:
-        yield (
-            f"{told['sem_flag']} needs classes, but {settings.dataset_name} has none. Set "
-            "sem_flag=false, or list the classes in its dataset.toml."
-        )
-    if settings.gradient_pack_bytes and settings.gradient_reduction != "auto":
-        yield (
-            f"{told['gradient_pack_bytes']} has no effect with {told['gradient_reduction']}. Leave "
-            "it out, or set gradient_reduction=auto."
-        )
-    if settings.eval_metric == "miou" and not settings.sem_flag:
-        yield (
-            f"{told['eval_metric']} needs classes, but {told['sem_flag']}. Choose rmse, mae or "
-            "delta1."
-        )
-    rates = min(settings.mtl_learning_rate, settings.dae_learning_rate)
-    if settings.min_learning_rate > rates and settings.scale_learning_rate == "none":
-        yield f"{told['min_learning_rate']} is above the learning rate, {show(rates)}. Lower it."
-    weights = [settings.height_loss_weight]
-    weights += [settings.semantic_loss_weight] if settings.sem_flag else []
-    weights += [settings.normal_loss_weight] if settings.norm_flag else []
-    if not any(weights):
-        yield "All loss weights are 0: there is nothing to learn. Raise one."
-    rests = settings.freeze_backbone_epochs
-    if rests and settings.mtl_steps is None and rests >= settings.mtl_epochs:
-        yield f"{told['freeze_backbone_epochs']}, but {told['mtl_epochs']}. Let it wake earlier."
-    if settings.backbone == "tiny" and settings.backbone_weights not in ("auto", "none"):
-        yield f"{told['backbone_weights']}, but {told['backbone']} has none. Leave it out."
-    for name, switch, needed in _NEEDS:
-        if settings.values[switch] not in needed and _is_deliberate(settings.sources, name, switch):
-            yield (
-                f"{told[name]} has no effect with {told[switch]}. Leave it out, or set "
-                f"{switch}={' or '.join(show(value) for value in needed)}."
-            )
-
-
-# A setting, the one that it needs, and the values with which it has an effect.
-_NEEDS = (
-    ("huber_delta", "reg_loss", ("huber",)),
-    ("min_learning_rate", "learning_rate_schedule", ("cosine", "step")),
-    ("decay_epochs", "learning_rate_schedule", ("step",)),
-    ("decay_factor", "learning_rate_schedule", ("step",)),
-    ("base_batch_size", "scale_learning_rate", ("linear", "sqrt")),
-    ("semantic_loss_weight", "sem_flag", (True,)),
-    ("normal_loss_weight", "norm_flag", (True,)),
-    ("class_weights", "sem_flag", (True,)),
-    ("label_smoothing", "sem_flag", (True,)),
-)
-
-
-def _is_deliberate(sources, name, switch):
-    """Whether the user gave `name` at least as directly as the `switch` that it needs."""
-    in_config = sources[name] == CONFIG and sources[switch] in (CONFIG, DEFAULT)
-    return sources[name] == COMMAND_LINE or in_config
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import config
 
+COMMAND_LINE, CONFIG, DEFAULT = "command line", "config.py", "built-in default"  # sources
+
 
 class SettingsError(ValueError):
     """A setting that cannot be used; the message says what to do."""
