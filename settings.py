@@ -127,13 +127,8 @@ def identity(settings, stage=None):
         stage: "mtl" or "dae" leaves out what only the other stage uses; None keeps both.
     """
     names = [name for name in settings.values if TABLE[name].role != "run"]
-    if stage == "mtl":
-        names = [name for name in names if not name.startswith("dae_")]
-    if stage == "dae":  # which has one loss, so that weights change nothing
-        others = ("backbone_weights", "freeze_backbone_epochs", "backbone_learning_rate_factor")
-        others += ("deep_supervision", "class_weights", "label_smoothing")
-        names = [n for n in names if not n.startswith("mtl_") and n not in others]
-        names = [n for n in names if not n.endswith("_loss_weight")]
+    if stage:
+        names = [name for name in names if TABLE[name].stage in (None, stage)]
     return {name: settings.values[name] for name in names}
 
 

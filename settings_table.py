@@ -30,6 +30,7 @@ class Setting:
         above: value that it must exceed; `below` one that it must not reach.
         multiple_of: integer that divides it.
         like: name of the setting whose value it takes when it has none itself.
+        stage: "mtl" or "dae" where only that stage depends on it.
         check: function (value) that raises ValueError for what the fields above cannot say.
     """
 
@@ -42,6 +43,7 @@ class Setting:
     below: float | None = None
     multiple_of: int | None = None
     like: str | None = None
+    stage: str | None = None
     check: Callable | None = None
 
 
@@ -86,8 +88,8 @@ TABLE = {
     "dae_epochs": Setting(20, "run", minimum=1),
     "mtl_steps": Setting(None, "run", minimum=1),
     "dae_steps": Setting(None, "run", minimum=1),
-    "mtl_learning_rate": Setting(2e-4, above=0),
-    "dae_learning_rate": Setting(2e-4, above=0),
+    "mtl_learning_rate": Setting(2e-4, above=0, stage="mtl"),
+    "dae_learning_rate": Setting(2e-4, above=0, stage="dae"),
     "scale_learning_rate": Setting("none", choices=("none", "linear", "sqrt")),
     "base_batch_size": Setting(4, minimum=1),
     "learning_rate_schedule": Setting("constant", choices=("constant", "cosine", "step")),
@@ -98,28 +100,28 @@ TABLE = {
     "gradient_clip_norm": Setting(0.0, minimum=0),
     "gradient_accumulation_steps": Setting(1, "run", minimum=1),
     "ema_decay": Setting(0.0, minimum=0, below=1),
-    "freeze_backbone_epochs": Setting(0, minimum=0),
-    "backbone_learning_rate_factor": Setting(1.0, above=0, maximum=1),
+    "freeze_backbone_epochs": Setting(0, minimum=0, stage="mtl"),
+    "backbone_learning_rate_factor": Setting(1.0, above=0, maximum=1, stage="mtl"),
     "eval_metric": Setting("rmse", choices=("rmse", "mae", "delta1", "miou")),
     "early_stopping_patience": Setting(10, "run", minimum=0),
     "resume": Setting("auto", "run", check=check_resume),
     "reg_loss": Setting("mse", choices=("mse", "mae", "huber")),
     "huber_delta": Setting(1.0, above=0),
-    "height_loss_weight": Setting(1.0, minimum=0),
-    "semantic_loss_weight": Setting(1.0, minimum=0),
-    "normal_loss_weight": Setting(1.0, minimum=0),
-    "class_weights": Setting("none", choices=("none", "balanced")),
-    "label_smoothing": Setting(0.0, minimum=0, below=1),
-    "deep_supervision": Setting(0.0, "network", minimum=0),
+    "height_loss_weight": Setting(1.0, minimum=0, stage="mtl"),
+    "semantic_loss_weight": Setting(1.0, minimum=0, stage="mtl"),
+    "normal_loss_weight": Setting(1.0, minimum=0, stage="mtl"),
+    "class_weights": Setting("none", choices=("none", "balanced"), stage="mtl"),
+    "label_smoothing": Setting(0.0, minimum=0, below=1, stage="mtl"),
+    "deep_supervision": Setting(0.0, "network", minimum=0, stage="mtl"),
     "backbone": Setting("densenet121", "network", choices=("densenet121", "resnet50", "tiny")),
-    "backbone_weights": Setting("auto", check=check_weights),
+    "backbone_weights": Setting("auto", check=check_weights, stage="mtl"),
     "decoder_width": Setting(1.0, "network", above=0, maximum=2),
     "decoder_norm": Setting("none", "network", choices=("none", "batch")),
     "decoder_skips": Setting(False, "network"),
     "dropout": Setting(0.5, minimum=0, below=1),
     "encoder_batch_norm": Setting("train", "network", choices=("train", "frozen")),
     "batch_norm_momentum": Setting(0.99, minimum=0, below=1),
-    "dae_start": Setting("random", choices=("random", "zero")),
+    "dae_start": Setting("random", choices=("random", "zero"), stage="dae"),
     "sem_flag": Setting(True, "network"),
     "norm_flag": Setting(True, "network"),
     "input_normalisation": Setting("zero_to_one", "network", choices=("zero_to_one", "imagenet")),
