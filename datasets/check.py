@@ -38,14 +38,13 @@ def main(arguments=None):
     splits = read_splits(settings.options.splits)
     # GDAL and OpenCV come in only now, so that a wrong setting is refused at once.
     from datasets.check_text import report_text, verdict_text
-    from datasets.inspection import strange_data_set
 
     start = time.perf_counter()
     try:
         inspections = inspect(settings, splits)
-        strange = strange_data_set(inspections)
-        print(report_text(settings.record, inspections, strange))
-        folder = write(settings, inspections, strange, time.perf_counter() - start)
+        together = compare(settings.record, inspections)
+        print(report_text(settings.record, inspections, together["suspicions"]))
+        folder = write(settings, inspections, together, time.perf_counter() - start)
     except OSError as error:
         settings_module.fail(error)
     print(f"\n{verdict_text(inspections)} Written to {folder}")
@@ -68,8 +67,10 @@ def inspect(settings, splits):
     """
     from datasets.demo_tiles import ensure_demo
     from datasets.inspection import inspect_split
+    from datasets.validation import label_problems
 
     record = settings.record
+    needs_labels = {"train": settings.sem_flag, "valid": settings.eval_metric == "miou"}
     if settings.dataset_name == "Demo" and not (record.folder / "dataset.toml").is_file():
         ensure_demo(record.folder)
     inspections = []
@@ -81,14 +82,30 @@ def inspect(settings, splits):
                 bar.total = total
                 bar.update(done - bar.n)
 
-            inspections.append(inspect_split(record, split, crop_size, progress))
+            inspection = inspect_split(record, split, crop_size, progress)
+        if needs_labels.get(split) and not inspection.problems:
+            counts = inspection.facts["class_counts"].values()
+            inspection.problems += label_problems(record, split, counts)
+        inspections.append(inspection)
     return inspections
 
 
-def write(settings, inspections, strange, seconds):
+def compare(record, inspections):
+    """Compares the splits; returns the part of check.json on duplicates, overlaps, suspicions."""
+    from datasets.inspection import differing_gsds
+    from datasets.leakage import duplicates, leaks, overlaps
+
+    groups = duplicates({i.split: i.digests for i in inspections})
+    pairs = overlaps({i.split: i.footprints for i in inspections})
+    names = {i.split: [tile["name"] for tile in i.tiles] for i in inspections}
+    strange = leaks(record, groups, pairs, names) + differing_gsds(inspections)
+    return {"duplicates": groups, "overlaps": pairs, "suspicions": strange}
+
+
+def write(settings, inspections, together, seconds):
     """Writes check.json and contact_sheet.png; returns their folder."""
     from datasets.contact_sheet import choose_drawings, draw_contact_sheet
-    from datasets.inspection import MOST_DRAWN, duplicates
+    from datasets.inspection import MOST_DRAWN
 
     record = settings.record
     folder = Path(settings.output_dir) / settings.dataset_name / "check"
@@ -99,8 +116,10 @@ def write(settings, inspections, strange, seconds):
         "folder": str(record.folder),
         "usable": not any(problems.values()),
         "problems": problems,
-        "suspicions": {i.split: i.suspicions for i in inspections} | {"data set": strange},
-        "duplicates": duplicates(inspections),
+        "suspicions": {i.split: i.suspicions for i in inspections}
+        | {"data set": together["suspicions"]},
+        "duplicates": together["duplicates"],
+        "overlaps": together["overlaps"],
         "splits": {i.split: i.facts for i in inspections},
         "tiles": {i.split: i.tiles for i in inspections},
         "seconds": seconds,

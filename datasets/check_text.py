@@ -54,7 +54,8 @@ def _lines(facts):
         lines["no data"] = f"{facts['nodata_share']:.1%}"
         lines["no photo"] = f"{facts['photo_nodata_share']:.1%}"
         lines["labelled"] = f"{facts['labelled_share']:.1%}"
-        lines |= {f"  {name}": f"{share:.1%}" for name, share in facts["class_shares"].items()}
+        counts, shares = facts["class_counts"], facts["class_shares"]
+        lines |= {f"  {name}": f"{shares[name]:.1%} ({n:,})" for name, n in counts.items()}
         lines |= _height_lines(facts) if facts["histogram"] else {}
         lines["edges fit best at"] = _offset(facts["offset"])
     return lines

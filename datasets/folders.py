@@ -88,6 +88,12 @@ def pair_files(record, split, most_names=None):
     return tuple(tiles), problems
 
 
+def unused_labels(record, split):
+    """Returns the paths of label files that count for nothing, as the record lists no classes."""
+    sem = Path(record.folder) / split / "sem"
+    return () if record.classes else tuple(_files(sem, []).values())
+
+
 def _files(folder, problems):
     """Returns dict of stem to path of the raster files in a folder; {} if there is none.
 

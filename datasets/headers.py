@@ -55,7 +55,7 @@ def _band_problems(infos, record):
 
 
 def _type_problems(infos, record):
-    """Refuses complex numbers, and photos of floats whose range is not known."""
+    """Refuses complex numbers, and photos whose range is not known or that rgb_scale makes dark."""
     problems = [
         f"{info.path}: pixels are {info.dtype}, expected real numbers. Convert the file."
         for info in infos.values()
@@ -66,6 +66,12 @@ def _type_problems(infos, record):
         problems.append(
             f"{image.path}: pixels are {image.dtype}, so their range is not known. "
             "Give rgb_scale in dataset.toml (0-255 = stored x rgb_scale)."
+        )
+    if image.dtype in ("uint8", "int8") and record.rgb_scale < 1:
+        problems.append(
+            f"{image.path}: pixels are {image.dtype}, but rgb_scale {record.rgb_scale:.3g} makes "
+            f"0-{255 * record.rgb_scale:.3g} of 0-255. Set rgb_scale = 1 in dataset.toml, or use "
+            "the files with more bits that the scale is for."
         )
     return problems
 

@@ -8,7 +8,9 @@ import numpy as np
 from datasets.alignment import find_offset
 from datasets.folders import pair_files
 from datasets.headers import GSD_TOLERANCE
+from datasets.leakage import footprint
 from datasets.rasters.reading import describe_projection
+from datasets.split_warnings import split_warnings
 from datasets.tile_statistics import TileStatistics, suspicions
 from datasets.validation import LOWEST, check_tiles, list_problems
 
@@ -42,6 +44,7 @@ class SplitInspection:
         facts: dict for people and for JSON, see docs/checking.md.
         tiles: list of dict, one of each tile, for JSON.
         digests: dict of tile name to the digest of its photo; without photos of one colour.
+        footprints: dict of tile name to its `datasets.leakage.Footprint`, where that is known.
         drawings: list of `Drawing`, at most MOST_DRAWN of each verdict.
     """
 
@@ -51,6 +54,7 @@ class SplitInspection:
     facts: dict = field(default_factory=dict)
     tiles: list = field(default_factory=list)
     digests: dict = field(default_factory=dict)
+    footprints: dict = field(default_factory=dict)
     drawings: list = field(default_factory=list)
 
 
@@ -78,6 +82,8 @@ def inspect_split(record, split, crop_size, progress=None):
         statistics = report.watcher
         if statistics and not statistics.is_plain and statistics.image_pixels:
             inspection.digests[report.tile.name] = statistics.digest
+        if place := footprint(report.infos.values()):
+            inspection.footprints[report.tile.name] = place
         verdict = "unusable" if report.problems else "suspicious" if strange else ""
         if verdict or number in drawn:
             _keep(inspection, report, verdict)
@@ -87,47 +93,25 @@ def inspect_split(record, split, crop_size, progress=None):
             progress(len(reports), len(tiles))
     inspection.problems += list_problems(record, reports) if tiles else []
     inspection.facts = _split_facts(record, reports, totals)
+    inspection.suspicions += split_warnings(record, split, reports)
     inspection.suspicions += _strange_split(split, totals)
     return inspection
 
 
-def duplicates(inspections):
-    """Finds photos that occur more than once.
+def differing_gsds(inspections):
+    """Says whether the splits have different pixel sizes.
 
     Args:
         inspections: sequence of `SplitInspection`.
 
     Returns:
-        list of lists of split/tile, those that reach over splits first.
+        list of at most one text.
     """
-    groups = {}
-    for inspection in inspections:
-        for name, digest in inspection.digests.items():
-            groups.setdefault(digest, []).append(f"{inspection.split}/{name}")
-    found = [group for group in groups.values() if len(group) > 1]
-    return sorted(found, key=lambda group: (-len({n.split("/")[0] for n in group}), group))
-
-
-def strange_data_set(inspections):
-    """Lists what is strange about the splits as they are together.
-
-    Returns:
-        list of texts.
-    """
-    found = []
-    for group in duplicates(inspections):
-        splits = {name.split("/")[0] for name in group}
-        advice = (
-            "A result on one split is worth nothing if the other has the same tile: keep one."
-            if len(splits) > 1
-            else "Keep one."
-        )
-        found.append(f"{', '.join(group)}: the same photo {len(group)} times. {advice}")
     gsds = {i.split: i.facts["gsd"] for i in inspections if i.facts["gsd"]}
-    if gsds and max(gsds.values()) / min(gsds.values()) - 1 > GSD_TOLERANCE:
-        texts = [f"{split} {gsd:.2f} m" for split, gsd in gsds.items()]
-        found.append(f"The splits differ in their gsd: {', '.join(texts)}. Resample to one gsd.")
-    return found
+    if not gsds or max(gsds.values()) / min(gsds.values()) - 1 <= GSD_TOLERANCE:
+        return []
+    texts = [f"{split} {gsd:.2f} m" for split, gsd in gsds.items()]
+    return [f"The splits differ in their gsd: {', '.join(texts)}. Resample to one gsd."]
 
 
 class _Totals:
@@ -228,7 +212,8 @@ def _pixel_facts(record, usable, totals):
     """Returns what check.json says of the pixels of a split that has any."""
     has_heights = totals.valid_pixels > 0
     labelled = int(np.sum(totals.class_counts))
-    shares = np.broadcast_to(totals.class_counts, len(record.classes)) / max(1, labelled)
+    counts = np.broadcast_to(totals.class_counts, len(record.classes)) if labelled else []
+    names = record.class_names if labelled else ()
     return {
         "valid_pixels": totals.valid_pixels,
         "nodata_share": 1 - totals.valid_pixels / totals.pixels,
@@ -238,9 +223,8 @@ def _pixel_facts(record, usable, totals):
         "mean": totals.height_sum / totals.valid_pixels if has_heights else None,
         "histogram": _histogram(totals.histogram) if has_heights else None,
         "labelled_share": labelled / totals.pixels,
-        "class_shares": dict(zip(record.class_names, shares.tolist(), strict=True))
-        if labelled
-        else {},
+        "class_counts": {name: int(n) for name, n in zip(names, counts, strict=True)},
+        "class_shares": {name: n / labelled for name, n in zip(names, counts, strict=True)},
         "offset": None if totals.offset is None else vars(totals.offset),
     }
 

@@ -19,7 +19,6 @@ class TileStatistics:
 
     Attributes:
         pixels, image_pixels, valid_pixels: all; with a photo; with photo and height.
-        labelled_pixels: with a class.
         colours: lowest and highest value of each band, 0-255; None without a photo.
         histogram: int64 (BINS,), valid pixels by height, 1 m each from LOWEST on; what lies
             beyond is in the first and the last.
@@ -30,7 +29,7 @@ class TileStatistics:
 
     def __init__(self, tile, shape):
         self.tile, self.shape = tile, shape
-        self.pixels = self.image_pixels = self.valid_pixels = self.labelled_pixels = 0
+        self.pixels = self.image_pixels = self.valid_pixels = 0
         self.colours = None
         self.histogram = np.zeros(BINS, "int64")
         self.below_ground = 0
@@ -44,7 +43,6 @@ class TileStatistics:
         self._add_image(sample["image"], sample["has_image"])
         self._add_heights(sample["heights"][sample["valid"]])
         self.pixels += sample["valid"].size
-        self.labelled_pixels += int((sample["classes"] >= 0).sum())
         arrays = [sample[name] for name in ("image", "has_image", "heights", "valid")]
         correlation = edge_correlation(*arrays)
         if correlation is not None:

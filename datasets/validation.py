@@ -12,8 +12,10 @@ from datasets.headers import GSD_TOLERANCE, check_headers
 from datasets.labels import LabelError
 from datasets.rasters.reading import RasterError
 from datasets.samples import read_tile_window
+from datasets.split_warnings import split_warnings
 
 LOWEST, HIGHEST = -100.0, 1000.0  # metres above ground, beyond which a height is doubted
+ROUNDING = 1  # level by which a scaled photo may leave 0-255: 65535 / 256 is 255.996
 BLOCK_PIXELS = 2_000_000  # of a large tile in memory at a time, per thread
 
 
@@ -134,6 +136,25 @@ def list_problems(record, reports):
     return problems
 
 
+def label_problems(record, split, class_counts):
+    """Says why a split cannot be used where the semantic decoder, or mIoU, needs its labels.
+
+    Args:
+        record: `datasets.records.Record`.
+        split: "train", "valid" or "test".
+        class_counts: sequence of the pixels of each class.
+
+    Returns:
+        list of at most one text.
+    """
+    if sum(class_counts):
+        return []
+    return [
+        f"{record.folder}: the record lists classes, but no pixel of the {split} split has one of "
+        "them. Add the sem folder, or set sem_flag=false and eval_metric=rmse."
+    ]
+
+
 def _check_tile(tile, record, crop_size, watch):
     """Checks headers, then pixels, of the files of one tile."""
     report = TileReport(tile)
@@ -158,12 +179,8 @@ def _read_pixels(tile, record, report):
     for row in range(0, rows, block):
         size = min(block, rows - row)
         sample = read_tile_window(tile, record, row, 0, size, columns)
-        brightest = sample["image"].max()
-        if record.rgb_scale == 1 and brightest > 255:
-            report.problems.append(
-                f"{tile.rgb}: values reach {brightest:g}, expected 0-255. "
-                "Give rgb_scale in dataset.toml (0-255 = stored x rgb_scale)."
-            )
+        report.problems += _range_problems(tile, record, sample["image"])
+        if report.problems:
             return
         heights = sample["heights"][sample["valid"]]
         report.valid_pixels += heights.size
@@ -184,6 +201,19 @@ def _read_pixels(tile, record, report):
         report.warnings.append(
             f"{tile.dsm}: no pixel has both image and height; the tile is used for nothing."
         )
+
+
+def _range_problems(tile, record, image):
+    """Names a photo whose values are not 0-255 after rgb_scale."""
+    low, high = float(image.min()), float(image.max())
+    if low > -ROUNDING and high < 255 + ROUNDING:
+        return []
+    scaled = "" if record.rgb_scale == 1 else f" after rgb_scale {record.rgb_scale:.3g}"
+    return [
+        f"{tile.rgb}: values reach {low if low <= -ROUNDING else high:g}, expected 0-255{scaled}. "
+        "Correct rgb_scale in dataset.toml (0-255 = stored x rgb_scale), or declare the nodata "
+        "value."
+    ]
 
 
 def _split_gsd_problems(record, reports):
@@ -225,6 +255,9 @@ def _summary(record, split, reports):
         mean_height=height_sum / valid_pixels if valid_pixels else float("nan"),
         valid_pixels=valid_pixels,
         class_counts=tuple(counts.tolist()) if record.classes else (),
-        warnings=tuple(text for report in reports for text in report.warnings),
+        warnings=(
+            *(text for report in reports for text in report.warnings),
+            *split_warnings(record, split, reports),
+        ),
         shapes=tuple(report.shape for report in reports),
     )

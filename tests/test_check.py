@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from osgeo import gdal
 
 from datasets import check, tile_statistics, validation
 from datasets.contact_sheet import choose_drawings
@@ -27,9 +28,19 @@ def rewrite(path, change):
 
 @pytest.fixture
 def data(blocks, tmp_path):
-    """Returns the folder of a copy of the data set "blocks", named mine."""
-    shutil.copytree(blocks / "blocks", tmp_path / "data" / "mine")
-    return tmp_path / "data" / "mine"
+    """Returns the folder of a copy of the data set "blocks", named mine, its tiles side by side."""
+    folder = tmp_path / "data" / "mine"
+    shutil.copytree(blocks / "blocks", folder)
+    for number, photo in enumerate(sorted(folder.glob("*/rgb/*.tif"))):
+        for kind in ("rgb", "dsm", "sem"):
+            place(photo.parent.with_name(kind) / photo.name, 32.0 * number)  # metres; 64 x 0.5
+    return folder
+
+
+def place(path, x):
+    """Moves a tile of "blocks" to the east, by metres."""
+    dataset = gdal.Open(str(path), gdal.GA_Update)
+    dataset.SetGeoTransform((5e5 + x, 0.5, 0, 5e6, 0, -0.5))
 
 
 @pytest.fixture
@@ -145,6 +156,8 @@ def test_strange_tile_is_named_but_usable(data, run, file, change, message):
 def test_same_photo_in_two_splits_is_found(data, run):
     shutil.copy(data / "train/rgb/train_2.tif", data / "test/rgb/test_1.tif")
     shutil.copy(data / "train/rgb/train_0.tif", data / "train/rgb/train_1.tif")
+    place(data / "test/rgb/test_1.tif", 32.0)  # as its heights, the second of all files
+    place(data / "train/rgb/train_1.tif", 96.0)
     status, shown, report = run()
     assert status == 0
     assert report["duplicates"] == [
@@ -152,6 +165,42 @@ def test_same_photo_in_two_splits_is_found(data, run):
         ["train/train_0", "train/train_1"],
     ]
     assert "train/train_2, test/test_1: the same photo 2 times. A result on one split" in shown
+
+
+def test_tiles_of_two_splits_on_the_same_ground_are_found(data, run):
+    for name, x in (("test/rgb/test_0", 2000.0), ("train/rgb/train_3", 2024.0)):
+        for kind in ("rgb", "dsm", "sem"):
+            place(data / f"{name.replace('rgb', kind)}.tif", x)
+    status, shown, report = run()
+    assert status == 0
+    assert report["overlaps"] == [["train/train_3", "test/test_0", pytest.approx(8 / 32)]]
+    assert "train/train_3, test/test_0: 25% of the smaller one is the same ground" in shown
+
+
+def test_classes_without_any_label_are_a_problem_where_training_needs_them(data, run):
+    for split in ("train", "test"):
+        shutil.rmtree(data / split / "sem")
+    status, shown, report = run("--sem_flag=true", "--eval_metric=rmse")
+    assert status == 1 and "no pixel of the train split has one of them" in shown
+    assert [len(report["problems"][split]) for split in ("train", "valid", "test")] == [1, 0, 0]
+    assert run("--sem_flag=false", "--eval_metric=rmse")[0] == 0
+
+
+def test_labels_without_classes_are_suspicious(data, run):
+    (data / "dataset.toml").write_text("gsd = 0.5\ncrop_size = 32\n")
+    status, shown, _ = run()
+    assert status == 0 and "train/sem: 4 label files are not used" in shown
+    assert "codes 2, 6, 65 in train_0.tif" in shown
+
+
+def test_pixels_of_each_class_are_counted(data, run):
+    codes = np.full((64, 64), 2, "uint8")
+    codes[:, 0] = 6
+    for path in (data / "valid/sem").iterdir():
+        rewrite(path, lambda pixels: codes)
+    _, shown, report = run()
+    assert report["splits"]["valid"]["class_counts"] == {"ground": 2 * 4032, "building": 2 * 64}
+    assert re.search(r"^  building .* 1\.6% \(128\)  ", shown, re.MULTILINE)
 
 
 def test_misaligned_pair_is_named_and_the_others_are_not(tmp_path, capsys):

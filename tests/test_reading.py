@@ -5,6 +5,7 @@ import pytest
 from osgeo import gdal, osr
 
 from datasets.rasters.reading import (
+    DRIVERS,
     Grid,
     RasterError,
     describe_projection,
@@ -107,14 +108,30 @@ def test_alpha_is_a_mask_and_no_band(tmp_path):
     assert raster.valid.tolist() == [[False, True]]
 
 
-def test_mask_file_beside_the_raster_counts(tmp_path):
-    path = write(tmp_path / "a.tif", ramp(rows=1, columns=2))
+def write_masked(path):
+    """Writes one row of two pixels, of which a mask file beside it hides the second."""
+    write(path, ramp(rows=1, columns=2))
     dataset = gdal.Open(str(path))
     dataset.CreateMaskBand(gdal.GMF_PER_DATASET)
     dataset.GetRasterBand(1).GetMaskBand().WriteArray(np.array([[255, 0]], "uint8"))
-    dataset = None
+    return path
+
+
+def test_mask_file_beside_the_raster_counts(tmp_path):
+    path = write_masked(tmp_path / "a.tif")
     assert (tmp_path / "a.tif.msk").exists()
     assert read_raster(path).valid.tolist() == [[True, False]]
+
+
+def test_mask_file_of_a_name_in_other_letters_is_another_files(tmp_path):
+    path = write_masked(tmp_path / "a.tif")
+    path.with_name("a.tif.msk").rename(path.with_name("A.TIF.msk"))
+    assert read_raster(path).valid.all()
+
+
+def test_gdal_keeps_only_the_formats_that_are_read():
+    names = {gdal.GetDriver(i).ShortName for i in range(gdal.GetDriverCount())}
+    assert {"GTiff", "PNG", "JPEG", "VRT"} <= names <= set(DRIVERS)
 
 
 @pytest.mark.parametrize(

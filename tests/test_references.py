@@ -73,6 +73,50 @@ def test_source_given_as_an_attribute_is_seen(data):
         check_references(path, data)
 
 
+def test_mosaic_with_a_name_space_is_seen(data):
+    path = vrt(data / "a.vrt", "/vsicurl/http://127.0.0.1:9/a.tif")
+    path.write_text(path.read_text().replace("<VRTDataset", '<VRTDataset xmlns="urn:x"'))
+    with pytest.raises(RasterError, match=r"a\.vrt: a VRT that points to .*, on a network"):
+        check_references(path, data)
+
+
+@pytest.mark.parametrize("source", ["GTIFF_DIR:1:{}", "vrt://{}?bands=1", "<VRTDataset>{}"])
+def test_name_that_only_gdal_understands_is_refused(data, source):
+    source = source.format(data / "raw" / "ortho.tif").replace("<", "&lt;")
+    with pytest.raises(RasterError, match="on a network or in an archive"):
+        check_references(vrt(data / "a.vrt", source), data)
+    with pytest.raises(RasterError, match="a name that GDAL would take for a description"):
+        check_references(data / "<VRTDataset>.tif", data)
+
+
+@pytest.mark.parametrize("side", ["ortho.tif.msk", "ortho.tif.OVR", "ortho.tif.msk.ovr"])
+def test_side_file_that_is_a_mosaic_is_looked_into(data, side):
+    write_raster(data / "raw" / "ortho.tif.msk", PIXELS, Grid(3, 4, None, ""))
+    check_references(data / "raw" / "ortho.tif", data)
+    vrt(data / "raw" / side, "/vsicurl/http://127.0.0.1:9/a.tif")
+    with pytest.raises(RasterError, match=rf"{side}: a VRT that points to .*, on a network"):
+        check_references(data / "raw" / "ortho.tif", data)
+
+
+def test_overviews_kept_elsewhere_are_refused(data):
+    dataset = gdal.Open(str(data / "raw" / "ortho.tif"))
+    dataset.SetMetadataItem("OVERVIEW_FILE", "/vsicurl/http://127.0.0.1:9/a", "OVERVIEWS")
+    dataset = None  # writes ortho.tif.aux.xml
+    with pytest.raises(RasterError, match=r"ortho\.tif: .*overviews in /vsicurl/.*\.aux\.xml"):
+        check_references(data / "raw" / "ortho.tif", data)
+
+
+@pytest.mark.parametrize("name", ["a.map", "a.tif"])
+def test_text_that_names_another_file_is_no_raster(data, name):
+    lines = ["OziExplorer Map Data File Version 2.2", "a", "../elsewhere/ortho.tif", "1 ,Map Code,"]
+    lines += ["WGS 84,WGS 84, 0.0000, 0.0000,WGS 84", *["Reserved"] * 3, "Map Projection,Latitude"]
+    for number, (x, y) in enumerate([(0, 0), (4, 0), (4, 3)], 1):
+        lines.append(f"Point{number:02},xy,{x},{y},in, deg,{50 - y},0,N,{10 + x},0,E, grid, , , ,N")
+    (data / name).write_text("\n".join(lines) + "\n")
+    with pytest.raises(RasterError, match=rf"{name}: GDAL cannot open.* GeoTIFF, PNG, JPEG"):
+        check_references(data / name, data)
+
+
 def test_mosaic_of_a_mosaic_is_looked_into(data):
     vrt(data / "raw" / "inner.vrt", "/vsicurl/http://127.0.0.1:9/a.tif")
     path = vrt(data / "train/rgb/a.vrt", "../../raw/inner.vrt", relative=1)

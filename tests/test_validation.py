@@ -243,13 +243,58 @@ def test_unknown_label_code(record, tmp_path):
 def test_image_of_floats_needs_a_scale(record, tmp_path):
     write_tile(tmp_path, "rgb", "b", np.full((8, 8, 3), 0.5, "float32"))
     assert_problem(record, r"rgb.b\.tif: pixels are float32.*rgb_scale")
+    write_tile(tmp_path, "rgb", "a", np.full((8, 8, 3), 1, "uint8"))
     assert check(replace(record, rgb_scale=255.0)).tiles == 2
 
 
 def test_image_of_16_bits_needs_a_scale(record, tmp_path):
     write_tile(tmp_path, "rgb", "b", np.full((8, 8, 3), 4095, "uint16"))
     assert_problem(record, r"rgb.b\.tif: values reach 4095, expected 0-255.*rgb_scale")
+    write_tile(tmp_path, "rgb", "a", np.full((8, 8, 3), 4095, "uint16"))
     assert check(replace(record, rgb_scale=255 / 4095)).tiles == 2
+
+
+def test_scale_for_16_bits_is_refused_on_8_bits(record):
+    scaled = replace(record, rgb_scale=255 / 65535)
+    message = r"2 problems.*rgb.a\.tif: pixels are uint8, but rgb_scale 0.00389 makes 0-0.992"
+    with pytest.raises(DataError, match=f"(?s){message}"):
+        check(scaled)
+
+
+@pytest.mark.parametrize(
+    "dtype, value, scale, found", [("uint16", 3000, 0.25, 750), ("float32", -80, 0.5, -40)]
+)
+def test_image_that_leaves_the_range_after_its_scale(record, tmp_path, dtype, value, scale, found):
+    for name in ("a", "b"):  # a: 40 x 0.25 = 10, 40 x 0.5 = 20
+        pixels = np.full((8, 8, 3), 40 if name == "a" else value, dtype)
+        write_tile(tmp_path, "rgb", name, pixels)
+    scaled = replace(record, rgb_scale=scale)
+    assert_problem(scaled, rf"rgb.b\.tif: values reach {found}, expected 0-255.*rgb_scale")
+
+
+def test_image_of_16_bits_may_be_scaled_by_256(record, tmp_path):
+    for name in ("a", "b"):  # 65535 / 256 = 255.996
+        write_tile(tmp_path, "rgb", name, np.full((8, 8, 3), 65535, "uint16"))
+    assert check(replace(record, rgb_scale=1 / 256)).tiles == 2
+
+
+def test_scaled_heights_of_floats_are_a_warning(record, tmp_path):
+    (warning,) = check(replace(record, height_scale=0.1)).warnings
+    assert "dsm/a.tif and 1 more: heights are float32 and height_scale is 0.1" in warning
+    for name in ("a", "b"):
+        write_tile(tmp_path, "dsm", name, np.full((8, 8), 30, "uint8"))
+    assert check(replace(record, height_scale=0.1)).warnings == ()
+
+
+def test_labels_that_no_class_is_listed_for_are_a_warning(record, tmp_path):
+    write_tile(tmp_path, "sem", "a", np.arange(64, dtype="uint8").reshape(8, 8))
+    (warning,) = check(replace(record, classes=(), ignore_codes=())).warnings
+    assert "train/sem: 2 label files are not used" in warning and "codes 0, 1, 2, 3" in warning
+    colours = np.zeros((8, 8, 3), "uint8")
+    colours[0] = [0, 0, 255]
+    write_tile(tmp_path, "sem", "a", colours)
+    (warning,) = check(replace(record, classes=(), ignore_codes=())).warnings
+    assert "codes (0, 0, 0), (0, 0, 255) in a.tif)" in warning
 
 
 def test_all_nodata_tile_is_a_warning(record, tmp_path):

@@ -12,8 +12,20 @@ gdal.UseExceptions()  # a failed call raises; without this GDAL 3 returns None
 osr.UseExceptions()
 # A cut-off JPEG is an error; by default libjpeg fills the rest with grey.
 gdal.SetConfigOption("GDAL_ERROR_ON_LIBJPEG_WARNING", "TRUE")
+# Side files are asked for by name. In a folder's list GDAL would also take A.TIF.MSK for a.tif's.
+gdal.SetConfigOption("GDAL_DISABLE_READDIR_ON_OPEN", "TRUE")
 
-BROKEN = "It may be missing, damaged, incomplete or no raster: replace it."
+# Other formats may name files anywhere, and GDAL opens the sources of a VRT, masks and overviews by
+# itself: only a driver that is not there is safe. MEM is for rasters in memory, COG is GeoTIFF.
+DRIVERS = "GTiff COG PNG JPEG JP2OpenJPEG BMP AAIGrid VRT MEM".split()
+for _driver in [gdal.GetDriver(i) for i in range(gdal.GetDriverCount())]:
+    if _driver.ShortName not in DRIVERS:
+        _driver.Deregister()
+
+BROKEN = (
+    "It may be missing, damaged, incomplete or of another format than GeoTIFF, PNG, JPEG, "
+    "JPEG 2000, BMP, ASCII grid or VRT: replace it."
+)
 
 
 class RasterError(ValueError):

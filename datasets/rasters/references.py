@@ -2,18 +2,23 @@
 
 GDAL opens whatever a virtual raster (VRT) or the description of a map service names, also a network
 address. Both are texts that may stand under any file name: their content decides, and it is read
-before GDAL sees the file.
+before GDAL sees the file. So are the masks and overviews beside it. Of formats that are not in
+`datasets.rasters.reading.DRIVERS` nothing is opened at all.
 """
 
 import os
+import re
 import stat
 from pathlib import Path
-from xml.etree import ElementTree
 
-from datasets.rasters.reading import RasterError
+from osgeo import gdal
+
+from datasets.rasters.reading import BROKEN, RasterError, gdal_errors
 
 HEAD_BYTES = 4096  # GDAL looks for a VRT in the first 1024
 MOST_NESTED = 8  # VRTs that name VRTs
+SIDE_FILES = (".msk", ".MSK", ".ovr", ".OVR")  # rasters that GDAL opens with the file beside them
+ELEMENT, TEXT, ATTRIBUTE = 0, 1, 2  # of gdal.ParseXMLString
 
 
 def check_references(path, folder, nested=0):
@@ -30,6 +35,10 @@ def check_references(path, folder, nested=0):
     Raises:
         RasterError: naming the file and what it refers to.
     """
+    if "<" in str(path):
+        raise RasterError(
+            f"{path}: a name that GDAL would take for a description. Rename the file."
+        )
     head = _head(Path(path))
     if "<VRTDataset" in head:
         for source in _sources(Path(path), nested):
@@ -40,6 +49,10 @@ def check_references(path, folder, nested=0):
             f"{path}: a text that describes a raster kept elsewhere, such as a map service; only "
             "files with pixels are read. Save the pixels with gdal_translate and use that file."
         )
+    for side in (f"{path}{ending}" for ending in SIDE_FILES):
+        if os.path.lexists(side):
+            check_references(side, folder, nested)
+    _check_overviews(path)
 
 
 def _head(path):
@@ -60,8 +73,10 @@ def _head(path):
 def _sources(path, nested):
     """Returns the paths, or addresses, of the files that a VRT names."""
     try:
-        items = list(_items(ElementTree.parse(path).getroot()))
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        text = path.read_bytes().split(b"\0")[0].decode("utf-8")
+        # GDAL's own parser: what another one overlooks would be opened.
+        items = list(_items(gdal.ParseXMLString(text)))
+    except (RuntimeError, ValueError) as error:
         raise RasterError(f"{path}: a damaged VRT ({error}). Replace it.") from None
     kinds = {text for name, text, _ in items if name == "subclass"} - {"VRTSourcedRasterBand"}
     if kinds or nested >= MOST_NESTED:
@@ -73,21 +88,21 @@ def _sources(path, nested):
     # As GDAL does: beside the file that a link leads to, or else from the working folder.
     beside = path.resolve().parent
     return [
-        str(beside / text) if relative == "1" and not _is_address(text) else text
+        text if relative == "0" or _is_address(text) else str(beside / text)
         for name, text, relative in items
         if name == "sourcefilename"
     ]
 
 
-def _items(element):
+def _items(node):
     """Yields (name, text, relativeToVRT) of elements and attributes; to GDAL they are the same."""
-    attributes = {name.lower(): text for name, text in element.attrib.items()}
-    text = "".join(element.itertext()).strip()
-    yield element.tag.lower(), text, attributes.get("relativetovrt", "0")
-    for name, text in attributes.items():
-        yield name, text, "0"
-    for child in element:
-        yield from _items(child)
+    name, children = node[1].lower(), node[2:]
+    values = {child[1].lower(): child[2][1] for child in children if child[0] == ATTRIBUTE}
+    for child in children:
+        if child[0] == TEXT:
+            yield name, child[1], values.get("relativetovrt", "0")
+        elif child[0] in (ELEMENT, ATTRIBUTE):
+            yield from _items(child)
 
 
 def _check_source(path, source, folder):
@@ -103,6 +118,17 @@ def _check_source(path, source, folder):
         )
 
 
+def _check_overviews(path):
+    """Raises RasterError if the file says that its overviews are in another one."""
+    with gdal_errors(path, "open", BROKEN):
+        elsewhere = gdal.Open(str(path)).GetMetadataItem("OVERVIEW_FILE", "OVERVIEWS")
+    if elsewhere:
+        raise RasterError(
+            f"{path}: has its overviews in {elsewhere}. Remove {Path(path).name}.aux.xml, "
+            "or save its pixels with gdal_translate and use that file."
+        )
+
+
 def _is_address(text):
     """Says whether GDAL takes a name for an address, or for anything but a file."""
-    return "://" in text or text.startswith("/vsi")
+    return "<" in text or text.startswith("/vsi") or bool(re.match(r"\w{2,}:", text))
