@@ -8,9 +8,10 @@ from tqdm import tqdm
 
 from datasets.preparation.dfc2018 import plan_dfc2018
 from datasets.preparation.dfc2019 import plan_dfc2019
-from datasets.preparation.dfc2023 import plan_dfc2023
+from datasets.preparation.dfc2023 import GSD, plan_dfc2023
 from datasets.preparation.options import (
     band_numbers,
+    check_file,
     codes,
     file_mark,
     pixels,
@@ -124,6 +125,8 @@ def add_dfc2023(parser):
     add_splits(parser)
     add_tile(parser, "whole")
     add_common(parser)
+    text = "photos to take: GF2 has 0.8 m, SV 0.5 m"
+    add(parser, "satellite", choices=list(GSD), help=text)
     parser.set_defaults(binary=False)
 
 
@@ -148,6 +151,10 @@ def add_pair(parser):
 def pair_plan(options):
     """Returns the plan of the command pair."""
     files = {name: getattr(options, name) for name in ("image", "surface", "terrain", "labels")}
+    if options.building and not options.labels:
+        raise PrepareError("building is given without labels. Give --labels, or leave it out.")
+    for path in filter(None, files.values()):
+        check_file(path)
     marks = {name: file_mark(path) for name, path in files.items() if path}
     heights = [path for path in (options.surface, options.terrain) if path]
     scale = height_scale_of(heights, options.height_scale)

@@ -1,10 +1,11 @@
 """The script on pairs of rasters: `python -m datasets.prepare pair`."""
 
+import os
 import re
 
 import numpy as np
 import pytest
-from osgeo import gdal
+from osgeo import gdal, osr
 
 from datasets.folders import list_tiles
 from datasets.prepare import main
@@ -199,6 +200,25 @@ def float_labels(files):
     write(files["labels"], np.ones((60, 90), "float32"), 2.0, LEFT - 4, TOP + 2)
 
 
+def declare_datum(files, name, vertical):
+    dataset = gdal.Open(str(files[name]), gdal.GA_Update)
+    system = osr.SpatialReference()
+    system.SetFromUserInput(f"EPSG:32610+{vertical}")
+    dataset.SetProjection(system.ExportToWkt())
+
+
+def two_datums(files):
+    declare_datum(files, "surface", 5703)
+    declare_datum(files, "terrain", 5773)
+
+
+def network(files):
+    gdal.BuildVRT(str(files["terrain"].with_suffix(".vrt")), str(files["terrain"])).FlushCache()
+    text = files["terrain"].with_suffix(".vrt").read_text()
+    text = text.replace('relativeToVRT="1">', 'relativeToVRT="0">/vsicurl/http://x.invalid/')
+    files["terrain"].write_text(text)
+
+
 WRONG = {
     "missing file": (lambda files: files["labels"].unlink(), (), "labels.tif is not a file"),
     "no raster": (lambda files: files["terrain"].write_text("hi"), (), "dtm.tif: GDAL cannot open"),
@@ -214,6 +234,13 @@ WRONG = {
     "16 bit": (photo_of(3, "uint16"), (), "--rgb_scale"),
     "sentinel": (spoil_surface(-9999), (), "dsm.tif has a height of -9999.*--height_nodata"),
     "feet": (in_feet, (), "dsm.tif: 0.3048 m.*--height_scale=0.3048"),
+    "datums": (two_datums, (), "different vertical datums .*1988.*EGM96"),
+    "network": (network, (), "vsicurl.*on a network"),
+    "buildings": (
+        lambda files: files.pop("labels"),
+        ("--building=6",),
+        "building .*without labels",
+    ),
     "float labels": (float_labels, (), "1 bands of float32, expected 1 band of codes"),
 }
 
@@ -258,6 +285,44 @@ def test_named_nodata_and_16_bit_photos_are_prepared(files, tmp_path):
     assert np.mean([raster.valid.mean() for raster in rasters]) < 1
     assert all(np.abs(raster.pixels[raster.valid] - 7).max() < 0.02 for raster in rasters)
     assert find_record("town", tmp_path).rgb_scale == 1 / 256
+
+
+def test_named_nodata_is_added_to_what_each_file_declares(files, tmp_path):
+    surface = plane(480, 720, 0.25, LEFT + 1.5, TOP + 3) + 7
+    surface[:, ::40], surface[:, 20::40] = -500, -9999
+    write(files["surface"], surface, 0.25, LEFT + 1.5, TOP + 3, nodata=-500)
+    options = ["--height_nodata=-9999", "--least_valid=0.1"]
+    assert run(files, tmp_path / "town", *options) == 0
+    rasters = heights_of(tmp_path / "town").values()
+    assert all(np.abs(raster.pixels[raster.valid] - 7).max() < 0.02 for raster in rasters)
+    # A tile of 0.5 m averages pairs of columns of 0.25 m: those with one gap have the other.
+    assert all(raster.valid.all() for raster in rasters)
+
+
+@pytest.mark.parametrize("gsd", ["0.26", "0.5"])
+def test_a_single_sentinel_is_found_before_it_is_interpolated(files, tmp_path, capsys, gsd):
+    surface = plane(480, 720, 0.25, LEFT + 1.5, TOP + 3) + 7
+    surface[200, 301] = -9999  # sampling of the file misses it
+    write(files["surface"], surface, 0.25, LEFT + 1.5, TOP + 3)
+    assert run(files, tmp_path / "town", f"--gsd={gsd}", "--tile=128", "--splits=1,0,0") == 2
+    assert "dsm.tif has a height of -9999" in capsys.readouterr().err
+
+
+def test_one_vertical_datum_of_two_is_noted(files, tmp_path, capsys):
+    declare_datum(files, "surface", 5703)
+    assert run(files, tmp_path / "town") == 0
+    assert re.search("one file declares a vertical datum.*dtm.tif: none", capsys.readouterr().out)
+
+
+def test_a_file_that_has_changed_is_not_mixed_in(files, tmp_path, capsys):
+    mosaic = tmp_path / "given" / "mosaic.vrt"
+    gdal.BuildVRT(str(mosaic), str(files["surface"])).FlushCache()
+    given = files | {"surface": mosaic}
+    assert run(given, tmp_path / "town") == run(given, tmp_path / "town") == 0
+    before = files["surface"].stat()
+    os.utime(files["surface"], ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert run(given, tmp_path / "town") == 2
+    assert "was prepared with surface {'file': 'mosaic.vrt'" in capsys.readouterr().err
 
 
 def test_heights_above_the_sea_are_warned_about(files, tmp_path, capsys):

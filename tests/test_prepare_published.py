@@ -1,6 +1,8 @@
 """Published data sets in the form in which they are downloaded, made small."""
 
 import json
+import os
+import re
 import zipfile
 
 import cv2
@@ -10,7 +12,7 @@ import pytest
 from datasets.catalogue import CATALOGUE
 from datasets.folders import list_tiles
 from datasets.preparation.footprints import draw_footprints
-from datasets.preparation.sources import find_files, list_source
+from datasets.preparation.sources import check_rasters, find_files, list_source
 from datasets.preparation.splitting import near_groups
 from datasets.preparation.tiles import PrepareError
 from datasets.prepare import main
@@ -154,16 +156,31 @@ def test_dfc2018_as_downloaded_is_ready_to_train(dfc2018, tmp_path):
     check_split(record, "train", list_tiles(record, "train"), 8)
 
 
-def test_dfc2018_of_another_gsd_lets_no_sentinel_through(dfc2018, tmp_path):
+@pytest.mark.parametrize("sentinel", [3.4e38, -9999])
+def test_dfc2018_of_another_gsd_lets_no_sentinel_through(tmp_path, sentinel):
     folder = tmp_path / "mine"
     options = ["--gsd=0.3", "--least_valid=0", "--binary=true"]
-    assert prepare("dfc2018", dfc2018, folder, *options) == 0
+    assert prepare("dfc2018", houston(tmp_path / "houston", sentinel), folder, *options) == 0
     record, tile, sample = first_sample(folder, "train")
     stored = read_raster(tile.dsm).pixels
     assert np.nanmax(np.abs(stored)) < 8 and np.isnan(stored).any()  # whatever the record masks
     assert record.gsd == 0.3 and record.class_names[record.building_index] == "building"
-    assert 0 < sample["valid"].mean() < 0.75
+    # Columns begin at 272056.2: their centres lie 0.7 + 0.6 j pixels of 0.5 m east of 272056, where
+    # every fourth pixel, from the first on, has no height.
+    assert sample["valid"][0].tolist() == [int(0.7 + 0.6 * j) % 4 != 0 for j in range(19)]
     np.testing.assert_allclose(sample["heights"][sample["valid"]], 7.5, atol=1e-4)
+
+
+def test_a_tile_larger_than_a_photo_of_dfc2018_says_so(dfc2018, tmp_path, capsys):
+    assert prepare("dfc2018", dfc2018, tmp_path / "mine", "--tile=13") == 2
+    assert "is 12 x 12 pixels (rows x columns), less than a tile of 13" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["vaihingen", "dfc2018"])
+def test_whole_files_do_not_overlap(request, tmp_path, capsys, command):
+    source = request.getfixturevalue(command)
+    assert prepare(command, source, tmp_path / "mine", "--overlap=0.5") == 2
+    assert "overlap is 0.5, but whole files are not cut" in capsys.readouterr().err
 
 
 def us3d(root, places=8, images=2):
@@ -210,12 +227,51 @@ def test_files_of_another_size_are_named(tmp_path, capsys):
     assert "JAX_001_001_CLS.tif: 63 x 64" in capsys.readouterr().err
 
 
-def cities(root):
+def test_a_source_that_has_changed_is_not_mixed_in(tmp_path, capsys):
+    source, folder = us3d(tmp_path / "download"), tmp_path / "mine"
+    assert prepare("dfc2019", source, folder, "--tile=32") == 0
+    assert prepare("dfc2019", source.rename(tmp_path / "moved"), folder, "--tile=32") == 0
+    heights = next((tmp_path / "moved").rglob("JAX_001_001_AGL.tif"))
+    os.utime(heights, ns=(0, heights.stat().st_mtime_ns + 1))  # of the same size
+    assert prepare("dfc2019", tmp_path / "moved", folder, "--tile=32") == 2
+    assert "source_files 48 files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_raster_that_names_other_files_is_refused(tmp_path, capsys, zipped):
+    source = us3d(tmp_path / "download")
+    outside = write(tmp_path / "secret.tif", np.ones((64, 64), "float32"))
+    text = '<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="Float32">'
+    text += f"<SimpleSource><SourceFilename>{outside}</SourceFilename></SimpleSource>"
+    path = next(source.rglob("JAX_001_001_AGL.tif"))
+    path.write_text(text + "</VRTRasterBand></VRTDataset>")
+    if zipped:
+        zip_up(source, "download.zip")
+        source = tmp_path / "download.zip"
+    assert prepare("dfc2019", source, tmp_path / "mine", "--tile=32") == 2
+    message = "neither TIFF nor JPEG" if zipped else "outside the data set"
+    assert re.search(f"JAX_001_001_AGL.tif.*{message}", capsys.readouterr().err)
+
+
+def test_side_files_in_a_zip_file_have_pixels_and_name_none(tmp_path):
+    folder = tmp_path / "x"
+    write(folder / "a.tif", np.ones((2, 2), "uint8"))
+    for name, text in (("a.tif.msk", "<VRTDataset/>"), ("a.tif.aux.xml", "OVERVIEW_FILE")):
+        (folder / name).write_text(text)
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+            archive.write(folder / "a.tif", "a.tif")
+            archive.write(folder / name, name)
+        found = find_files(list_source(tmp_path / "x.zip"), r"(a)\.tif").values()
+        with pytest.raises(PrepareError, match=name):
+            check_rasters(list(found), tmp_path)
+
+
+def cities(root, satellite="SV"):
     """Writes DFC2023 track 2: three towns of images of 32 pixels, about 300 m apart."""
     images, annotations = [], []
     for town, (latitude, count) in {"A": (10.0, 4), "B": (-20.0, 2), "C": (55.0, 2)}.items():
         for n in range(count):
-            name = f"SV_{town}_{latitude + n * 0.0027:.4f}_{12.5:.4f}"
+            name = f"{satellite}_{town}_{latitude + n * 0.0027:.4f}_{12.5:.4f}"
             write(root / f"train/rgb/{name}.tif", np.full((32, 32, 3), 9, "uint8"))
             write(root / f"train/sar/{name}.tif", np.full((32, 32), 1, "uint8"))
             write(root / f"train/dsm/{name}.tif", np.full((32, 32), 6.5, "float32"))
@@ -234,12 +290,46 @@ def test_dfc2023_draws_footprints_and_splits_by_place(tmp_path):
     assert prepare("dfc2023", source, folder, "--splits=0.5,0.25,0.25") == 0
     record, _, sample = first_sample(folder, "train")
     towns = {s: {t.name[3] for t in list_tiles(record, s)} for s in ("train", "valid", "test")}
-    assert towns["train"] == {"A"} and sorted(map(len, towns.values())) == [1, 1, 1]
-    # Corners belong to the footprint: columns 4 to 9, rows 2 to 7.
+    assert (
+        record.gsd == 0.5
+        and towns["train"] == {"A"}
+        and sorted(map(len, towns.values())) == [1, 1, 1]
+    )
+    # Corners lie between pixels: columns 4 to 8, rows 2 to 6.
     expected = np.zeros((32, 32), int)
-    expected[2:8, 4:10] = record.building_index
+    expected[2:7, 4:9] = record.building_index
     np.testing.assert_array_equal(sample["classes"], expected)
     assert (sample["heights"] == 6.5).all()
+
+
+def test_a_footprint_covers_the_pixels_whose_centres_it_holds():
+    box = [[5, 3, 15, 3, 15, 13, 5, 13]]
+    labels = draw_footprints([box], 20, 20)[..., 0]
+    assert labels.sum() == 100 and labels[3:13, 5:15].all()
+    outside = [[-5, -5, 2, -5, 2, 3, -5, 3], [30, 30, 40, 30, 40, 40]]
+    assert draw_footprints([outside], 20, 20).sum() == 2 * 3
+    # x + y below 3.6: of the centres 0.5 + 0.5 = 1 to 3.5 + 3.5 = 7 those whose sum is 1, 2 or 3.
+    triangle = [[0, 0, 3.6, 0, 0, 3.6]]
+    assert draw_footprints([triangle], 4, 4)[..., 0].tolist() == [
+        *([1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0])
+    ]
+
+
+def test_photos_of_two_satellites_need_a_choice(tmp_path, capsys):
+    source = cities(tmp_path / "download")
+    names = sorted(path.stem for path in (source / "train/rgb").glob("SV_B*"))
+    for path in [p for name in names for p in (source / "train").rglob(f"{name}.tif")]:
+        path.rename(path.with_name(path.name.replace("SV_", "GF2_")))
+    footprints = source / "buildings_only_train.json"
+    footprints.write_text(footprints.read_text().replace("SV_B", "GF2_B"))
+    assert prepare("dfc2023", source, tmp_path / "mine", "--splits=1,0,0") == 2
+    message = "2 of GF2 (0.8 m), 6 of SV (0.5 m).*--satellite=GF2 or --satellite=SV"
+    assert re.search(re.escape(message).replace(r"\.\*", ".*"), capsys.readouterr().err)
+    options = ("--splits=1,0,0", "--satellite=GF2")
+    assert prepare("dfc2023", source, tmp_path / "mine", *options) == 0
+    record, tile, _ = first_sample(tmp_path / "mine", "train")
+    assert record.gsd == 0.8 and tile.name.startswith("GF2_")
+    assert len(list_tiles(record, "train")) == 2
 
 
 def test_run_length_codes_go_down_the_columns():

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from datasets.preparation.cutting import part_of_grid, tile_starts
+from datasets.preparation.cutting import tile_starts
 from datasets.preparation.splitting import split_by_area, split_groups
+from datasets.rasters.grids import part_of_grid
 from datasets.rasters.reading import Grid
 
 SHARES = (0.7, 0.15, 0.15)

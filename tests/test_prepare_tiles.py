@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from datasets.preparation.record_file import fitting_crop, record_text, write_record
-from datasets.preparation.running import Job, Plan, prepare
+from datasets.preparation.running import VERSION, Job, Plan, prepare
 from datasets.preparation.tiles import Pixels, PrepareError, read_facts, tile_paths, write_tile
 from datasets.rasters.projections import projection_wkt
 from datasets.rasters.reading import Grid, read_raster
@@ -78,7 +78,6 @@ def test_record_text_is_toml_of_the_same_keys():
         "gsd": 0.5,
         "ignore_codes": [[0, 0, 0]],
         "classes": [{"code": 2, "name": "ground"}, {"code": 6, "name": "building"}],
-        "loss_weights": {"height": 1.0},
     }
     assert tomllib.loads(record_text(keys)) == keys
 
@@ -157,4 +156,4 @@ def test_an_empty_split_is_warned_about(tmp_path):
 def test_settings_in_the_folder_are_readable(tmp_path):
     prepare(make_plan(tmp_path / "a", [job()], splits=(0.7, 0.15, 0.15)))
     found = json.loads((tmp_path / "a/preparation.json").read_text())
-    assert found == {"seed": 0, "splits": [0.7, 0.15, 0.15]}
+    assert found == {"version": VERSION, "seed": 0, "splits": [0.7, 0.15, 0.15]}

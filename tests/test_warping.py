@@ -2,15 +2,10 @@ import numpy as np
 import pytest
 from osgeo import gdal, osr
 
+from datasets.rasters.declared import height_unit, sample_values, vertical_datum
 from datasets.rasters.projections import projection_wkt
 from datasets.rasters.reading import Grid, RasterError, pixel_size
-from datasets.rasters.warping import (
-    common_grid,
-    height_unit,
-    sample_values,
-    smooth_method,
-    warp,
-)
+from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heights
 
 UTM, OREGON, DEGREES = "EPSG:32610", "EPSG:2992", "EPSG:4326"  # OREGON is in international feet
 FOOT = 0.3048
@@ -136,12 +131,57 @@ def test_outside_nodata_and_nan_are_not_valid(tmp_path):
     assert pixels[0, :, 0].tolist() == [0, 1, 0, 0, 4, 0]
 
 
-def test_undeclared_nodata_can_be_named(tmp_path):
-    heights = np.array([[1, -9999, 3]], "float32")
-    path = write(tmp_path / "a.tif", heights, UTM, (0.0, 1.0, 1.0))
-    grid = Grid(1, 3, (0.0, 1.0, 0.0, 1.0, 0.0, -1.0), wkt(UTM))
-    assert warp(path, grid, "bilinear", nodata=-9999)[1].tolist() == [[True, False, True]]
+def test_values_are_left_out_beside_the_declared_nodata(tmp_path):
+    heights = np.array([[1, -9999, 3, -500]], "float32")
+    path = write(tmp_path / "a.tif", heights, UTM, (0.0, 1.0, 1.0), nodata=-500)
+    grid = Grid(1, 4, (0.0, 1.0, 0.0, 1.0, 0.0, -1.0), wkt(UTM))
+    read = warp_heights(path, grid, "bilinear", lambda stored, valid: valid & (stored != -9999))
+    np.testing.assert_array_equal(read, [[1, np.nan, 3, np.nan]])
     assert sorted(sample_values(path, -9999)) == [1, 3]
+
+
+@pytest.mark.parametrize("method, step", [("bilinear", 1.0), ("average", 2.0)])
+def test_what_is_left_out_reaches_no_neighbour(tmp_path, method, step):
+    heights = np.array([[20, -9999] * 4] * 4, "float32")
+    path = write(tmp_path / "a.tif", heights, UTM, (0.0, 1.0, 4.0))
+    grid = Grid(2, 3, (0.03, step, 0.0, 4.0, 0.0, -step), wkt(UTM))  # 0.03 px beside the file's
+    read = warp_heights(path, grid, method, lambda stored, valid: valid & (stored > -1000))
+    assert set(read[np.isfinite(read)].tolist()) == {20}
+
+
+def test_whole_numbers_are_interpolated_as_fractions(tmp_path):
+    heights = np.array([[0, 1, 2]], "uint16")
+    path = write(tmp_path / "a.tif", heights, UTM, (0.0, 1.0, 1.0))
+    grid = Grid(1, 4, (0.5, 0.5, 0.0, 1.0, 0.0, -1.0), wkt(UTM))
+    # Centres at 0.75, 1.25, 1.75, 2.25 m; those of the file at 0.5, 1.5, 2.5 m.
+    read = warp_heights(path, grid, "bilinear")
+    assert read.dtype == np.float32 and read.tolist() == [[0.25, 0.75, 1.25, 1.75]]
+
+
+@pytest.mark.parametrize("given", ["nodata", "alpha"])
+def test_colours_beside_a_gap_stay_as_they_are(tmp_path, given):
+    photo = np.array([[[200, 90, 0], [0, 0, 0]]], "uint8")
+    if given == "alpha":
+        photo = np.concatenate([photo, [[[255], [0]]]], axis=-1).astype("uint8")
+    keywords = {"nodata": 0} if given == "nodata" else {"alpha": True}
+    path = write(tmp_path / "a.tif", photo, UTM, (0.0, 1.0, 1.0), **keywords)
+    grid = Grid(1, 4, (0.0, 0.5, 0.0, 1.0, 0.0, -1.0), wkt(UTM))
+    pixels, valid = warp(path, grid, "bilinear")
+    assert valid.tolist() == [[True, True, False, False]]
+    assert pixels[0, :2].tolist() == [[200, 90, 0]] * 2
+
+
+@pytest.mark.parametrize("crs", [UTM, OREGON, DEGREES])
+def test_a_raster_read_in_parts_is_the_same(tmp_path, monkeypatch, crs):
+    step = {UTM: 0.3, OREGON: 1.0, DEGREES: 3e-6}[crs]
+    path = write_plane(tmp_path / "a.tif", crs, step, nodata=0)
+    for method in ("bilinear", "average"):
+        whole = warp_heights(path, utm_grid(), method)
+        with monkeypatch.context() as patch:
+            patch.setattr("datasets.rasters.warping.MOST_PIXELS", 2000)
+            parts = warp_heights(path, utm_grid(), method)
+        assert np.isfinite(whole).all()
+        np.testing.assert_allclose(parts, whole, atol=1e-3)
 
 
 def test_photo_nodata_hides_black_only_and_alpha_is_a_mask(tmp_path):
@@ -243,3 +283,18 @@ def test_the_declared_unit_of_height_is_found(tmp_path, crs, unit, metres):
     path = tmp_path / "a.tif"
     write(path, np.zeros((2, 2), "float32"), crs, (0.0, 1.0, 2.0), unit=unit)
     assert height_unit(path) == metres
+
+
+@pytest.mark.parametrize(
+    "crs, datum",
+    [
+        (UTM, None),
+        (UTM + "+5703", "North American Vertical Datum 1988"),
+        (UTM + "+6360", "North American Vertical Datum 1988"),  # the same in feet
+        (UTM + "+5773", "EGM96 geoid"),
+        ("EPSG:4979", "ellipsoid of WGS_1984"),
+    ],
+)
+def test_the_declared_vertical_datum_is_found(tmp_path, crs, datum):
+    path = write(tmp_path / "a.tif", np.zeros((2, 2), "float32"), crs, (0.0, 1.0, 2.0))
+    assert vertical_datum(path) == datum

@@ -11,11 +11,12 @@ Heights beyond +-1000 m have no data (sentinel values near 3.4e38).
 from functools import partial
 
 from datasets.catalogue import CATALOGUE
-from datasets.preparation.cutting import part_of_grid, tile_starts
+from datasets.preparation.cutting import cut_windows
 from datasets.preparation.pair import Rasters, check_files, read_pair
-from datasets.preparation.published import need, plan_jobs
+from datasets.preparation.published import need, plan_jobs, use_files
 from datasets.preparation.running import Job
 from datasets.preparation.sources import find_files, list_source
+from datasets.rasters.grids import part_of_grid
 from datasets.rasters.warping import common_grid
 
 PHOTO = r"(UH_NAD83_\d+_\d+)\.tif"
@@ -44,33 +45,30 @@ def plan_dfc2018(options):
     photos = find_files(files, PHOTO)
     wanted = {name: split for split, names in splits.items() for name in names}
     need(photos, wanted, "photos", "They are in FinalRGBHRImagery.")
-    given = {}
-    for kind, pattern in OTHERS.items():
-        found = find_files(files, pattern)
-        need(found, [], f"files of {kind}", f"Expected {pattern[1:-6]}.tif.")
-        given[kind] = next(iter(found.values())).path
+    others = {kind: find_files(files, pattern) for kind, pattern in OTHERS.items()}
+    for kind, found in others.items():
+        need(found, [], f"files of {kind}", f"Expected {OTHERS[kind][1:-6]}.tif.")
+    used = use_files(options, photos, *others.values())
+    given = {kind: next(iter(found.values())).path for kind, found in others.items()}
     jobs = []
     for name, split in wanted.items():
         labels = given["labels"] if split != "test" else None
         rasters = Rasters(photos[name].path, **{**given, "labels": labels}, limits=LIMITS)
         jobs += _photo_jobs(rasters, name, split, options)
-    return plan_jobs(jobs, options, "DFC2018", gsd=options.gsd)
+    return plan_jobs(jobs, options, "DFC2018", used, gsd=options.gsd)
 
 
 def _photo_jobs(rasters, name, split, options):
     """Returns the jobs of one photo."""
     check_files(rasters)
     grid = common_grid([rasters.image, rasters.surface, rasters.terrain], options.gsd)
-    read = partial(read_pair, rasters)
-    has_labels = rasters.labels is not None
-    if options.tile is None:
-        return [Job(split, name, partial(read, grid), has_labels)]
-    size = options.tile
-    rows, columns = (tile_starts(n, size, options.overlap) for n in (grid.rows, grid.columns))
-    jobs = []
-    for i, row in enumerate(rows):
-        for j, column in enumerate(columns):
-            part = part_of_grid(grid, row, column, size, size)
-            tile = f"{name}_{i:03d}_{j:03d}"
-            jobs.append(Job(split, tile, partial(read, part), has_labels))
-    return jobs
+    what = f"the area of {rasters.image} that has heights"
+    return [
+        Job(
+            split,
+            name + end,
+            partial(read_pair, rasters, part_of_grid(grid, *window)),
+            rasters.labels is not None,
+        )
+        for end, window in cut_windows(grid, options.tile, options.overlap, what).items()
+    ]

@@ -7,8 +7,8 @@ validation images were not given out, so the training images are divided by plac
 place are in one split.
 """
 
-from datasets.preparation.published import need, plan_scenes
-from datasets.preparation.scenes import Scene
+from datasets.preparation.published import need, plan_jobs, use_files
+from datasets.preparation.scenes import Scene, scene_jobs
 from datasets.preparation.sources import find_files, list_source
 from datasets.preparation.splitting import split_groups
 
@@ -37,12 +37,14 @@ def plan_dfc2019(options):
     need(heights, photos, "files of heights (_AGL.tif)", ADVICE)
     need(labels, photos, "files of labels (_CLS.tif)", ADVICE)
     need(photos, heights, "photos (_RGB.tif)", ADVICE)
+    used = use_files(options, photos, heights, labels)
     split_of = split_groups(map(place_of, photos), options.splits, options.seed)
     scenes = [
         Scene(name, split_of[place_of(name)], photo.path, heights[name].path, labels[name].path)
         for name, photo in photos.items()
     ]
-    return plan_scenes(scenes, options, CODES.get(options.tile, "DFC2019_crp512"))
+    jobs = scene_jobs(scenes, options.tile, options.overlap)
+    return plan_jobs(jobs, options, CODES.get(options.tile, "DFC2019_crp512"), used)
 
 
 def place_of(name):

@@ -8,11 +8,12 @@ https://github.com/ahmad-naghavi-ozu/DFC2023-annotation-issue. Names are
 not given out. Images nearer to each other than `NEAR` are in one split.
 """
 
+from collections import Counter
 from functools import partial
 
 from datasets.preparation.footprints import draw_footprints, read_footprints
-from datasets.preparation.published import need, plan_scenes
-from datasets.preparation.scenes import Scene
+from datasets.preparation.published import need, plan_jobs, use_files
+from datasets.preparation.scenes import Scene, scene_jobs
 from datasets.preparation.sources import find_files, list_source
 from datasets.preparation.splitting import near_groups, split_groups
 from datasets.preparation.tiles import PrepareError
@@ -20,6 +21,7 @@ from datasets.rasters.reading import read_info
 
 NAME = r"([^/]+)\.tif"
 ADVICE = "They are in track2.zip."
+GSD = {"GF2": 0.8, "SV": 0.5}  # metres per pixel of each satellite
 NEAR = 1000.0  # metres between centres; an image is up to 410 m wide
 
 
@@ -27,7 +29,8 @@ def plan_dfc2023(options):
     """Plans the tiles of DFC2023 track 2.
 
     Args:
-        options: has source, folder, tile, overlap, least_valid, binary, splits and seed.
+        options: has source, folder, tile, overlap, least_valid, binary, splits, seed
+            and satellite.
 
     Returns:
         `datasets.preparation.running.Plan`.
@@ -45,6 +48,8 @@ def plan_dfc2023(options):
     need(lists, [], "lists of footprints (buildings_only_train.json)", ADVICE)
     footprints = read_footprints(next(iter(lists.values())))
     need(footprints, photos, "images in the list of footprints", ADVICE)
+    used = use_files(options, photos, heights, lists)
+    photos, gsd = of_one_satellite(photos, options.satellite)
     groups = near_groups([place_of(name) for name in photos], NEAR)
     split_of = split_groups(groups, options.splits, options.seed)
     scenes = [
@@ -57,7 +62,41 @@ def plan_dfc2023(options):
         )
         for (name, photo), group in zip(photos.items(), groups, strict=True)
     ]
-    return plan_scenes(scenes, options, "DFC2023")
+    jobs = scene_jobs(scenes, options.tile, options.overlap)
+    return plan_jobs(jobs, options, "DFC2023", used, gsd=gsd)
+
+
+def of_one_satellite(photos, wanted=None):
+    """Chooses the photos of a satellite, since a data set has one gsd.
+
+    Args:
+        photos: dict of names, which begin with the satellite.
+        wanted: "GF2" or "SV"; None = whichever it is, if it is one.
+
+    Returns:
+        (photos, gsd): dict of those that are kept; metres per pixel.
+
+    Raises:
+        PrepareError: if a name is of no known satellite, or photos of several remain, or none.
+    """
+    of = {name: name.split("_")[0].upper() for name in photos}
+    unknown = [name for name, satellite in of.items() if satellite not in GSD]
+    if unknown:
+        raise PrepareError(
+            f"{unknown[0]} is of no known satellite, expected a name that begins with "
+            f"{' or '.join(f'{satellite}_' for satellite in GSD)}. Leave the file out."
+        )
+    counts = Counter(of.values())
+    found = ", ".join(f"{counts[name]} of {name} ({gsd} m)" for name, gsd in GSD.items())
+    if wanted is None and len(counts) > 1:
+        raise PrepareError(
+            f"the source has photos of two satellites: {found}, but a data set has one gsd. Give "
+            f"{' or '.join(f'--satellite={satellite}' for satellite in GSD)}."
+        )
+    satellite = wanted or next(iter(counts))
+    if not counts[satellite]:
+        raise PrepareError(f"the source has no photo of {satellite}: {found}. Take the other.")
+    return {name: photos[name] for name in photos if of[name] == satellite}, GSD[satellite]
 
 
 def place_of(name):

@@ -8,8 +8,8 @@ import json
 from collections import defaultdict
 from pathlib import PurePosixPath
 
-import cv2
 import numpy as np
+from matplotlib.path import Path
 
 from datasets.preparation.tiles import PrepareError
 
@@ -59,9 +59,18 @@ def draw_footprints(segmentations, rows, columns):
             labels |= _decode(segmentation, rows, columns)
             continue
         for polygon in segmentation:
-            corners = np.array(polygon, "float64").reshape(-1, 1, 2).round().astype("int32")
-            cv2.fillPoly(labels, [corners], 1)
+            _fill(labels, np.array(polygon, "float64").reshape(-1, 2))
     return labels[..., None]
+
+
+def _fill(labels, corners):
+    """Sets 1 where the centre of a pixel lies in a polygon of corners (x, y)."""
+    rows, columns = labels.shape
+    first = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, (columns, rows))
+    last = np.clip(np.ceil(corners.max(axis=0)).astype(int), first, (columns, rows))
+    y, x = np.mgrid[first[1] : last[1], first[0] : last[0]] + 0.5  # COCO: a pixel begins at 0
+    inside = Path(corners).contains_points(np.stack([x.ravel(), y.ravel()], axis=1))
+    labels[first[1] : last[1], first[0] : last[0]] |= inside.reshape(x.shape).astype("uint8")
 
 
 def _decode(code, rows, columns):

@@ -4,7 +4,10 @@ import argparse
 import math
 from pathlib import Path
 
+from datasets.preparation.sources import SourceFile, mark_files
 from datasets.preparation.tiles import PrepareError
+from datasets.rasters.declared import file_list
+from datasets.rasters.references import check_references
 
 
 def positive(text):
@@ -75,13 +78,25 @@ def codes(text):
     return tuple(part if len(part) == 3 else part[0] for part in parts)
 
 
-def file_mark(path):
-    """Returns what identifies a file from run to run, wherever it lies.
+def check_file(path):
+    """Checks that a file that the user names is there, and that GDAL may open it.
+
+    What a VRT names may lie anywhere on this machine: the user names it, and large mosaics are
+    kept where there is space. Networks and formats that name files in other ways are refused.
 
     Raises:
         PrepareError: if it is missing.
+        RasterError: if it is no raster, or names something else than local files.
     """
     path = Path(path)
     if not path.is_file():
         raise PrepareError(f"{path} is not a file. Check the path.")
-    return {"file": path.name, "bytes": path.stat().st_size}
+    check_references(path, path.resolve().anchor)
+
+
+def file_mark(path):
+    """Returns what identifies a raster from run to run, wherever it lies."""
+    parts = [SourceFile(Path(part).name, part) for part in file_list(path)]
+    stat = Path(path).stat()
+    mark = {"file": Path(path).name, "bytes": stat.st_size, "modified": stat.st_mtime_ns}
+    return mark | ({"parts": mark_files(parts)} if len(parts) > 1 else {})

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.preparation.cutting import part_of_grid, tile_starts
+from datasets.preparation.cutting import cut_windows
 from datasets.preparation.record_file import USUAL_CROP, fitting_crop
 from datasets.preparation.running import Job, Plan
 from datasets.preparation.splitting import split_by_area
 from datasets.preparation.tiles import Pixels, PrepareError
+from datasets.rasters.declared import height_unit, sample_values, vertical_datum
+from datasets.rasters.grids import part_of_grid
 from datasets.rasters.reading import pixel_size, read_info
-from datasets.rasters.warping import common_grid, height_unit, sample_values, smooth_method, warp
+from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heights
 
 # Metres above any sea level or ellipsoid that land and buildings can have; beyond lies nodata.
 LOWEST, HIGHEST = -1000.0, 10000.0
@@ -29,7 +31,8 @@ class Rasters:
             terrain: bare earth, or None; labels: codes or colours, or None.
         bands: three band numbers of the photo; None = it has three.
         height_scale: metres = stored x height_scale, of surface and terrain.
-        height_nodata: of surface and terrain where they do not declare it, or None.
+        height_nodata: stored height of surface and terrain that means no data, besides what
+            they declare; or None.
         limits: lowest and highest metres of surface and terrain; what lies beyond has no data.
             None = it is an error.
         binary: codes that become 1, all others 0; () = codes stay.
@@ -71,24 +74,22 @@ def plan_pair(rasters, folder, settings, record, cut):
     check_files(rasters)
     grid = common_grid(rasters.files, cut["gsd"])
     size = cut["tile"]
-    rows, columns = (tile_starts(n, size, cut["overlap"]) for n in (grid.rows, grid.columns))
-    if not rows or not columns:
-        raise PrepareError(
-            f"the common area of the files is {grid.rows} x {grid.columns} pixels (rows x columns) "
-            f"of {pixel_size(grid):.2f} m, less than a tile of {size}. Take smaller tiles."
-        )
+    windows = cut_windows(grid, size, cut["overlap"], "the common area of the files")
+    rows, columns = (sorted({window[axis] for window in windows.values()}) for axis in (0, 1))
     split_of = split_by_area(rows, columns, size, cut["splits"], cut["seed"])
     jobs = [
         Job(
-            split,
-            f"{rows.index(row):04d}_{columns.index(column):04d}",
-            partial(read_pair, rasters, part_of_grid(grid, row, column, size, size)),
+            split_of[window[:2]],
+            end.strip("_"),
+            partial(read_pair, rasters, part_of_grid(grid, *window)),
             rasters.labels is not None,
         )
-        for (row, column), split in split_of.items()
+        for end, window in windows.items()
+        if window[:2] in split_of
     ]
-    gaps = len(rows) * len(columns) - len(jobs)
-    notes = [f"{gaps} tiles lie in the gaps between splits"] + _height_notes(rasters)
+    gaps = len(windows) - len(jobs)
+    notes = [f"{gaps} tiles lie in the gaps between splits"]
+    notes += datum_notes(rasters) + _height_notes(rasters)
     record = {**record, "gsd": round(pixel_size(grid), 6), **fitting_crop(size, USUAL_CROP)}
     return Plan(Path(folder), settings, jobs, record, cut["least_valid"], notes)
 
@@ -178,6 +179,30 @@ def height_scale_of(paths, given):
     return 1.0 if given is None else given
 
 
+def datum_notes(rasters):
+    """Compares the vertical datums of surface and terrain.
+
+    Returns:
+        list of texts for the summary.
+
+    Raises:
+        PrepareError: if both are declared and differ.
+    """
+    if not rasters.terrain:
+        return []
+    datums = {path: vertical_datum(path) for path in (rasters.surface, rasters.terrain)}
+    said = ", ".join(f"{path}: {datum or 'none'}" for path, datum in datums.items())
+    declared = set(datums.values()) - {None}
+    if len(declared) > 1:
+        raise PrepareError(
+            f"surface and terrain declare different vertical datums ({said}), so their difference "
+            "is no height above ground. Bring both to one, for instance with gdalwarp -t_srs."
+        )
+    if declared and None in datums.values():
+        return [f"warning: only one file declares a vertical datum ({said}); they must be the same"]
+    return []
+
+
 def _check_image(info, bands):
     """Raises PrepareError unless three 8-bit or 16-bit bands can be read."""
     if info.dtype not in ("uint8", "uint16"):
@@ -199,12 +224,20 @@ def _check_image(info, bands):
 
 def _heights(rasters, path, grid):
     """Returns float64 (rows, columns), metres; NaN = no data."""
-    stored, valid = warp(path, grid, smooth_method(path, grid), nodata=rasters.height_nodata)
-    metres = np.where(valid, stored[..., 0].astype("float64") * rasters.height_scale, np.nan)
+    usable = partial(_usable, rasters, path)
+    stored = warp_heights(path, grid, smooth_method(path, grid), usable)
+    return stored.astype("float64") * rasters.height_scale
+
+
+def _usable(rasters, path, stored, valid):
+    """Returns which stored heights may be interpolated: a sentinel would reach its neighbours."""
+    if rasters.height_nodata is not None:
+        valid = valid & (stored != rasters.height_nodata)
+    metres = stored.astype("float64") * rasters.height_scale
     if rasters.limits is None:
         _check_heights(path, metres[valid])
-        return metres
-    return np.where((metres >= rasters.limits[0]) & (metres <= rasters.limits[1]), metres, np.nan)
+        return valid
+    return valid & (metres >= rasters.limits[0]) & (metres <= rasters.limits[1])
 
 
 def _check_heights(path, metres):

@@ -3,34 +3,46 @@
 from datasets.catalogue import CATALOGUE
 from datasets.preparation.record_file import fitting_crop
 from datasets.preparation.running import Plan
-from datasets.preparation.scenes import scene_jobs
+from datasets.preparation.sources import check_rasters, mark_files
 from datasets.preparation.tiles import PrepareError
 
 SHOWN = 5  # names in a message
+RASTERS = (".tif", ".tiff", ".jpg", ".jpeg")
 
 
-def plan_scenes(scenes, options, like, **more):
-    """Plans the tiles of scenes.
+def use_files(options, *found):
+    """Checks the rasters among the files of a data set before GDAL opens them.
 
     Args:
-        scenes: `datasets.preparation.scenes.Scene`s.
+        options: has source.
+        found: dicts of key to `datasets.preparation.sources.SourceFile`.
+
+    Returns:
+        list of all these files.
+
+    Raises:
+        RasterError, PrepareError: if a raster is none, or names a file outside the source.
+    """
+    files = [file for group in found for file in group.values()]
+    check_rasters([file for file in files if file.name.lower().endswith(RASTERS)], options.source)
+    return files
+
+
+def plan_jobs(jobs, options, like, files, **more):
+    """Plans tiles whose heights are metres, with the record of the catalogue.
+
+    Args:
+        jobs: `datasets.preparation.running.Job`s.
         options: has folder, source, tile, overlap, least_valid and binary.
         like: name in the catalogue whose record the data set takes.
+        files: `datasets.preparation.sources.SourceFile`s that the tiles come from.
         more: further keys of dataset.toml.
 
     Returns:
         `datasets.preparation.running.Plan`.
     """
-    jobs = [job for scene in scenes for job in scene_jobs(scene, options.tile, options.overlap)]
-    return plan_jobs(jobs, options, like, **more)
-
-
-def plan_jobs(jobs, options, like, **more):
-    """Plans tiles whose heights are metres, with the record of the catalogue.
-
-    Args, Returns: as `plan_scenes`, with `datasets.preparation.running.Job`s.
-    """
     kept = {k: v for k, v in vars(options).items() if k not in ("folder", "source", "plan")}
+    kept["source_files"] = mark_files(files)
     like = f"{like}_bin" if options.binary else like
     crop = fitting_crop(options.tile, CATALOGUE[like]["crop_size"])
     record = {"like": like, "height_scale": 1.0, **crop, **more}

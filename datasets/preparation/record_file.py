@@ -56,14 +56,12 @@ def record_text(keys):
     """Returns keys as TOML, tables last.
 
     Args:
-        keys: dict; values are texts, numbers, true or false, lists of them, dicts of them (a
-            table) or lists of dicts (an array of tables).
+        keys: dict; values are texts, numbers, true or false, lists of them or lists of dicts (an
+            array of tables).
     """
     plain, tables = [], []
     for key, value in keys.items():
-        if isinstance(value, dict):
-            tables.append(f"\n[{key}]\n{record_text(value)}")
-        elif isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
             tables += [f"\n[[{key}]]\n{record_text(item)}" for item in value]
         else:
             # Texts, numbers and lists are written alike in JSON and in TOML.

@@ -13,6 +13,7 @@ from datasets.preparation.tiles import Pixels, PrepareError, read_facts, tile_pa
 from datasets.records import SPLITS, TOML
 
 MARKER = "preparation.json"
+VERSION = 2  # of the preparation; another one may give other tiles of the same files
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def prepare(plan, progress=None):
         PrepareError: if the folder holds something else or no tile has enough valid data.
         RasterError: if a file cannot be read or written.
     """
-    claim_folder(plan.folder, plan.settings)
+    claim_folder(plan.folder, {"version": VERSION, **plan.settings})
     results = _run(plan, progress)
     summary = _summary(plan, results)
     if not sum(summary.tiles.values()):
@@ -157,8 +158,8 @@ def _check_settings(marker, settings):
     if names:
         differences = [f"{n} {found.get(n)}, not {settings.get(n)}" for n in names]
         raise PrepareError(
-            f"{marker.parent} was prepared with {'; '.join(differences)}. Repeat these options, "
-            "remove the folder, or give another one."
+            f"{marker.parent} was prepared with {'; '.join(differences)}. Repeat it with the same "
+            "options and files, remove the folder, or give another one."
         )
 
 

@@ -6,10 +6,13 @@ from functools import partial
 
 import numpy as np
 
-from datasets.preparation.cutting import part_of_grid, tile_starts
+from datasets.preparation.cutting import cut_windows
 from datasets.preparation.running import Job
 from datasets.preparation.tiles import Pixels, PrepareError
+from datasets.rasters.grids import part_of_grid
 from datasets.rasters.reading import Grid, read_info, read_window
+
+LIMITS = (-1000.0, 1000.0)  # metres above ground; beyond lies no data
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,6 @@ class Scene:
         labels: such a path, a function (row, column, rows, columns) that returns codes
             (rows, columns, 1), or None.
         height_scale: metres = stored x height_scale.
-        limits: lowest and highest metres; beyond lies no data.
         geotransform: where the files do not have it.
     """
 
@@ -32,43 +34,22 @@ class Scene:
     heights: str
     labels: str | Callable | None = None
     height_scale: float = 1.0
-    limits: tuple = (-1000.0, 1000.0)
     geotransform: tuple | None = None
 
 
-def scene_jobs(scene, tile, overlap):
-    """Returns the `Job`s of a scene.
+def scene_jobs(scenes, tile, overlap):
+    """Returns the `Job`s of scenes.
 
     Args:
-        scene: `Scene`.
-        tile: rows and columns of a tile; None = one tile of the whole scene.
+        scenes: `Scene`s.
+        tile: rows and columns of a tile; None = one tile of each whole scene.
         overlap: share of a tile that the next one repeats.
 
     Raises:
         PrepareError: if the files differ in size or bands, or are smaller than a tile.
         RasterError: if a file cannot be read.
     """
-    grid = _check_scene(scene)
-    has_labels = scene.labels is not None
-    if tile is None:
-        read = partial(read_scene, scene, grid, 0, 0, grid.rows, grid.columns)
-        return [Job(scene.split, scene.name, read, has_labels)]
-    rows, columns = (tile_starts(n, tile, overlap) for n in (grid.rows, grid.columns))
-    if not rows or not columns:
-        raise PrepareError(
-            f"{scene.image} is {grid.rows} x {grid.columns} pixels (rows x columns), less than a "
-            f"tile of {tile}. Take smaller tiles."
-        )
-    return [
-        Job(
-            scene.split,
-            f"{scene.name}_{i:03d}_{j:03d}",
-            partial(read_scene, scene, grid, row, column, tile, tile),
-            has_labels,
-        )
-        for i, row in enumerate(rows)
-        for j, column in enumerate(columns)
-    ]
+    return [job for scene in scenes for job in _jobs(scene, tile, overlap)]
 
 
 def read_scene(scene, grid, row, column, rows, columns):
@@ -86,7 +67,7 @@ def read_scene(scene, grid, row, column, rows, columns):
     image, has_image = read_window(scene.image, *window)
     stored, valid = read_window(scene.heights, *window)
     metres = stored[..., 0].astype("float32") * np.float32(scene.height_scale)
-    valid = valid & (metres >= scene.limits[0]) & (metres <= scene.limits[1])
+    valid = valid & (metres >= LIMITS[0]) & (metres <= LIMITS[1])
     labels = has_label = None
     if callable(scene.labels):
         labels = scene.labels(*window)
@@ -95,6 +76,21 @@ def read_scene(scene, grid, row, column, rows, columns):
         labels, has_label = read_window(scene.labels, *window)
     heights = np.where(valid, metres, np.float32(np.nan))
     return Pixels(image, has_image, heights, labels, has_label, part_of_grid(grid, *window))
+
+
+def _jobs(scene, tile, overlap):
+    """Returns the `Job`s of one scene."""
+    grid = _check_scene(scene)
+    windows = cut_windows(grid, tile, overlap, scene.image)
+    return [
+        Job(
+            scene.split,
+            scene.name + end,
+            partial(read_scene, scene, grid, *window),
+            scene.labels is not None,
+        )
+        for end, window in windows.items()
+    ]
 
 
 def _check_scene(scene):

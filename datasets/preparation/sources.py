@@ -1,11 +1,17 @@
 """Files of a downloaded data set: in a folder, in zip files within it, or in one zip file."""
 
+import hashlib
+import json
 import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.preparation.tiles import PrepareError
+from datasets.rasters.references import check_references
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\xff\xd8")  # TIFF, BigTIFF, JPEG
+SIDE_FILES = (".msk", ".ovr")  # rasters that GDAL opens with the file beside them
 
 
 @dataclass(frozen=True)
@@ -63,10 +69,10 @@ def find_files(files, pattern):
     Args:
         files: `SourceFile`s.
         pattern: regular expression that the end of a name must match, whatever the case, after
-            the start or a /; its groups are the key.
+            the start or a /; its group is the key.
 
     Returns:
-        dict of key (text of the one group, else tuple of groups) to `SourceFile`.
+        dict of key to `SourceFile`.
 
     Raises:
         PrepareError: if two files have the same key.
@@ -75,7 +81,7 @@ def find_files(files, pattern):
     found = {}
     for file in files:
         if match := expression.search(file.name):
-            key = match[1] if len(match.groups()) == 1 else match.groups()
+            key = match[1]
             if key in found:
                 raise PrepareError(
                     f"{found[key].path} and {file.path} are the same file of the data set. Give a "
@@ -83,6 +89,53 @@ def find_files(files, pattern):
                 )
             found[key] = file
     return found
+
+
+def check_rasters(files, folder):
+    """Checks that rasters of a download have pixels, and name no file outside it.
+
+    Args:
+        files: `SourceFile`s.
+        folder: path of the download.
+
+    Raises:
+        RasterError, PrepareError: naming the file.
+    """
+    for file in files:
+        if file.archive is None:
+            check_references(file.path, folder)
+    for path in {file.archive for file in files} - {None}:
+        _check_members(path, [file.member for file in files if file.archive == path])
+
+
+def mark_files(files):
+    """Returns a text that is another one if a file is replaced or changed, but not if it is moved.
+
+    Args:
+        files: `SourceFile`s.
+    """
+    stats = {path: Path(path).stat() for path in {file.archive or file.path for file in files}}
+    marks = [(f.name, stats[f.archive or f.path]) for f in files]
+    entries = sorted([name, stat.st_size, stat.st_mtime_ns] for name, stat in marks)
+    digest = hashlib.sha256(json.dumps(entries).encode()).hexdigest()
+    return f"{len(entries)} files, {digest[:16]}"
+
+
+def _check_members(path, members):
+    """Raises PrepareError for members of a zip file, or side files of them, without pixels."""
+    with zipfile.ZipFile(path) as archive:
+        names = {name.lower(): name for name in archive.namelist()}
+        sides = [names.get(f"{m}{end}".lower()) for m in members for end in SIDE_FILES]
+        for member in [*members, *filter(None, sides)]:
+            with archive.open(member) as file:
+                if not file.read(4).startswith(MAGIC):
+                    raise PrepareError(
+                        f"{member} in {path} is neither TIFF nor JPEG. Download the zip file again."
+                    )
+        for member in members:
+            side = names.get(f"{member}.aux.xml".lower())
+            if side and b"OVERVIEW_FILE" in archive.read(side):
+                raise PrepareError(f"{side} in {path} names another file. Remove it.")
 
 
 def _list_archive(path):

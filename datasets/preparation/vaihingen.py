@@ -14,8 +14,8 @@ Files, found by name wherever they lie, also in zip files:
 """
 
 from datasets.catalogue import CATALOGUE
-from datasets.preparation.published import need, plan_scenes
-from datasets.preparation.scenes import Scene
+from datasets.preparation.published import need, plan_jobs, use_files
+from datasets.preparation.scenes import Scene, scene_jobs
 from datasets.preparation.sources import find_files, list_source
 from datasets.preparation.tiles import PrepareError
 
@@ -57,6 +57,7 @@ def plan_vaihingen(options):
     has_hidden = any(area in labels for area in hidden)
     wanted = [area for area in areas if has_hidden or area not in hidden]
     need(labels, wanted, "files of labels", "They are in ..._ground_truth_COMPLETE.zip.")
+    used = use_files(options, photos, heights, labels, places)
     scenes = [
         Scene(
             name,
@@ -69,7 +70,8 @@ def plan_vaihingen(options):
         )
         for area, (name, split) in areas.items()
     ]
-    return plan_scenes(scenes, options, "Vaihingen")
+    jobs = scene_jobs(scenes, options.tile, options.overlap)
+    return plan_jobs(jobs, options, "Vaihingen", used)
 
 
 def read_world_file(file):

@@ -3,20 +3,24 @@
 import math
 
 import numpy as np
-from osgeo import gdal, osr
+from osgeo import gdal, gdal_array, osr
 
+from datasets.rasters.grids import halves_of_grid, part_of_grid, source_window
 from datasets.rasters.projections import projection_wkt, same_projection
-from datasets.rasters.reading import BROKEN, Grid, RasterError, gdal_errors, pixel_size, read_info
+from datasets.rasters.reading import (
+    BROKEN,
+    Grid,
+    RasterError,
+    gdal_errors,
+    pixel_size,
+    read_info,
+    read_window,
+)
 
 SNAP = 1e-6  # pixels: edges that differ by less are the same edge
+MOST_PIXELS = 2**24  # read at once from a file, so that large tiles fit into memory
 WARP_ERROR = 0.01  # pixels, of GDAL's interpolation between exactly transformed points
 UTM_LATITUDES = (-80.0, 84.0)  # degrees
-US_FOOT = 1200 / 3937  # metres
-UNITS = {
-    **dict.fromkeys(["m", "metre", "meter", "metres", "meters"], 1.0),
-    **dict.fromkeys(["ft", "foot", "feet", "international foot"], 0.3048),
-    **dict.fromkeys(["us survey foot", "us-ft", "ftus", "foot_us"], US_FOOT),
-}
 
 
 def common_grid(paths, gsd=None):
@@ -56,20 +60,18 @@ def common_grid(paths, gsd=None):
     return Grid(last_row - first_row, last_column - first_column, corner, projection)
 
 
-def warp(path, grid, method, bands=None, nodata=None):
-    """Reads a raster on another grid.
+def warp(path, grid, method, bands=None):
+    """Reads a photo or labels on another grid.
 
     A pixel has data where the source pixel below its centre has ("average": any source pixel in
-    it); values beside gaps are means over the source pixels with data. Nodata values, alpha, .msk
-    files and non-finite values count as in `datasets.rasters.reading.read_window`. Overviews are
-    not used, since they may be made in another way.
+    it); values beside gaps are means over the source pixels with data. What has data is decided
+    by `datasets.rasters.reading.read_window` before anything is interpolated.
 
     Args:
         path: str or path of a file that GDAL can open.
         grid: `datasets.rasters.reading.Grid` with a projection, north-up.
         method: "nearest", "bilinear" or "average".
-        bands: numbers (from 1) of the bands to read; None = all but alpha.
-        nodata: value that means no data, where the file does not declare it; or None.
+        bands: numbers (from 1, alpha not counted) of the bands to read; None = all but alpha.
 
     Returns:
         (pixels, valid): array (rows, columns, bands) in the dtype and units of the file, 0 where
@@ -78,64 +80,41 @@ def warp(path, grid, method, bands=None, nodata=None):
     Raises:
         RasterError: if the file cannot be read.
     """
-    with gdal_errors(path, "warp", BROKEN):
-        source = gdal.Open(str(path))
-        if bands:
-            source = _select(source, bands)
-        pixels = _warp(source, grid, method, nodata)
-        valid = pixels[..., -1] > 0
-        if method == "bilinear" and _has_nodata_in_colours(source):
-            # GDAL leaves a band that equals nodata out of the mean, also where the colour has
-            # data: dark pixels would brighten. So the colours come from a warp without nodata.
-            pixels = _warp(source, grid, method, "None")
-    pixels = pixels[..., :-1]
-    if np.issubdtype(pixels.dtype, np.inexact):
-        valid = valid & np.isfinite(pixels).all(axis=-1)
-    return np.where(valid[..., None], pixels, pixels.dtype.type(0)), valid
+
+    def select(pixels, valid):
+        return (pixels[..., [band - 1 for band in bands]] if bands else pixels), valid
+
+    return _warp(read_info(path), grid, method, select)
+
+
+def warp_heights(path, grid, method, usable=None):
+    """Reads heights on another grid, interpolated as fractions whatever the dtype of the file.
+
+    Args:
+        path, grid, method: as of `warp`.
+        usable: function (stored, valid) that takes the first band (rows, columns) and what the
+            file declares valid in it, before interpolation, and returns what is to be used;
+            None = all that is valid.
+
+    Returns:
+        float32 (rows, columns), units of the file; NaN where there is no data, as in `warp`.
+
+    Raises:
+        RasterError: if the file cannot be read.
+    """
+
+    def select(pixels, valid):
+        stored = pixels[..., 0]
+        valid = usable(stored, valid) if usable else valid
+        return np.where(valid, stored, 0).astype("float32")[..., None], valid
+
+    heights, valid = _warp(read_info(path), grid, method, select)
+    return np.where(valid, heights[..., 0], np.float32(np.nan))
 
 
 def smooth_method(path, grid):
     """Returns "average" where a pixel of the grid holds several of the file, else "bilinear"."""
     return "average" if pixel_size(grid) >= 2 * read_info(path).gsd else "bilinear"
-
-
-def sample_values(path, nodata=None, count=64):
-    """Reads valid values of the first band, spread evenly over a raster.
-
-    Args:
-        path: str or path of a file that GDAL can open.
-        nodata: value that means no data, where the file does not declare it; or None.
-        count: rows and columns of the samples, at most.
-
-    Returns:
-        1-D array in the dtype and units of the file.
-
-    Raises:
-        RasterError: if the file cannot be read.
-    """
-    with gdal_errors(path, "read", BROKEN):
-        dataset = gdal.Open(str(path))  # its bands live as long as it does
-        band = dataset.GetRasterBand(1)
-        size = {"buf_xsize": min(count, band.XSize), "buf_ysize": min(count, band.YSize)}
-        values, mask = band.ReadAsArray(**size), band.GetMaskBand().ReadAsArray(**size)
-    kept = values[(mask > 0) & np.isfinite(values)]
-    return kept if nodata is None else kept[kept != nodata]
-
-
-def height_unit(path):
-    """Returns the metres of a height unit that the file declares, or None if it declares none.
-
-    The unit of a vertical CRS counts, then that of the first band.
-
-    Raises:
-        RasterError: if the file cannot be opened.
-    """
-    with gdal_errors(path, "open", BROKEN):
-        dataset = gdal.Open(str(path))
-        unit = (dataset.GetRasterBand(1).GetUnitType() or "").strip().lower()
-        projection = dataset.GetProjection()
-    factor = projection and osr.SpatialReference(projection).GetAttrValue("VERT_CS|UNIT", 1)
-    return float(factor) if factor else UNITS.get(unit)
 
 
 def _check_place(info):
@@ -203,33 +182,57 @@ def _bounds(info, projection):
         return osr.CoordinateTransformation(*systems).TransformBounds(*bounds, 21)
 
 
-def _warp(source, grid, method, nodata):
-    """Returns array (rows, columns, bands + 1) on a grid, the last band being alpha."""
-    warped = gdal.Warp("", source, options=_options(grid, method, nodata))
-    if warped is None:  # not every failure raises in the GDAL versions in use
-        raise RuntimeError(gdal.GetLastErrorMsg() or "no pixels came back")
-    return warped.ReadAsArray(interleave="pixel")
+def _warp(info, grid, method, select):
+    """Returns (pixels, valid) of a raster on a grid.
+
+    Only the pixels that the grid needs are read, in parts if they are many. GDAL gets them with
+    one mask and without nodata values: of a band that equals nodata it would make a gap even
+    where the other bands have data.
+
+    Args:
+        info: `datasets.rasters.reading.RasterInfo`.
+        grid, method: as of `warp`.
+        select: function (pixels, valid) of the file's pixels that returns those to interpolate.
+    """
+    _check_place(info)
+    with gdal_errors(info.path, "warp", BROKEN):
+        window = source_window(info.grid, grid)
+    if window[2] * window[3] > MOST_PIXELS and max(grid.rows, grid.columns) > 1:
+        halves, axis = halves_of_grid(grid)
+        parts = [_warp(info, half, method, select) for half in halves]
+        return tuple(np.concatenate(arrays, axis) for arrays in zip(*parts, strict=True))
+    pixels, valid = select(*read_window(info.path, *window))
+    with gdal_errors(info.path, "warp", BROKEN):
+        source = _in_memory(pixels, valid, part_of_grid(info.grid, *window))
+        warped = gdal.Warp("", source, options=_options(grid, method))
+        if warped is None:  # not every failure raises in the GDAL versions in use
+            raise RuntimeError(gdal.GetLastErrorMsg() or "no pixels came back")
+        pixels = warped.ReadAsArray(interleave="pixel")
+    valid = pixels[..., -1] > 0
+    return np.where(valid[..., None], pixels[..., :-1], pixels.dtype.type(0)), valid
 
 
-def _has_nodata_in_colours(source):
-    """Says whether a raster of several bands declares a nodata value."""
-    return source.RasterCount > 1 and source.GetRasterBand(1).GetNoDataValue() is not None
+def _in_memory(pixels, valid, grid):
+    """Returns a dataset of pixels (rows, columns, bands); gaps are one mask for all bands."""
+    kind = gdal_array.NumericTypeCodeToGDALTypeCode(pixels.dtype.type)
+    bands = pixels.shape[2]
+    dataset = gdal.GetDriverByName("MEM").Create("", grid.columns, grid.rows, bands, kind)
+    dataset.SetGeoTransform(grid.geotransform)
+    dataset.SetProjection(grid.projection)
+    for i in range(bands):
+        band = dataset.GetRasterBand(i + 1)
+        band.SetColorInterpretation(gdal.GCI_Undefined)  # of four bands the last is no alpha
+        band.WriteArray(pixels[..., i])
+    if not valid.all():
+        dataset.CreateMaskBand(gdal.GMF_PER_DATASET)
+        dataset.GetRasterBand(1).GetMaskBand().WriteArray(valid.astype("uint8") * 255)
+    return dataset
 
 
-def _select(source, numbers):
-    """Returns a view of some bands and of alpha, if there is one."""
-    alphas = [
-        i
-        for i in range(1, source.RasterCount + 1)
-        if source.GetRasterBand(i).GetColorInterpretation() == gdal.GCI_AlphaBand
-    ]
-    return gdal.Translate("", source, format="VRT", bandList=[*numbers, *alphas])
-
-
-def _options(grid, method, nodata):
+def _options(grid, method):
     """Returns the options of `gdal.Warp` to a raster in memory with an alpha band."""
     left, x_step, _, top, _, y_step = grid.geotransform
-    warp_options = ["UNIFIED_SRC_NODATA=YES", "DST_ALPHA_MAX=255"]
+    warp_options = ["DST_ALPHA_MAX=255"]
     if method == "bilinear":
         # GDAL would widen its kernel below twice the size, where its weights are not even: a
         # plane then comes out wavy by a tenth of a pixel.
@@ -243,8 +246,6 @@ def _options(grid, method, nodata):
         dstSRS=grid.projection,
         resampleAlg="near" if method == "nearest" else method,
         errorThreshold=WARP_ERROR,
-        srcNodata=nodata,
         dstAlpha=True,
-        overviewLevel="NONE",
         warpOptions=warp_options,
     )
