@@ -28,7 +28,7 @@ _ALL = {
     "notes": [
         "Radar images (sar, Gaofen-3, 1 m) are not used: a second input is not supported yet.",
         "Pixels are 0.5 m (SuperView-1) or 0.8 m (Gaofen-2), in one split; a record has one gsd, "
-        "so slopes of Gaofen-2 tiles come out 1.6 times too steep; python -m datasets.prepare takes "
+        "so slopes of Gaofen-2 tiles come out 1.6 times too steep; datasets.prepare takes "
         "one satellite at a time. Whether the files have a map grid was not verified; if they "
         "have, tiles of 0.8 m are refused.",
         "Heights come from stereo images of Gaofen-7 and WorldView 1 and 2 with about 2 m per "
