@@ -57,7 +57,7 @@ MODES = {
     "one_device_reduction": (
         ["--mode=one_device_reduction", "--devices=3", "--dae_batch_size=4", "--scaling=linear"],
         {"gradient_reduction": "reduction_to_one_device", "cpu_replicas": 3, "batch_size": 2},
-        ["MTL: learning rate = 0.0002 x 6 / 4 = 0.0003", "DAE: learning rate = 0.0002 x 12 / 4 ="],
+        ["MTL: learning rate = 0.0002 x 6 / 4 = 0.0003", "DAE: learning rate = 0.0002 x 6 / 4 ="],
     ),
     "workers": (
         ["--mode=workers", "--gradient_accumulation_steps=3"],
@@ -177,7 +177,10 @@ class Terminal:
         self.here, there = os.openpty()
         command = [sys.executable, ROOT / "launch.py", *options]
         streams = {"stdin": there, "stdout": there, "stderr": there}
+        # The tests may run in the background, where a shell has its commands ignore Ctrl-C.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(command, env=ENVIRONMENT, cwd=ROOT, **streams)
+        signal.signal(signal.SIGINT, before)
         os.close(there)
 
     def read(self, end=None):

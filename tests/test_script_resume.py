@@ -59,7 +59,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(blocks, tmp_path, prese
 )
 def test_replicas_from_the_command_line_give_the_same_losses(blocks, tmp_path, preset, batch_norm):
     found = {}
-    for count in (1, 2, 4):
+    for count in (1, 2):
         arguments = [f"--cpu_replicas={count}", f"--batch_size={4 // count}", "--mtl_steps=5"]
         arguments += ["--dropout=0", f"--preset={preset}", "--crop_size=32", batch_norm]
         folder = tmp_path / str(count)
@@ -67,4 +67,3 @@ def test_replicas_from_the_command_line_give_the_same_losses(blocks, tmp_path, p
         found[count] = losses(folder)
     assert len(found[1]) == 5
     assert found[2] == pytest.approx(found[1], rel=1e-4)
-    assert found[4] == pytest.approx(found[1], rel=1e-4)
