@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import config
-from datasets.records import Record, RecordError, find_record
+from datasets.records import SPLITS, Record, RecordError, find_record
 from settings_arguments import nearest, page, read_arguments
 from settings_conflicts import conflicts, told
 from settings_table import (
@@ -78,6 +78,22 @@ def load(description, arguments=None, options=()):
         return settings
     except (SettingsError, RecordError) as error:
         fail(error)
+
+
+def load_named(description, arguments=None, options=()):
+    """Does what `load` does, for a script whose first argument may be the data set's name."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments and not arguments[0].startswith("-"):
+        arguments[0] = f"--dataset_name={arguments[0]}"
+    return load(description, arguments, options)
+
+
+def read_splits(text):
+    """Returns the splits named in the option --splits, or ends the script with status 2."""
+    splits = [part.strip() for part in text.split(",")]
+    if not set(splits) <= set(SPLITS) or len(set(splits)) < len(splits):
+        fail(f"--splits={text}: expected a list of {', '.join(SPLITS)}, each once.")
+    return splits
 
 
 def fail(message):

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from datasets.folders import DataError
+from datasets.validation import label_problems
 from evaluation.curves import read_rows, training_curves
 from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
 from evaluation.report import write_json
@@ -162,12 +163,9 @@ def check_labels(settings, data):
     """
     needs = {"train": settings.sem_flag, "valid": settings.eval_metric == "miou"}
     for split, needed in needs.items():
-        if needed and not sum(data.summaries[split].class_counts):
-            raise DataError(
-                f"{data.record.folder}: the record lists classes, but no pixel of the {split} "
-                "split has one of them. Add the sem folder, or set sem_flag=false and "
-                "eval_metric=rmse."
-            )
+        counts = data.summaries[split].class_counts
+        if problems := label_problems(data.record, split, counts) if needed else []:
+            raise DataError(problems[0])
 
 
 def refuse_other_precision(stored, identity, folder):

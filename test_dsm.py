@@ -8,7 +8,6 @@ import time
 
 import settings as settings_module
 
-SPLITS = ("train", "valid", "test")
 OPTIONS = (
     ("--splits", {"default": "test", "metavar": "LIST", "help": "of train, valid, test [test]"}),
     (
@@ -23,17 +22,9 @@ OPTIONS = (
 )
 
 
-def read_splits(text):
-    """Returns the splits named in a comma-separated list, or ends the script."""
-    splits = [part.strip() for part in text.split(",")]
-    if not set(splits) <= set(SPLITS) or len(set(splits)) < len(splits):
-        settings_module.fail(f"--splits={text}: expected a list of {', '.join(SPLITS)}, each once.")
-    return splits
-
-
 def main(arguments=None):
     settings = settings_module.load(__doc__, arguments, OPTIONS)
-    splits = read_splits(settings.options.splits)
+    splits = settings_module.read_splits(settings.options.splits)
     if settings.options.figures < 0:
         settings_module.fail(f"--figures={settings.options.figures}: expected 0 or more.")
     # TensorFlow comes in only now, so that a wrong setting is refused at once.

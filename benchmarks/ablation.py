@@ -20,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 import settings as settings_module
-from datasets.demo_tiles import ensure_demo
+from benchmarks.step_times import make_demo
 from evaluation.report import write_bytes, write_json
 from settings_table import PRESETS, TABLE, show
 
@@ -248,14 +248,10 @@ def read_options(options):
 
 
 def main(arguments=None):
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments and not arguments[0].startswith("-"):
-        arguments[0] = f"--dataset_name={arguments[0]}"
-    settings = settings_module.load(__doc__, arguments, OPTIONS)
+    settings = settings_module.load_named(__doc__, arguments, OPTIONS)
     rows, seeds, stages = read_options(settings.options)
     runs = plan_runs(settings, rows, seeds)
-    if settings.dataset_name == "Demo" and not (settings.record.folder / "dataset.toml").is_file():
-        ensure_demo(settings.record.folder)  # once, before several runs would do it side by side
+    make_demo(settings)
     try:
         table = run_all(runs, stages, settings.options.jobs)
     except RunError as error:

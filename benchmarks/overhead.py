@@ -25,7 +25,6 @@ from benchmarks.step_times import (
     given_settings,
     in_a_process,
     in_turn,
-    load_settings,
     make_demo,
     take,
 )
@@ -179,13 +178,13 @@ def report(result):
 def read_settings(arguments):
     """Returns the settings, `NETWORK` where the command line says nothing; ends if one is wrong."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    sources = load_settings(__doc__, arguments, OPTIONS).sources
+    sources = settings_module.load_named(__doc__, arguments, OPTIONS).sources
     given = [name for name, source in sources.items() if source == settings_module.COMMAND_LINE]
     if "cpu_replicas" in given:
         settings_module.fail("--cpu_replicas: this script decides on the replicas. Leave it out.")
     added = {name: value for name, value in NETWORK.items() if name not in given}
     added = [f"--{name}={value}" for name, value in (added | {"cpu_replicas": 2}).items()]
-    settings = load_settings(__doc__, [*arguments, *added], OPTIONS)
+    settings = settings_module.load_named(__doc__, [*arguments, *added], OPTIONS)
     if settings.options.pairs < 1:
         settings_module.fail(f"--pairs={settings.options.pairs}: expected 1 or more.")
     if settings.batch_size % max(STARTS):

@@ -18,7 +18,6 @@ from benchmarks.step_times import (
     MeasurementError,
     given_settings,
     in_a_process,
-    load_settings,
     make_demo,
 )
 from evaluation.report import write_bytes, write_json
@@ -215,7 +214,7 @@ def write_results(settings, rows, rehearsal):
 
 
 def main(arguments=None):
-    settings = load_settings(__doc__, arguments, OPTIONS)
+    settings = settings_module.load_named(__doc__, arguments, OPTIONS)
     plan = read_options(settings)
     gpus = find_gpus(settings)
     plan = replace(plan, counts=plan.counts or default_counts(len(gpus)))

@@ -206,14 +206,6 @@ def in_a_process(arguments):
     return json.loads(ended.stdout.splitlines()[-1])
 
 
-def load_settings(description, arguments, options):
-    """Reads the settings of a benchmark whose first argument may be the data set's name."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments and not arguments[0].startswith("-"):
-        arguments[0] = f"--dataset_name={arguments[0]}"
-    return settings_module.load(description, arguments, options)
-
-
 def given_settings(settings):
     """Returns the settings that the command line gives, as a dict of name to text.
 
@@ -232,7 +224,7 @@ def make_demo(settings):
 
 
 def main(arguments=None):
-    settings = load_settings(__doc__, arguments, OPTIONS)
+    settings = settings_module.load_named(__doc__, arguments, OPTIONS)
     if settings.options.steps < 0:
         settings_module.fail(f"--steps={settings.options.steps}: expected 0 or more.")
     # TensorFlow comes in only now, so that a wrong setting is refused at once.

@@ -23,7 +23,6 @@ from datasets.samples import read_tile_window
 from datasets.validation import check_split
 from evaluation.metrics import SplitMetrics
 from evaluation.report import metrics_table, write_json
-from test_dsm import read_splits
 
 OPTIONS = (
     ("--splits", {"default": "test", "metavar": "LIST", "help": "of train, valid, test [test]"}),
@@ -278,11 +277,8 @@ def measure(settings, splits):
 
 
 def main(arguments=None):
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments and not arguments[0].startswith("-"):
-        arguments[0] = f"--dataset_name={arguments[0]}"
-    settings = settings_module.load(__doc__, arguments, OPTIONS)
-    splits = read_splits(settings.options.splits)
+    settings = settings_module.load_named(__doc__, arguments, OPTIONS)
+    splits = settings_module.read_splits(settings.options.splits)
     if find_spec("sklearn") is None:
         sys.exit("error: scikit-learn is not installed. Run: ./setup.sh --dev")
     try:

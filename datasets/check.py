@@ -31,11 +31,8 @@ OPTIONS = (
 
 def main(arguments=None):
     """Runs the script; returns the exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments and not arguments[0].startswith("-"):
-        arguments[0] = f"--dataset_name={arguments[0]}"
-    settings = settings_module.load(__doc__, arguments, OPTIONS)
-    splits = read_splits(settings.options.splits)
+    settings = settings_module.load_named(__doc__, arguments, OPTIONS)
+    splits = settings_module.read_splits(settings.options.splits)
     # GDAL and OpenCV come in only now, so that a wrong setting is refused at once.
     from datasets.check_text import report_text, verdict_text
 
@@ -49,14 +46,6 @@ def main(arguments=None):
         settings_module.fail(error)
     print(f"\n{verdict_text(inspections)} Written to {folder}")
     return int(any(inspection.problems for inspection in inspections))
-
-
-def read_splits(text):
-    """Returns the splits named in a comma-separated list, or ends the script."""
-    splits = [part.strip() for part in text.split(",")]
-    if not set(splits) <= set(SPLITS) or len(set(splits)) < len(splits):
-        settings_module.fail(f"--splits={text}: expected a list of {', '.join(SPLITS)}, each once.")
-    return splits
 
 
 def inspect(settings, splits):

@@ -44,7 +44,7 @@ def test_functions_are_called_in_turn_forth_and_back():
 
 
 def test_encoders_begin_at_random_unless_weights_are_asked_for():
-    given = step_times.given_settings(step_times.load_settings("", ["Demo", "--seed=3"], ()))
+    given = step_times.given_settings(settings_module.load_named("", ["Demo", "--seed=3"], ()))
     assert given == {"backbone_weights": "none", "dataset_name": "Demo", "seed": "3"}
 
 
