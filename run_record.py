@@ -27,6 +27,7 @@ def data_identity(data):
         "class_counts": list(summary.class_counts),
         "gsd": data.gsd,
         "rgb_scale": record.rgb_scale,
+        "sar_scale": record.sar_scale,
         "height_scale": record.height_scale,
         "height_limits": list(record.height_limits or ()),
     }

@@ -18,8 +18,8 @@ import settings as settings_module
 from datasets.demo_tiles import ensure_demo
 from datasets.folders import DataError, list_tiles
 from datasets.labels import LabelError
-from datasets.rasters.reading import RasterError, read_info
-from datasets.samples import read_tile_window
+from datasets.rasters.reading import RasterError
+from datasets.samples import read_tile_window, tile_grid
 from datasets.validation import check_split
 from evaluation.metrics import SplitMetrics
 from evaluation.report import metrics_table, write_json
@@ -82,8 +82,8 @@ def colour_features(image, blurs):
 
 
 def read_whole(tile, record):
-    """Returns the whole tile as a dict of `read_tile_window`."""
-    grid = read_info(tile.rgb).grid
+    """Returns all that is used of a tile as a dict of `read_tile_window`."""
+    grid = tile_grid(tile, record)
     return read_tile_window(tile, record, 0, 0, grid.rows, grid.columns)
 
 

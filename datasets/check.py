@@ -59,6 +59,7 @@ def inspect(settings, splits):
     from datasets.validation import label_problems
 
     record = settings.record
+    sar = settings.sar_mode == "fusion"
     needs_labels = {"train": settings.sem_flag, "valid": settings.eval_metric == "miou"}
     if settings.dataset_name == "Demo" and not (record.folder / "dataset.toml").is_file():
         ensure_demo(record.folder)
@@ -71,7 +72,7 @@ def inspect(settings, splits):
                 bar.total = total
                 bar.update(done - bar.n)
 
-            inspection = inspect_split(record, split, crop_size, progress)
+            inspection = inspect_split(record, split, crop_size, progress, sar)
         if needs_labels.get(split) and not inspection.problems:
             counts = inspection.facts["class_counts"].values()
             inspection.problems += label_problems(record, split, counts)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasets.record_keys import KINDS
 from datasets.records import LAYOUT
 
 # Files that GDAL, GIS programs and desktops leave beside a raster.
@@ -18,40 +19,59 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Tile:
-    """The files of one tile; `name` is their stem, `sem` is None where there are no labels."""
+    """The files of one tile, of the folders in `KINDS`; None = there is none.
+
+    Attributes:
+        name: their stem.
+        rgb: photo.
+        dsm: heights, above ground unless there is a `dem`.
+        sem: labels.
+        dem: terrain, which is subtracted from `dsm`.
+        sar: radar image, the fourth band of the network's image.
+    """
 
     name: str
     rgb: Path
     dsm: Path
-    sem: Path | None
+    sem: Path | None = None
+    dem: Path | None = None
+    sar: Path | None = None
+
+    @property
+    def files(self):
+        """dict of kind to path of the files there are, in the order of `KINDS`."""
+        return {kind: path for kind in KINDS if (path := getattr(self, kind))}
 
 
-def list_tiles(record, split):
+def list_tiles(record, split, sar=False):
     """Lists the tiles of a split.
 
     Args:
         record: `datasets.records.Record`.
         split: "train", "valid" or "test".
+        sar: bool, True = each tile must have a radar image.
 
     Returns:
         Tuple of `Tile`, sorted by name. `sem` is None for all tiles if the record has no
-        classes or the split no folder `sem`.
+        classes or the split no folder `sem`, `dem` if it has no folder `dem`,
+        `sar` unless it was asked for.
 
     Raises:
         DataError: if the split is missing or empty, or a file has no partner.
     """
-    tiles, problems = pair_files(record, split, most_names=5)
+    tiles, problems = pair_files(record, split, sar, most_names=5)
     if problems:
         raise DataError("\n  ".join(problems))
     return tiles
 
 
-def pair_files(record, split, most_names=None):
+def pair_files(record, split, sar=False, most_names=None):
     """Pairs the files of a split and lists what does not fit.
 
     Args:
         record: `datasets.records.Record`.
         split: "train", "valid" or "test".
+        sar: bool, True = each tile must have a radar image.
         most_names: names that one text lists at most; None = all.
 
     Returns:
@@ -60,32 +80,39 @@ def pair_files(record, split, most_names=None):
     """
     folder = Path(record.folder) / split
     problems = []
-    images, heights = (_files(folder / kind, problems) for kind in ("rgb", "dsm"))
-    if not images and not heights:
+    files = {kind: _files(folder / kind, problems) for kind in _kinds(record, folder, sar)}
+    if not files["rgb"] and not files["dsm"]:
         empty = (
             f"{folder} has no tiles: rgb and dsm are missing or empty. "
             f"Expected {record.folder}/{LAYOUT}, with the same stem in rgb and dsm."
         )
         return (), problems or [empty]
-    pairs = [("rgb", images, "dsm", heights), ("dsm", heights, "rgb", images)]
-    labels = {}
-    sem = folder / "sem"
-    has_labels = bool(record.classes) and (sem.is_dir() or sem.is_symlink())
-    if has_labels:
-        labels = _files(sem, problems)
-        pairs.append(("rgb", images, "sem", labels))
-    for have, files, need, partners in pairs:
-        alone = sorted(set(files) - set(partners))
+    if sar and not files["sar"]:
+        problems.append(
+            f"{folder / 'sar'} has no files, but sar_mode=fusion needs a radar image of each tile. "
+            "Add them, with the stems of the photos, or set sar_mode=none."
+        )
+        del files["sar"]
+    pairs = [("rgb", "dsm"), ("dsm", "rgb"), *(("rgb", kind) for kind in list(files)[2:])]
+    for have, need in pairs:
+        alone = sorted(set(files[have]) - set(files[need]))
         if alone:
             names = _joined(alone, most_names)
             problems.append(
-                f"{folder}: {len(alone)} of {len(files)} tiles in {have} have no {need} file of "
-                f"the same stem: {names}. Add the missing {need} files or remove these {have} "
+                f"{folder}: {len(alone)} of {len(files[have])} tiles in {have} have no {need} file "
+                f"of the same stem: {names}. Add the missing {need} files or remove these {have} "
                 "files."
             )
-    names = set(images) & set(heights) & (set(labels) if has_labels else set(images))
-    tiles = (Tile(name, images[name], heights[name], labels.get(name)) for name in sorted(names))
+    names = sorted(set.intersection(*map(set, files.values())))
+    tiles = (Tile(name, **{kind: files[kind][name] for kind in files}) for name in names)
     return tuple(tiles), problems
+
+
+def _kinds(record, folder, sar):
+    """Returns the kinds of files that every tile of a split must have, rgb and dsm first."""
+    there = {kind: (folder / kind).is_dir() or (folder / kind).is_symlink() for kind in KINDS}
+    optional = {"dem": there["dem"], "sem": there["sem"] and record.classes, "sar": sar}
+    return ["rgb", "dsm", *(kind for kind, needed in optional.items() if needed)]
 
 
 def unused_labels(record, split):

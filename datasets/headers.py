@@ -1,11 +1,14 @@
 """Checks of a tile's files by what their headers say, before pixels are read."""
 
+from dataclasses import replace
+
 import numpy as np
 
+from datasets.folders import DataError
 from datasets.rasters.projections import same_projection
 from datasets.rasters.reading import RasterError, read_info
 from datasets.rasters.references import check_references
-from datasets.samples import band_message, expected_bands
+from datasets.samples import band_message, expected_bands, used_part
 
 GSD_TOLERANCE = 0.05  # share of the gsd
 SHIFT_TOLERANCE = 0.5  # pixels
@@ -20,26 +23,28 @@ def check_headers(tile, record, crop_size):
         crop_size: pixels; a smaller tile is a problem.
 
     Returns:
-        (infos, problems, warnings): dict of "rgb", "dsm" and, with labels, "sem" to the
-        `RasterInfo` of those that can be opened; texts on files that cannot be used; texts on
-        files that are usable but strange.
+        (infos, problems, warnings): dict of kind to the `RasterInfo` of the files that can be
+        opened, with the grid of the part that is used if there are no problems; texts on files
+        that cannot be used; texts on files that are usable but strange.
     """
     infos, problems = {}, []
-    for kind in ("rgb", "dsm", "sem"):
-        if path := getattr(tile, kind):
-            try:
-                check_references(path, record.folder)
-                infos[kind] = read_info(path)
-            except RasterError as error:
-                problems.append(str(error))
+    for kind, path in tile.files.items():
+        try:
+            check_references(path, record.folder)
+            infos[kind] = read_info(path)
+        except RasterError as error:
+            problems.append(str(error))
     problems = problems or [
         *_band_problems(infos, record),
         *_type_problems(infos, record),
-        *_size_problems(infos, crop_size),
+        *_size_problems(infos, record, crop_size),
         *_place_problems(infos),
         *_gsd_problems(infos, record),
     ]
-    return infos, problems, [] if problems else _place_warnings(infos)
+    if problems:
+        return infos, problems, []
+    used = {kind: replace(info, grid=used_part(info.grid, record)) for kind, info in infos.items()}
+    return used, [], _place_warnings(infos)
 
 
 def _band_problems(infos, record):
@@ -55,28 +60,38 @@ def _band_problems(infos, record):
 
 
 def _type_problems(infos, record):
-    """Refuses complex numbers, and photos whose range is not known or that rgb_scale makes dark."""
+    """Refuses complex numbers, and images whose range is not known or that a scale makes dark."""
     problems = [
         f"{info.path}: pixels are {info.dtype}, expected real numbers. Convert the file."
         for info in infos.values()
         if info.dtype.startswith("complex")
     ]
-    image = infos["rgb"]
-    if image.dtype.startswith("float") and record.rgb_scale == 1:
+    for kind in ("rgb", "sar"):
+        if kind in infos:
+            problems += _scale_problems(
+                infos[kind], f"{kind}_scale", getattr(record, f"{kind}_scale")
+            )
+    return problems
+
+
+def _scale_problems(info, key, scale):
+    """Compares the type of an image's pixels with the record's scale, whose key is `key`."""
+    problems = []
+    if info.dtype.startswith("float") and scale == 1:
         problems.append(
-            f"{image.path}: pixels are {image.dtype}, so their range is not known. "
-            "Give rgb_scale in dataset.toml (0-255 = stored x rgb_scale)."
+            f"{info.path}: pixels are {info.dtype}, so their range is not known. "
+            f"Give {key} in dataset.toml (0-255 = stored x {key})."
         )
-    if image.dtype in ("uint8", "int8") and record.rgb_scale < 1:
+    if info.dtype in ("uint8", "int8") and scale < 1:
         problems.append(
-            f"{image.path}: pixels are {image.dtype}, but rgb_scale {record.rgb_scale:.3g} makes "
-            f"0-{255 * record.rgb_scale:.3g} of 0-255. Set rgb_scale = 1 in dataset.toml, or use "
+            f"{info.path}: pixels are {info.dtype}, but {key} {scale:.3g} makes "
+            f"0-{255 * scale:.3g} of 0-255. Set {key} = 1 in dataset.toml, or use "
             "the files with more bits that the scale is for."
         )
     return problems
 
 
-def _size_problems(infos, crop_size):
+def _size_problems(infos, record, crop_size):
     grid = infos["rgb"].grid
     problems = [
         f"{info.path}: {info.grid.rows} x {info.grid.columns} pixels (rows x columns), but "
@@ -84,9 +99,14 @@ def _size_problems(infos, crop_size):
         for info in infos.values()
         if (info.grid.rows, info.grid.columns) != (grid.rows, grid.columns)
     ]
+    try:
+        grid = used_part(grid, record)
+    except DataError as error:
+        return [*problems, f"{infos['rgb'].path}: {error}"]
     if min(grid.rows, grid.columns) < crop_size:
+        part = " in the middle (centre_crop)" if record.centre_crop else ""
         problems.append(
-            f"{infos['rgb'].path}: {grid.rows} x {grid.columns} pixels (rows x columns) is "
+            f"{infos['rgb'].path}: {grid.rows} x {grid.columns} pixels (rows x columns){part} is "
             f"smaller than crop_size {crop_size}. Lower crop_size or remove the tile."
         )
     return problems

@@ -10,6 +10,7 @@ from datasets.folders import pair_files
 from datasets.headers import GSD_TOLERANCE
 from datasets.leakage import footprint
 from datasets.rasters.reading import describe_projection
+from datasets.record_keys import KINDS
 from datasets.split_warnings import split_warnings
 from datasets.tile_statistics import TileStatistics, suspicions
 from datasets.validation import LOWEST, check_tiles, list_problems
@@ -58,7 +59,7 @@ class SplitInspection:
     drawings: list = field(default_factory=list)
 
 
-def inspect_split(record, split, crop_size, progress=None):
+def inspect_split(record, split, crop_size, progress=None, sar=False):
     """Reads every file of a split once and finds out all there is to say about it.
 
     Args:
@@ -66,11 +67,12 @@ def inspect_split(record, split, crop_size, progress=None):
         split: "train", "valid" or "test".
         crop_size: pixels; smaller tiles are a problem.
         progress: function (tiles done, tiles in all), called after each tile; or None.
+        sar: bool, True = each tile must have a radar image.
 
     Returns:
         `SplitInspection`.
     """
-    tiles, problems = pair_files(record, split)
+    tiles, problems = pair_files(record, split, sar)
     inspection = SplitInspection(split, problems)
     drawn = set(np.linspace(0, len(tiles) - 1, MOST_DRAWN).astype(int).tolist())
     totals, reports = _Totals(), []
@@ -198,7 +200,8 @@ def _split_facts(record, reports, totals):
         "sizes": _counts(f"{r.shape[0]} x {r.shape[1]}" for r in usable),
         "dtypes": {
             kind: _counts(r.infos[kind].dtype for r in reports if kind in r.infos)
-            for kind in ("rgb", "dsm", "sem")
+            for kind in KINDS
+            if any(kind in r.infos for r in reports)
         },
         "crs": _counts(_crs(report) for report in reports if report.infos),
         "gsd": record.gsd or (float(np.median(gsds)) if gsds else None),

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+KINDS = ("rgb", "dsm", "dem", "sem", "sar")  # of a tile's files, and the folders of a split
+
 
 @dataclass(frozen=True)
 class ClassLabel:
@@ -111,7 +113,7 @@ def _texts(value):
 
 
 def _files(value):
-    if not set(_table(value)) <= {"rgb", "dsm", "sem"}:
+    if not set(_table(value)) <= set(KINDS):
         raise ValueError
     return {kind: _text(text) for kind, text in value.items()}
 
@@ -138,11 +140,12 @@ PARSERS = {
     "paper": (_text, "a text"),
     "licence": (_text, 'a text such as "CC BY 4.0"'),
     "obtain": (_text, "a text that says how to get the data"),
-    "files": (_files, "a table of rgb, dsm and sem, texts on what the files hold"),
+    "files": (_files, f"a table of {', '.join(KINDS)}, texts on what the files hold"),
     "splits": (_splits, "a table of train, valid and test, lists of tile names or their number"),
     "notes": (_texts, 'a list of texts such as ["heights of trees are too low"]'),
     "gsd": (_positive, "metres per pixel, a number above 0 such as 0.5"),
     "crop_size": (_count, "pixels, a whole number above 0 such as 256"),
+    "centre_crop": (_count, "pixels, a whole number above 0 such as 480"),
     "batch_size": (_count, "crops per replica, a whole number above 0 such as 4"),
     "ignore_codes": (_codes, "a list of label codes such as [0, 255] or [[255, 0, 0]]"),
     "building_code": (_code, "a label code such as 6 or [0, 0, 255]"),
@@ -158,5 +161,6 @@ PARSERS = {
         "[lowest, highest] in metres such as [-1000, 1000]; what lies beyond has no data",
     ),
     "rgb_scale": (_positive, "a number above 0 such as 0.00390625; 0-255 = stored x rgb_scale"),
+    "sar_scale": (_positive, "a number above 0 such as 0.1; 0-255 = stored x sar_scale"),
     "recommended": (_table, "a table of settings such as decoder_width = 0.25"),
 }

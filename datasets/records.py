@@ -14,7 +14,7 @@ from datasets.record_keys import PARSERS, ClassLabel
 SPLITS = ("train", "valid", "test")
 TOML = "dataset.toml"
 MADE_ON_DEMAND = ("Demo",)
-LAYOUT = "{train,valid,test}/{rgb,dsm,sem}/<tile>.<ext>, sem optional"
+LAYOUT = "{train,valid,test}/{rgb,dsm,dem,sem,sar}/<tile>.<ext>, dem, sem and sar optional"
 
 
 class RecordError(ValueError):
@@ -30,19 +30,21 @@ class Record:
         folder: holds the splits.
         source, paper, licence: of the data.
         obtain: how to get it.
-        files: texts on what the rgb, dsm and sem files hold, by these names.
+        files: texts on what the files hold, by `datasets.record_keys.KINDS`.
         splits: names of the tiles of train, valid and test, or their number; absent = not known.
         notes: known errors of the data, and what is not verified or not supported.
         gsd: metres per pixel; None = as the files say.
         crop_size: pixels; None = no advice.
+        centre_crop: rows and columns in the middle of each tile that are used; None = all.
         batch_size: crops per replica; None = no advice.
         classes: `ClassLabel`s; () = no labels.
         ignore_codes: label codes that count in no loss and no metric.
         building_code: code of the class of buildings, or None.
         loss_weights: of the losses named height, semantic, normal; absent = no advice.
-        height_scale: metres = stored height x height_scale.
+        height_scale: metres = stored height x height_scale, of surface and terrain.
         height_limits: lowest and highest in metres; beyond is nodata. None = any.
         rgb_scale: 0-255 = stored image value x rgb_scale.
+        sar_scale: 0-255 = stored radar value x sar_scale.
         recommended: settings by name, checked where settings are read.
     """
 
@@ -57,6 +59,7 @@ class Record:
     notes: tuple[str, ...] = ()
     gsd: float | None = None
     crop_size: int | None = None
+    centre_crop: int | None = None
     batch_size: int | None = None
     classes: tuple[ClassLabel, ...] = ()
     ignore_codes: tuple = ()
@@ -65,6 +68,7 @@ class Record:
     height_scale: float = 1.0
     height_limits: tuple[float, float] | None = None
     rgb_scale: float = 1.0
+    sar_scale: float = 1.0
     recommended: dict = field(default_factory=dict)
 
     @property

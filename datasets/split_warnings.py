@@ -26,7 +26,7 @@ def split_warnings(record, split, reports):
 
 def _scale_warnings(record, reports):
     """Names heights of floats that are scaled: most are metres already."""
-    infos = [report.infos["dsm"] for report in reports if "dsm" in report.infos]
+    infos = [r.infos[kind] for kind in ("dsm", "dem") for r in reports if kind in r.infos]
     scaled = [info for info in infos if info.dtype.startswith("float") and record.height_scale != 1]
     more = f" and {len(scaled) - 1} more" if len(scaled) > 1 else ""
     return [

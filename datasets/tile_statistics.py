@@ -39,7 +39,8 @@ class TileStatistics:
         self._correlation, self._weight = 0.0, 0
 
     def add(self, row, sample):
-        """Takes the block of whole rows that begins at `row`."""
+        """Takes the block of whole rows that begins at `row`; of the image the photo alone."""
+        sample = sample | {"image": sample["image"][..., :3]}
         self._add_image(sample["image"], sample["has_image"])
         self._add_heights(sample["heights"][sample["valid"]])
         self.pixels += sample["valid"].size

@@ -18,7 +18,7 @@ def dae_input(image, outputs):
     """Stacks what stage 1 saw and predicted as the input of stage 2.
 
     Args:
-        image: tensor (batch, rows, columns, 3) of 0-255.
+        image: tensor (batch, rows, columns, 3 or 4) of 0-255; what follows the photo is left out.
         outputs: dict of the MTL's outputs for it; `semantics` are logits.
 
     Returns:
@@ -30,7 +30,7 @@ def dae_input(image, outputs):
         parts.append(ops.softmax(outputs["semantics"], axis=-1))
     if "normals" in outputs:
         parts.append(outputs["normals"])
-    parts.append(ops.cast(image, parts[0].dtype) / 255.0)
+    parts.append(ops.cast(image[..., :3], parts[0].dtype) / 255.0)
     return ops.concatenate(parts, axis=-1)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from models.backbones import make_backbone
@@ -40,6 +41,8 @@ class NetworkOptions:
         input_normalisation: "zero_to_one" = RGB / 255, or "imagenet" = as the ImageNet weights of
             the backbone were trained.
         normal_coding: "unit" = linear head, or "published" = ReLU head for [0, 1].
+        sar_mode: "none", or "fusion" = the image has radar as its fourth band, which a layer fuses
+            with the photo before the encoder.
         deep_supervision: float, above 0 = heights are predicted at the height decoder's coarser
             stages, too (Lee et al., "Deeply-supervised nets", AISTATS 2015).
     """
@@ -55,6 +58,7 @@ class NetworkOptions:
     sync_batch_norm: bool = False
     input_normalisation: str = "zero_to_one"
     normal_coding: str = "unit"
+    sar_mode: str = "none"
     deep_supervision: float = 0.0
 
     @property
@@ -80,6 +84,28 @@ def normalise_image(image, kind, backbone="densenet121"):
         offsets = [-m / d for m, d in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)]
         x = layers.Rescaling([1 / d for d in IMAGENET_DEVIATION], offsets, name="image_imagenet")(x)
     return x
+
+
+def fuse_radar(photo, radar):
+    """Fuses a radar image with the photo in one 3x3 convolution, as the published fork does.
+
+    Untrained it passes the photo on and nothing of the radar, so that the encoder's pretrained
+    weights see what they were trained with.
+
+    Args:
+        photo: Keras tensor (batch, rows, columns, 3), normalised.
+        radar: Keras tensor (batch, rows, columns, 1) of 0-255.
+
+    Returns:
+        Keras tensor (batch, rows, columns, 3).
+    """
+    kernel = np.zeros((3, 3, 4, 3), "float32")
+    kernel[1, 1, :3] = np.eye(3)
+    x = layers.Concatenate(name="image_and_sar")(
+        [photo, layers.Rescaling(1 / 255, name="sar_zero_to_one")(radar)]
+    )
+    start = keras.initializers.Constant(kernel)
+    return layers.Conv2D(3, 3, padding="same", kernel_initializer=start, name="sar_fusion")(x)
 
 
 def decoder(x, skips, guides, name, style):
@@ -148,13 +174,16 @@ def build_mtl(options, class_count=0, normals=True, backbone_weights=None):
         backbone_weights: of `models.backbones.pretrained_weights`; None = random.
 
     Returns:
-        Keras model: image (batch, rows, columns, 3) of 0-255, rows and columns multiples of 32,
-        -> dict of `heights` (..., 1) in metres, and where they are on `semantics`
+        Keras model: image (batch, rows, columns, 3, or 4 with radar) of 0-255, rows and columns
+        multiples of 32, -> dict of `heights` (..., 1) in metres, and where they are on `semantics`
         (..., class_count) logits, `normals` (..., 3) in the coding of the options, and
         `COARSE_HEIGHTS` in metres.
     """
-    image = keras.Input((None, None, 3), name="image")
-    x = normalise_image(image, options.input_normalisation, options.backbone)
+    has_radar = options.sar_mode == "fusion"
+    image = keras.Input((None, None, 4 if has_radar else 3), name="image")
+    photo = image[..., :3] if has_radar else image
+    x = normalise_image(photo, options.input_normalisation, options.backbone)
+    x = fuse_radar(x, image[..., 3:]) if has_radar else x
     batch_norm = BatchNormOptions(
         options.encoder_batch_norm == "frozen",
         options.batch_norm_momentum,

@@ -30,15 +30,17 @@ def record_of(name):
     return parse_record(CATALOGUE[name], Path("data") / name, name)
 
 
-def sample_of(folder, name, dsm, sem=None, rgb=None):
+def sample_of(folder, name, dsm, sem=None, rgb=None, size=None, **more):
     """Writes the arrays as GeoTIFFs without nodata value and reads them by a record."""
     rgb = np.full((*dsm.shape, 3), 50, "uint8") if rgb is None else rgb
-    paths = {"rgb": None, "dsm": None, "sem": None}
-    for kind, pixels in {"rgb": rgb, "dsm": dsm, "sem": sem}.items():
+    paths = {}
+    for kind, pixels in {"rgb": rgb, "dsm": dsm, "sem": sem, **more}.items():
         if pixels is not None:
             paths[kind] = folder / f"{kind}.tif"
             write_raster(paths[kind], pixels, Grid(*pixels.shape[:2], None, ""))
-    return read_tile_window(Tile("t", **paths), record_of(name), 0, 0, *dsm.shape)
+    return read_tile_window(
+        Tile("t", **paths), record_of(name), 0, 0, *((size, size) if size else dsm.shape)
+    )
 
 
 def test_every_published_data_set_has_a_record():
@@ -51,7 +53,8 @@ def test_facts_are_complete(name):
     texts = [record.name, record.source, record.licence, record.obtain, *record.notes]
     assert all(texts) and record.notes
     assert record.paper or name in ("Demo", "Huawei_Contest")
-    assert set(record.files) == {"rgb", "dsm", "sem"} - (set() if record.classes else {"sem"})
+    kinds = {"rgb", "dsm", "sem"} if record.classes else {"rgb", "dsm"}
+    assert set(record.files) - {"dem", "sar"} == kinds
     assert record.crop_size and record.batch_size and record.loss_weights["height"] > 0
     assert set(record.loss_weights) >= ({"semantic", "normal"} if record.classes else {"normal"})
     assert record.gsd or any("gsd" in note and "dataset.toml" in note for note in record.notes)
@@ -146,6 +149,14 @@ def test_houston_sentinels_have_no_data(tmp_path, name):
     assert np.isnan(sample["heights"][0, :6]).all()
 
 
+def test_houston_surface_minus_terrain(tmp_path):
+    surface = np.array([[52, 48.5, 3.4e38, 52]], "float32")
+    terrain = np.array([[40, 49, 40, -9999]], "float32")
+    sample = sample_of(tmp_path, "DFC2018", surface, dem=terrain)
+    assert sample["valid"].tolist() == [[True, True, False, False]]
+    assert sample["heights"][0, :2].tolist() == [12, -0.5]
+
+
 def test_houston_classes_and_buildings_from_one_label_file(tmp_path):
     sem = np.array([[0, 1, 8, 9, 10, 20]], "uint8")
     dsm = np.zeros((1, 6), "float32")
@@ -168,6 +179,12 @@ def test_us3d_two_class_label_files(tmp_path):
     sem = np.array([[0, 1, 1]], "uint8")
     sample = sample_of(tmp_path, "DFC2019_crp256_bin", np.zeros((1, 3), "float32"), sem)
     assert sample["classes"].tolist() == [[0, 1, 1]]
+
+
+def test_of_dublin_the_middle_is_used(tmp_path):
+    heights = np.arange(500 * 500, dtype="float32").reshape(500, 500)
+    sample = sample_of(tmp_path, "Dublin", heights, size=480)
+    assert sample["heights"][[0, -1], [0, -1]].tolist() == [10 * 500 + 10, 489 * 500 + 489]
 
 
 def test_ssbh_photos_of_16_bits(tmp_path):

@@ -69,6 +69,34 @@ def test_good_data_set_is_usable_and_measured(data, run):
     assert re.search(r"^GSD +0\.50 m +0\.50 m +0\.50 m$", shown, re.MULTILINE)
 
 
+def test_terrain_is_subtracted_and_reported(data, run):
+    plain = run()[2]["splits"]["valid"]
+    for path in (data / "valid" / "dsm").iterdir():
+        terrain = path.parent.with_name("dem") / path.name
+        terrain.parent.mkdir(exist_ok=True)
+        shutil.copy(path, terrain)
+        rewrite(terrain, lambda pixels: np.full_like(pixels, 100))
+        rewrite(path, lambda pixels: pixels + 100)
+    status, shown, report = run()
+    assert status == 0 and not any(report["suspicions"].values())
+    valid = report["splits"]["valid"]
+    assert valid["mean"] == pytest.approx(plain["mean"], abs=1e-4)
+    assert valid["dtypes"]["dem"] == {"float32": 2} and "type of dem" in shown
+
+
+def test_radar_is_checked_where_it_is_used(data, run):
+    assert run("--sar_mode=fusion")[0] == 1
+    for photo in data.glob("*/rgb/*.tif"):
+        radar = photo.parent.with_name("sar") / photo.name
+        radar.parent.mkdir(exist_ok=True)
+        shutil.copy(photo, radar)
+        rewrite(radar, lambda pixels: pixels[..., :1])
+    plain, fused = run()[2], run("--sar_mode=fusion")[2]
+    assert fused["usable"] and fused["tiles"] == plain["tiles"]
+    assert fused["splits"]["train"]["dtypes"]["sar"] == {"uint8": 4}
+    assert "sar" not in plain["splits"]["train"]["dtypes"]
+
+
 def test_heights_and_classes_are_those_of_the_files(data, run):
     truth = [read_raster(path) for path in (data / "train/dsm").iterdir()]
     heights = np.concatenate([raster.pixels[raster.valid] for raster in truth])[:, 0]

@@ -33,6 +33,12 @@ def test_input_stacks_heights_probabilities_normals_and_image():
     np.testing.assert_allclose(dae_input(image, outputs)[0, 0, 0], expected, rtol=1e-6)
 
 
+def test_input_leaves_the_radar_out():
+    outputs = {"heights": np.ones((1, 1, 1, 1), "float32")}
+    image = np.array([[[[0.0, 51.0, 255.0, 102.0]]]], "float32")
+    np.testing.assert_allclose(dae_input(image, outputs)[0, 0, 0], [1, 0, 0.2, 1], rtol=1e-6)
+
+
 def test_correction_is_subtracted():
     mtl, dae = build_mtl(NARROW), build_dae(dae_channels(0), NARROW.style)
     head = dae.get_layer("correction")

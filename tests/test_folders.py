@@ -6,9 +6,9 @@ from datasets.folders import DataError, list_tiles, pair_files
 from datasets.records import ClassLabel, Record
 
 
-def split_of(tmp_path, rgb=(), dsm=(), sem=None):
+def split_of(tmp_path, rgb=(), dsm=(), sem=None, **more):
     """Makes empty files in a train split; returns a record with classes."""
-    for kind, names in {"rgb": rgb, "dsm": dsm, "sem": sem}.items():
+    for kind, names in {"rgb": rgb, "dsm": dsm, "sem": sem, **more}.items():
         if names is not None:
             (tmp_path / "train" / kind).mkdir(parents=True)
             for name in names:
@@ -63,6 +63,39 @@ def test_labels_are_optional(tmp_path):
     assert tile.sem is None
 
 
+def test_terrain_is_optional_and_found_by_the_stem(tmp_path):
+    names = ["a.tif", "b.tif"]
+    record = split_of(tmp_path, names, names, dem=["b.png", "a.tif", "c.tif"])
+    assert [tile.dem.name for tile in list_tiles(record, "train")] == ["a.tif", "b.png"]
+    assert list(list_tiles(record, "train")[0].files) == ["rgb", "dsm", "dem"]
+
+
+def test_terrain_of_some_tiles_only_is_an_error(tmp_path):
+    names = ["a.tif", "b.tif"]
+    with pytest.raises(DataError, match="1 of 2 tiles in rgb have no dem file.*: b. Add the"):
+        list_tiles(split_of(tmp_path, names, names, dem=["a.tif"]), "train")
+
+
+def test_radar_is_listed_only_where_it_is_asked_for(tmp_path):
+    record = split_of(tmp_path, ["a.tif"], ["a.tif"], sar=["a.png"])
+    assert list_tiles(record, "train")[0].sar is None
+    assert list_tiles(record, "train", sar=True)[0].sar.name == "a.png"
+
+
+def test_missing_radar_names_the_tiles(tmp_path):
+    names = ["a.tif", "b.tif", "c.tif"]
+    record = split_of(tmp_path, names, names, sar=["b.tif"])
+    with pytest.raises(DataError, match="2 of 3 tiles in rgb have no sar file.*: a, c. Add the"):
+        list_tiles(record, "train", sar=True)
+
+
+@pytest.mark.parametrize("sar", [None, []])
+def test_data_without_radar_names_the_folder(tmp_path, sar):
+    record = split_of(tmp_path, ["a.tif"], ["a.tif"], sar=sar)
+    with pytest.raises(DataError, match="train/sar has no files, but sar_mode=fusion needs"):
+        list_tiles(record, "train", sar=True)
+
+
 def test_labels_are_left_aside_without_classes(tmp_path):
     split_of(tmp_path, ["a.tif"], ["a.tif"], ["a.tif"])
     (tile,) = list_tiles(Record(name="mine", folder=tmp_path), "train")
@@ -71,7 +104,7 @@ def test_labels_are_left_aside_without_classes(tmp_path):
 
 @pytest.mark.parametrize("split", ["train", "valid"])
 def test_empty_or_missing_split_is_told_the_layout(tmp_path, split):
-    with pytest.raises(DataError, match=rf"{split} has no tiles.*Expected .*/rgb,dsm,sem|rgb,dsm"):
+    with pytest.raises(DataError, match=rf"{split} has no tiles.*Expected .*/.rgb,dsm,dem,sem,sar"):
         list_tiles(split_of(tmp_path), split)
 
 
@@ -97,9 +130,9 @@ def test_every_problem_is_listed_and_the_good_pairs_remain(tmp_path):
         list_tiles(record, "train")
 
 
-@pytest.mark.parametrize("kind", ["rgb", "dsm", "sem"])
+@pytest.mark.parametrize("kind", ["rgb", "dsm", "dem", "sem"])
 def test_folder_that_is_a_loop_of_links(tmp_path, kind):
-    record = split_of(tmp_path, ["a.tif"], ["a.tif"], ["a.tif"])
+    record = split_of(tmp_path, ["a.tif"], ["a.tif"], ["a.tif"], dem=["a.tif"])
     folder = tmp_path / "train" / kind
     (folder / "a.tif").unlink()
     folder.rmdir()

@@ -3,6 +3,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from models.mtl import NetworkOptions, build_mtl, normalise_image
 
@@ -102,6 +103,45 @@ def test_resnet_normalisation_is_that_of_keras():
     expected = keras.applications.resnet50.preprocess_input(pixels.copy())
     found = normalise_image(pixels, "imagenet", "resnet50")
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def with_radar(photo, seed=1):
+    radar = np.random.default_rng(seed).uniform(0, 255, photo[..., :1].shape)
+    return np.concatenate([photo, radar.astype("float32")], axis=-1)
+
+
+@pytest.mark.parametrize("kind", ["zero_to_one", "imagenet"])
+def test_fusion_starts_as_the_network_without_radar(kind):
+    plain, fused = (
+        build_mtl(replace(TINY, sar_mode=mode, input_normalisation=kind), class_count=2)
+        for mode in ("none", "fusion")
+    )
+    layer = fused.get_layer("sar_fusion")
+    own = {id(weight) for weight in layer.weights}
+    assert [tuple(weight.shape) for weight in layer.weights] == [(3, 3, 4, 3), (3,)]
+    for weight, value in zip(
+        [w for w in fused.weights if id(w) not in own], plain.get_weights(), strict=True
+    ):
+        weight.assign(value)
+    for training in (False, True):
+        expected = plain(image(64, 32), training=training)
+        outputs = fused(with_radar(image(64, 32)), training=training)
+        for name, value in expected.items():
+            scale = np.abs(value).max()
+            np.testing.assert_allclose(outputs[name], value, atol=1e-5 * scale)
+
+
+def test_fusion_learns_from_the_radar():
+    mtl = build_mtl(replace(TINY, sar_mode="fusion"), normals=False)
+    kernel = mtl.get_layer("sar_fusion").kernel
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(mtl(with_radar(image()))["heights"] - 5))
+    gradient = tape.gradient(loss, kernel.value).numpy()
+    assert (gradient[:, :, 3] != 0).any(axis=(0, 1)).all() and gradient[:, :, :3].any()
+    seen = [mtl(with_radar(image(), seed))["heights"].numpy() for seed in (1, 2)]
+    kernel.assign(kernel - gradient)
+    seen += [mtl(with_radar(image(), seed))["heights"].numpy() for seed in (1, 2)]
+    assert np.array_equal(*seen[:2]) and not np.array_equal(*seen[2:])
 
 
 def test_weights_load_whatever_the_dropout(tmp_path):

@@ -120,7 +120,7 @@ def test_colour_codes(tmp_path):
         ("height_limits = [0]", "height_limits is "),
         ("height_limits = [-inf, 5]", "height_limits is "),
         ("notes = 'bad trees'", "notes is 'bad trees', expected a list"),
-        ("files = {sar = '8-bit'}", "files is "),
+        ("files = {nir = '8-bit'}", "files is .*dem, sem, sar"),
         ("splits = {val = 3}", "splits is "),
         ("splits = {valid = 0}", "splits is "),
         ("like = 'Paris'", "like is 'Paris', expected a data set of the catalogue: Demo"),
@@ -147,7 +147,7 @@ def test_unknown_name_lists_the_known_ones(tmp_path):
 
 def test_folder_in_another_layout_is_told_the_layout(tmp_path):
     (tmp_path / "mine").mkdir()
-    with pytest.raises(RecordError, match="mine is not in the layout .*rgb,dsm,sem"):
+    with pytest.raises(RecordError, match="mine is not in the layout .*rgb,dsm,dem,sem,sar"):
         find_record("mine", tmp_path)
 
 

@@ -40,11 +40,12 @@ _LARGE = {
     "licence": f"{NOT_STATED}; the IEEE GRSS and the Hyperspectral Image Analysis Lab of the "
     "University of Houston are to be acknowledged",
     "obtain": "ask for it as the source page says. Photos: FinalRGBHRImagery; heights: "
-    "Lidar_GeoTiff_Rasters, DSM_C12 minus one of the DEM folders; labels: TrainingGT.",
+    "Lidar_GeoTiff_Rasters, DSM_C12 for dsm, one of the DEM folders for dem; labels: TrainingGT.",
     "files": {
         "rgb": "14 tiles of 596 m x 601 m, 8-bit red, green, blue; published at 0.05 m",
-        "dsm": "32-bit float, metres, surface minus terrain; nodata near 3.4e38, also -9999 and "
-        "other values beyond +-1000",
+        "dsm": "32-bit float, metres: surface where there is a dem, else surface minus terrain; "
+        "nodata near 3.4e38, also -9999 and other values beyond +-1000",
+        "dem": "terrain, in the same form; optional",
         "sem": "8-bit codes at 0.5 m; 0 = unlabelled",
     },
     "splits": {
@@ -73,8 +74,9 @@ _LARGE = {
     "notes": [
         "Photos have 0.05 m, heights and labels 0.5 m. The record expects all on the 0.5 m grid; "
         f"the authors ({AUTHORS}) index them alike, their grid is not stated.",
-        "Heights are published as surface and terrain apart; python -m datasets.prepare subtracts "
-        "them. Subtracting while training reads is not supported.",
+        "Heights are published as surface and terrain apart. python -m datasets.prepare subtracts "
+        "them once and for all; with a folder dem beside dsm they are subtracted while they are "
+        "read. The limits of +-1000 m hold for each of the two and for their difference.",
         "Which terrain model the authors subtract (DEM+B_C123, DEM_C123_3msr or DEM_C123_TLI) is "
         "not stated; Carvalho et al. use DEM_C123_TLI.",
         "Heights beyond +-1000 m are no data here; the authors replace them by the extreme of the "

@@ -2,6 +2,7 @@
 
 from datasets.catalogue.entries import FORK, NOT_STATED, fork_weights
 
+BASELINE = "https://github.com/AICyberTeam/DFC2023-baseline"
 ISSUES = "https://github.com/ahmad-naghavi-ozu/DFC2023-annotation-issue"
 
 _ALL = {
@@ -13,11 +14,14 @@ _ALL = {
     "doi 10.21227/mrnt-8w27",
     "licence": f"{NOT_STATED}; 'the dataset can be openly downloaded', under the contest's terms",
     "obtain": "download track 2 at the source: folders rgb, sar and height (or dsm), and "
-    "buildings_only_train.json, whose footprints make the label files.",
+    "buildings_only_train.json, whose footprints make the label files. python -m datasets.prepare "
+    "brings all of them.",
     "files": {
         "rgb": "512 x 512 pixels, 8-bit red, green, blue; SuperView-1 (SV_) and Gaofen-2 (GF2_)",
         "dsm": "32-bit float, metres above ground; no nodata value is known",
         "sem": "8-bit, 0 and 1, drawn from the footprints",
+        "sar": "512 x 512 pixels, one band, 0-255; Gaofen-3, 1 m, on the photo's pixels; for "
+        "sar_mode=fusion",
     },
     "gsd": 0.5,
     "crop_size": 512,
@@ -26,7 +30,9 @@ _ALL = {
     "building_code": 1,
     "loss_weights": fork_weights(1e-3, 1.0, 1e-5),
     "notes": [
-        "Radar images (sar, Gaofen-3, 1 m) are not used: a second input is not supported yet.",
+        f"The pixel type of the radar images is not stated. The contest's baseline ({BASELINE}) "
+        "stacks them on the photo's three bands and divides all four by 255, so sar_scale is 1; "
+        "float files are refused until a dataset.toml gives another.",
         "Pixels are 0.5 m (SuperView-1) or 0.8 m (Gaofen-2), in one split; a record has one gsd, "
         "so slopes of Gaofen-2 tiles come out 1.6 times too steep; datasets.prepare takes "
         "one satellite at a time. Whether the files have a map grid was not verified; if they "

@@ -15,6 +15,7 @@ DUBLIN = {
             "dsm": "metres; lidar of 2015",
         },
         "crop_size": 480,
+        "centre_crop": 480,
         "batch_size": 2,
         "loss_weights": {"height": 1.0, "normal": 650.25},  # fork_weights(1e-3, 0, 1e-5)
         "notes": [
@@ -23,9 +24,8 @@ DUBLIN = {
             "Heights are a surface model, so above a datum and not above ground. The fork "
             f"({FORK}) also names Dublin_ndsm, heights above ground, of unknown origin.",
             "No labels: the semantic decoder and the building metrics are off.",
-            "The fork reads the middle 480 x 480 pixels of each tile, for training and testing. "
-            "Here crops of 480 come from all places of a tile and all 500 x 500 pixels are "
-            "tested; a centre crop is not supported.",
+            "Of each tile the middle 480 x 480 pixels are used, for training and testing, as the "
+            "fork does. A dataset.toml with centre_crop = 500 uses all.",
             "Splits are not published. Buildings changed between lidar (2015) and photos (2017).",
             "File type and nodata value were not verified; the source stores heights as 16-bit "
             "thousandths for its own training.",

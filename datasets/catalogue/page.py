@@ -9,7 +9,7 @@ Written by `python -m datasets.catalogue`; edit `datasets/catalogue/` instead.
 
 A data set named here needs no `dataset.toml`:
 `--dataset_name=SSBH --shortcut_path=/folder/of/datasets` reads
-`/folder/of/datasets/SSBH/{train,valid,test}/{rgb,dsm,sem}` ([data.md](data.md)). Nothing is
+`/folder/of/datasets/SSBH/{train,valid,test}/{rgb,dsm,dem,sem,sar}` ([data.md](data.md)). Nothing is
 downloaded; [`python -m datasets.prepare`](preparing.md) brings some of them there as downloaded.
 A `dataset.toml` in that folder replaces the whole record below, or changes some of its keys if it
 has `like = "SSBH"`; so does one in a folder of any other name.
@@ -25,18 +25,19 @@ has `like = "SSBH"`; so does one in a folder of any other name.
 - `--preset=published` sets `crop_size` 320: add `--crop_size=256` for tiles of 256 pixels.
 - Where sources disagree, or a fact could not be verified, the notes say so.
 
-Not supported yet: radar images as a second input (DFC2023), subtracting terrain from surface while
-reading (DFC2018), a centre crop (Dublin), pixel sizes that differ within a split (DFC2023).
+Not supported yet: pixel sizes that differ within a split (DFC2023).
 """
 LABELS = {
     "name": "full name",
     "loss_weights": "loss weights",
     "crop_size": "crop size, pixels",
+    "centre_crop": "used of each tile, pixels in the middle",
     "batch_size": "crops per replica",
     "gsd": "gsd, metres per pixel",
     "height_scale": "metres per stored height",
     "height_limits": "heights beyond are nodata, metres",
     "rgb_scale": "0-255 per stored image value",
+    "sar_scale": "0-255 per stored radar value",
     "ignore_codes": "ignored label codes",
     "building_code": "building code",
 }

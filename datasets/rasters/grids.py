@@ -5,11 +5,22 @@ import math
 import numpy as np
 from osgeo import gdal
 
-from datasets.rasters.reading import Grid
+from datasets.rasters.reading import BROKEN, Grid, gdal_errors
 
 PROBES = 21  # points along each side of a grid whose places in the raster are computed
 MARGIN = 4  # pixels around those places, for interpolation
 CURVATURE = 0.01  # share of the window around those places, for what lies between the points
+
+
+def read_shape(path):
+    """Returns (rows, columns) of a raster file; unlike `read_info` it costs no more than opening.
+
+    Raises:
+        RasterError: if GDAL cannot open the file.
+    """
+    with gdal_errors(path, "open", BROKEN):
+        dataset = gdal.Open(str(path))
+        return dataset.RasterYSize, dataset.RasterXSize
 
 
 def part_of_grid(grid, row, column, rows, columns):

@@ -118,8 +118,8 @@ def read_info(path):
     """
     with gdal_errors(path, "open", BROKEN):
         dataset = gdal.Open(str(path))
-        grid = _grid(dataset)
-        bands = _pixel_bands(dataset)
+        grid = grid_of(dataset)
+        bands = pixel_bands(dataset)
         band = dataset.GetRasterBand(1)
         kind = np.dtype(gdal_array.GDALTypeCodeToNumericTypeCode(band.DataType)).name
         palette = band.GetColorInterpretation() == gdal.GCI_PaletteIndex
@@ -147,7 +147,7 @@ def read_window(path, row, column, rows, columns):
     """
     with gdal_errors(path, "read", BROKEN):
         dataset = gdal.Open(str(path))
-        return _read(dataset, (column, row, columns, rows))
+        return read_bands(dataset, (column, row, columns, rows), pixel_bands(dataset))
 
 
 def read_raster(path):
@@ -164,22 +164,36 @@ def read_raster(path):
     """
     with gdal_errors(path, "read", BROKEN):
         dataset = gdal.Open(str(path))
-        grid = _grid(dataset)
-        return Raster(*_read(dataset, (0, 0, grid.columns, grid.rows)), grid)
+        grid = grid_of(dataset)
+        window = (0, 0, grid.columns, grid.rows)
+        return Raster(*read_bands(dataset, window, pixel_bands(dataset)), grid)
 
 
 def pixel_size(grid):
-    """Computes the ground sampling distance of a grid.
-
-    The mean length of a step along a row and along a column. A CRS in degrees is measured on
-    its ellipsoid at the latitude of the grid's centre (radii of curvature M and N; Snyder 1987,
-    Map Projections, USGS PP 1395, p. 24-25). A projection's own scale error is not removed.
+    """Computes the ground sampling distance of a grid, the mean of its `pixel_sides`.
 
     Args:
         grid: `Grid`.
 
     Returns:
         Metres per pixel; None without geotransform or CRS.
+    """
+    sides = pixel_sides(grid)
+    return sides and sum(sides) / 2
+
+
+def pixel_sides(grid):
+    """Computes the length of a step along a row and along a column of a grid.
+
+    A CRS in degrees is measured on its ellipsoid at the latitude of the grid's centre (radii of
+    curvature M and N; Snyder 1987, Map Projections, USGS PP 1395, p. 24-25). A projection's own
+    scale error is not removed.
+
+    Args:
+        grid: `Grid`.
+
+    Returns:
+        (along a row, along a column), metres; None without geotransform or CRS.
     """
     if grid.geotransform is None or not grid.projection:
         return None
@@ -191,7 +205,7 @@ def pixel_size(grid):
         x_metres, y_metres = _metres_per_angle(srs, centre)
     along_row = math.hypot(x_column * x_metres, y_column * y_metres)
     along_column = math.hypot(x_row * x_metres, y_row * y_metres)
-    return (along_row + along_column) / 2
+    return along_row, along_column
 
 
 def describe_projection(wkt):
@@ -221,15 +235,16 @@ def _metres_per_angle(srs, latitude):
     return normal * math.cos(latitude * radian) * radian, normal * (1 - e2) / w2 * radian
 
 
-def _grid(dataset):
+def grid_of(dataset):
+    """Returns the `Grid` of an open GDAL dataset."""
     geotransform = dataset.GetGeoTransform(can_return_null=True)
     return Grid(
         dataset.RasterYSize, dataset.RasterXSize, geotransform, dataset.GetProjection() or ""
     )
 
 
-def _pixel_bands(dataset):
-    """Returns the numbers (from 1) of the bands that are not alpha."""
+def pixel_bands(dataset):
+    """Returns the numbers (from 1) of the bands of a GDAL dataset that are not alpha."""
     numbers = range(1, dataset.RasterCount + 1)
     return [
         i
@@ -238,9 +253,17 @@ def _pixel_bands(dataset):
     ]
 
 
-def _read(dataset, window):
-    """Reads pixels and validity of a window (column, row, columns, rows)."""
-    numbers = _pixel_bands(dataset)
+def read_bands(dataset, window, numbers):
+    """Reads a window of an open GDAL dataset; its errors are for `gdal_errors` around the call.
+
+    Args:
+        dataset: GDAL dataset.
+        window: (column, row, columns, rows).
+        numbers: of the bands to read, from 1.
+
+    Returns:
+        (pixels, valid) as of `read_window`.
+    """
     pixels = dataset.ReadAsArray(*window, interleave="pixel", band_list=numbers)
     if pixels is None:  # not every failure raises in the GDAL versions in use
         raise RuntimeError(gdal.GetLastErrorMsg() or "no pixels came back")
