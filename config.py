@@ -14,7 +14,16 @@ crop_size: int | None = None  # pixels, multiple of 32 (encoder stride); None = 
 batch_size: int | None = None  # crops per replica in stage 1 (MTL); None = 4
 dae_batch_size: int | None = None  # crops per replica in stage 2 (DAE); None = batch_size
 samples_per_epoch: int | None = None  # crops; None = as many as cover the training tiles once
-augment: bool | None = None  # random flips and quarter turns; False = without; None = True
+augment: bool | None = None  # random changes of crops; False = none of the six below; None = True
+flips: bool | None = None  # left to right and top to bottom; False = without; None = True
+turns: bool | None = None  # quarter turns; False = without; None = True
+brightness_jitter: float | None = None  # largest change, share of the range; 0 = off; None = 0.0
+contrast_jitter: float | None = None  # largest change, as a share; 0 = off; None = 0.0
+colour_jitter: float | None = None  # largest change of a band's gain, share; 0 = off; None = 0.0
+scale_jitter: float | None = None  # largest change of the pixel size, share; 0 = off; None = 0.0
+cache: str = "auto"  # decoded training tiles: none, memory, disk, auto = memory if they fit
+input_threads: int | None = None  # that read and augment; None = one per core
+bad_tiles: str = "stop"  # training tiles that cannot be read: stop with their names, or skip them
 
 # Length and optimiser
 mtl_epochs: int | None = None  # epochs of stage 1; None = 20
@@ -63,6 +72,7 @@ sem_flag: bool | None = None  # decoder for semantic classes; False = without; N
 norm_flag: bool | None = None  # decoder for surface normals; False = without; None = True
 input_normalisation: str | None = None  # zero_to_one = RGB / 255, or imagenet; None = zero_to_one
 normal_coding: str | None = None  # unit vectors, or published = Sobel sums in [0, 1]; None = unit
+sar_mode: str | None = None  # radar image beside the photo: none, or fusion into it; None = none
 
 # Devices
 multi_gpu_enabled: bool = True  # False = the first of gpu_devices only
@@ -79,6 +89,8 @@ correction: str = "auto"  # subtract the DAE's correction: auto = if it is train
 window_size: int | None = None  # pixels, multiple of 32; None = crop_size
 overlap: float | None = None  # share of a window, step = window_size * (1 - overlap); None = 0.5
 batch_windows: int = 8  # windows per batch and replica
+tta: bool = False  # predict.py: mean over 8 flips and turns of each window, 8 times the work
+match_gsd: bool = False  # predict.py: the scene is resampled to the gsd of the training
 
 # Several settings at once
 preset: str | None = None  # published = the authors' own settings, or improved; None = off

@@ -1,14 +1,52 @@
 """How a stage is fed: its crops, the length of its training, and the batches on all replicas."""
 
+import tensorflow as tf
+
+from datasets.augmentation import Augmentation
+from datasets.crop_reader import CropReader
 from datasets.pipeline import CropPlan, Share, feeding_order, training_dataset
+from datasets.tile_cache import (
+    MEMORY_SHARE,
+    Decoder,
+    DiskCache,
+    MemoryCache,
+    cache_bytes,
+    free_memory,
+)
 from run_record import batch_size
+from runs import output_folder
 from training.plan import make_plan
 
 
 def crop_plan(settings, data):
     """Returns which crops the settings take out of the training tiles."""
     shapes = data.summaries["train"].shapes
-    return CropPlan(shapes, settings.crop_size, settings.seed, settings.augment)
+    augmentation = Augmentation()
+    if settings.augment:
+        amounts = {
+            name: getattr(settings, f"{name}_jitter")
+            for name in ("brightness", "contrast", "colour", "scale")
+        }
+        augmentation = Augmentation(settings.flips, settings.turns, **amounts)
+    return CropPlan(shapes, settings.crop_size, settings.seed, augmentation)
+
+
+def crop_reader(settings, data):
+    """Returns the `CropReader` of the training tiles, with the cache that the settings ask for."""
+    tiles, summary = data.tiles["train"], data.summaries["train"]
+    cache = tile_cache(settings, Decoder(tiles, data.record, summary.shapes, summary.image_type))
+    return CropReader(tiles, data.record, summary.image_type, cache, settings.bad_tiles == "skip")
+
+
+def tile_cache(settings, decoder):
+    """Returns the cache of decoded tiles that the setting `cache` asks for; None = no cache."""
+    kind = settings.cache
+    if kind == "auto":
+        size = cache_bytes(decoder.shapes, decoder.channels, decoder.image_type)
+        kind = "memory" if size <= MEMORY_SHARE * free_memory() else "none"
+    if kind == "disk":
+        return DiskCache(decoder, output_folder(settings, "cache"))
+    return MemoryCache(decoder) if kind == "memory" else None
 
 
 def batch_order(settings, stage, strategy):
@@ -27,18 +65,38 @@ def stage_plan(settings, data, stage, strategy):
     )
 
 
-def distributed_batches(settings, data, strategy, stage, steps):
-    """Returns an iterator over the distributed batches of a range of steps of a stage."""
+def distributed_batches(settings, data, strategy, stage, steps, reader=None):
+    """Returns an iterator over the distributed batches of a range of steps of a stage.
+
+    Args:
+        settings: `settings.Settings`.
+        data: `runs.Data`.
+        strategy: `tf.distribute.Strategy`.
+        stage: "mtl" or "dae".
+        steps: range of step numbers.
+        reader: of `crop_reader`; None = a new one.
+    """
     replicas = strategy.num_replicas_in_sync
+    reader = reader or crop_reader(settings, data)
 
     def feed(context):
-        return training_dataset(
-            data.tiles["train"],
-            data.record,
+        dataset = training_dataset(
+            reader,
             crop_plan(settings, data),
             batch_order(settings, stage, strategy),
             steps,
             Share(context.input_pipeline_id, context.num_input_pipelines, replicas),
+            settings.input_threads,
         ).repeat()  # of a dataset with an end the workers would ask each other at every step
+        return dataset if replicas > 1 else on_device(dataset)
 
     return iter(strategy.distribute_datasets_from_function(feed))
+
+
+def on_device(dataset):
+    """Copies batches to the one GPU ahead of the steps, as strategies over several do themselves.
+
+    https://www.tensorflow.org/api_docs/python/tf/data/experimental/prefetch_to_device
+    """
+    gpus = tf.config.list_logical_devices("GPU")
+    return dataset.apply(tf.data.experimental.prefetch_to_device(gpus[0].name)) if gpus else dataset

@@ -18,9 +18,9 @@ from tqdm import tqdm
 from datasets.demo_tiles import ensure_demo
 from datasets.folders import DataError, list_tiles
 from datasets.labels import LabelError
-from datasets.rasters.reading import RasterError, read_info
-from datasets.samples import read_tile_window
-from datasets.validation import check_split
+from datasets.rasters.reading import RasterError
+from datasets.remembered import remembered_check
+from datasets.samples import read_tile_window, tile_grid
 from models.backbones import WeightsError, first_line
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
@@ -114,14 +114,19 @@ def prepare_data(settings, splits=("train", "valid"), most_training_tiles=None):
     if settings.dataset_name == "Demo" and not (record.folder / "dataset.toml").is_file():
         with progress_bar("making the demo data") as progress:
             ensure_demo(record.folder, progress)
-    tiles = {split: list_tiles(record, split) for split in splits}
+    tiles = {split: list_tiles(record, split, settings.sar_mode == "fusion") for split in splits}
     if most_training_tiles and "train" in tiles:
         tiles["train"] = evenly_spaced(tiles["train"], most_training_tiles)
     summaries = {}
     for split in splits:
-        crop_size = settings.crop_size if split == "train" and not most_training_tiles else 1
+        trains = split == "train" and not most_training_tiles
+        kept = output_folder(settings, "checks") / f"{split}_{'all' if trains else 'some'}.json"
+        crop_size = settings.crop_size if trains else 1
+        skip = trains and settings.bad_tiles == "skip"
         with progress_bar(f"checking {split}") as progress:
-            summaries[split] = check_split(record, split, tiles[split], crop_size, progress)
+            found = remembered_check(kept, record, split, tiles[split], crop_size, progress, skip)
+        tiles[split] = tuple(tile for tile in tiles[split] if tile.name not in found.unusable)
+        summaries[split] = found
     for warning in (text for summary in summaries.values() for text in summary.warnings):
         print(f"warning: {warning}")
     return Data(record, tiles, summaries)
@@ -196,7 +201,11 @@ def build_stage2(settings):
 
 
 def stage_folder(settings, stage):
-    """Returns the folder of a stage's weights and state."""
+    """Returns the folder of a stage's weights and state: beside --model, where a script has it."""
+    model = getattr(settings.options, "model", None)
+    if model:
+        folder = Path(model).parent
+        return folder if stage == "mtl" else folder.with_name(stage)
     return Path(settings.checkpoint_dir) / settings.dataset_name / stage
 
 
@@ -279,10 +288,10 @@ def load_stage(settings, stage, model):
 
 
 def tile_reader(record):
-    """Returns a function (tile) -> the whole tile as a sample."""
+    """Returns a function (tile) -> all that is used of the tile as a sample."""
 
     def read(tile):
-        grid = read_info(tile.rgb).grid
+        grid = tile_grid(tile, record)
         return read_tile_window(tile, record, 0, 0, grid.rows, grid.columns)
 
     return read

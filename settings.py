@@ -13,13 +13,13 @@ import config
 from datasets.records import SPLITS, Record, RecordError, find_record
 from settings_arguments import nearest, page, read_arguments
 from settings_conflicts import conflicts, told
+from settings_presets import PRESETS
 from settings_table import (
     COMMAND_LINE,
     CONFIG,
     DEFAULT,
     KINDS,
     NETWORK,
-    PRESETS,
     RECOMMENDABLE,
     TABLE,
     SettingsError,
@@ -52,7 +52,7 @@ class Settings:
         return values[name]
 
 
-def load(description, arguments=None, options=()):
+def load(description, arguments=None, options=(), find=None):
     """Reads the settings of a script; on a wrong one it says so and ends with status 2.
 
     Args:
@@ -60,6 +60,9 @@ def load(description, arguments=None, options=()):
         arguments: list of str; None = those of the command line.
         options: the script's own options, pairs (name, keyword arguments of
             `argparse.ArgumentParser.add_argument`).
+        find: function (dict of values in config.py and on the command line, namespace of the own
+            options) -> `datasets.records.Record`, for a script that needs no data set; None = the
+            record of the data set.
 
     Returns:
         `Settings`.
@@ -72,7 +75,7 @@ def load(description, arguments=None, options=()):
         configured = _config_values()
         texts, own = read_arguments(description, arguments, options)
         given = {name: _parsed(name, text) for name, text in texts.items()}
-        settings = _resolve(given, configured, own)
+        settings = _resolve(given, configured, own, find)
         for conflict in conflicts(settings):
             raise SettingsError(conflict)
         return settings
@@ -183,19 +186,21 @@ def _config_values():
     return {name: _checked(name, getattr(config, name), CONFIG) for name in TABLE}
 
 
-def _resolve(given, configured, options):
+def _resolve(given, configured, options, find=None):
     """Merges the sources from the lowest to the highest.
 
     Args:
         given: dict of the command line's values; None also silences preset and config.py.
         configured: dict of the values in config.py.
         options: namespace of the script's own options.
+        find: as of `load`.
 
     Returns:
         `Settings`.
     """
     user = configured | given
-    record = find_record(user["dataset_name"], user["shortcut_path"])
+    find = find or (lambda user, _: find_record(user["dataset_name"], user["shortcut_path"]))
+    record = find(user, options)
     asked = {name: (value, CONFIG) for name, value in configured.items() if _is_asked(name, value)}
     preset = PRESETS.get(user["preset"], {})
     asked |= {name: (value, f"preset {user['preset']}") for name, value in preset.items()}

@@ -7,7 +7,8 @@ import tokenize
 from pathlib import Path
 
 import config
-from settings_table import KINDS, PRESETS, TABLE, SettingsError, expected, show
+from settings_presets import PRESETS
+from settings_table import KINDS, TABLE, SettingsError, expected, show
 
 PRECEDENCE = (
     "A value on the command line wins over the preset, then config.py, the data set's record "

@@ -84,6 +84,15 @@ TABLE = {
     "dae_batch_size": Setting(None, "run", minimum=1, like="batch_size"),
     "samples_per_epoch": Setting(None, minimum=1),
     "augment": Setting(True),
+    "flips": Setting(True),
+    "turns": Setting(True),
+    "brightness_jitter": Setting(0.0, minimum=0, below=1),
+    "contrast_jitter": Setting(0.0, minimum=0, below=1),
+    "colour_jitter": Setting(0.0, minimum=0, below=1),
+    "scale_jitter": Setting(0.0, minimum=0, below=1),
+    "cache": Setting("auto", "run", choices=("none", "memory", "disk", "auto")),
+    "input_threads": Setting(None, "run", minimum=1),
+    "bad_tiles": Setting("stop", "run", choices=("stop", "skip")),
     "mtl_epochs": Setting(20, "run", minimum=1),
     "dae_epochs": Setting(20, "run", minimum=1),
     "mtl_steps": Setting(None, "run", minimum=1),
@@ -126,6 +135,7 @@ TABLE = {
     "norm_flag": Setting(True, "network"),
     "input_normalisation": Setting("zero_to_one", "network", choices=("zero_to_one", "imagenet")),
     "normal_coding": Setting("unit", "network", choices=("unit", "published")),
+    "sar_mode": Setting("none", "network", choices=("none", "fusion")),
     "multi_gpu_enabled": Setting(True, "run"),
     "gpu_devices": Setting("auto", "run", check=check_devices),
     "cpu_replicas": Setting(0, "run", minimum=0),
@@ -140,65 +150,9 @@ TABLE = {
     "window_size": Setting(None, "run", minimum=_STRIDE, multiple_of=_STRIDE, like="crop_size"),
     "overlap": Setting(0.5, "run", minimum=0, below=1),
     "batch_windows": Setting(8, "run", minimum=1),
+    "tta": Setting(False, "run"),
+    "match_gsd": Setting(False, "run"),
     "preset": Setting(None, "run", choices=("published", "improved")),
-}
-
-PRESETS = {
-    # The authors' code; their loss weights belong to each data set and stand in its record.
-    "published": {
-        "backbone": "densenet121",
-        "decoder_width": 1.0,
-        "dropout": 0.5,
-        "decoder_norm": "none",
-        "decoder_skips": False,
-        "encoder_batch_norm": "frozen",
-        "batch_norm_momentum": 0.99,
-        "dae_start": "random",
-        "input_normalisation": "zero_to_one",
-        "normal_coding": "published",
-        "class_weights": "none",
-        "label_smoothing": 0.0,
-        "deep_supervision": 0.0,
-        "scale_learning_rate": "none",
-        "base_batch_size": 4,
-        "learning_rate_schedule": "constant",
-        "warmup_epochs": 0.0,
-        "mtl_learning_rate": 2e-4,
-        "dae_learning_rate": 2e-4,
-        "gradient_clip_norm": 0.0,
-        "reg_loss": "mse",
-        "crop_size": 320,
-        "batch_size": 4,
-        "dae_batch_size": 2,
-        "samples_per_epoch": 10000,
-        "mtl_epochs": 19,
-        "dae_epochs": 19,
-        "augment": False,
-        "early_stopping_patience": 0,
-        "overlap": 5 / 6,
-    },
-    # What learns more in the same minutes; benchmarks/README.md says which lines are measured.
-    "improved": {
-        "decoder_norm": "batch",
-        "decoder_skips": True,
-        "dropout": 0.0,
-        "encoder_batch_norm": "train",
-        "batch_norm_momentum": 0.9,
-        "input_normalisation": "imagenet",
-        "normal_coding": "unit",
-        "augment": True,
-        "reg_loss": "huber",
-        "huber_delta": 10.0,
-        "height_loss_weight": 0.2,
-        "semantic_loss_weight": 3.0,
-        "normal_loss_weight": 10.0,
-        "learning_rate_schedule": "cosine",
-        "warmup_epochs": 1.0,
-        "base_batch_size": 8,
-        "mtl_learning_rate": 1e-3,
-        "dae_learning_rate": 1e-3,
-        "dae_start": "zero",
-    },
 }
 
 NETWORK = tuple(name for name, setting in TABLE.items() if setting.role == "network")
@@ -215,7 +169,7 @@ KINDS = {name: _split(hint) for name, hint in typing.get_type_hints(config).item
 # What config.py leaves open with None, a data set may decide; a preset is the user's choice.
 RECOMMENDABLE = tuple(name for name in KINDS if KINDS[name][1] and name != "preset")
 # There "none" says something, so that it does not take back what the data set recommends.
-NONE_IS_A_VALUE = ("decoder_norm", "backbone_weights", "scale_learning_rate", "class_weights")
+NONE_IS_A_VALUE = (*(name for name in TABLE if "none" in TABLE[name].choices), "backbone_weights")
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 

@@ -12,7 +12,7 @@ from datasets.validation import label_problems
 from evaluation.curves import read_rows, training_curves
 from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
 from evaluation.report import write_json
-from feeding import distributed_batches, stage_plan
+from feeding import crop_reader, distributed_batches, stage_plan
 from models.backbones import pretrained_weights
 from models.inference import make_height_network
 from optimisation import compile_step, learning_rates
@@ -259,7 +259,8 @@ def train_stage(settings, data, strategy, stage):
         log = RunLog(results, tuple(VALIDATION_COLUMNS), state.step)
         write_json(results / "settings.json", description)
     steps = range(state.step, plan.total_steps)
-    batches = distributed_batches(settings, data, strategy, stage.name, steps)
+    reader = crop_reader(settings, data)
+    batches = distributed_batches(settings, data, strategy, stage.name, steps, reader)
     validation = make_validation(settings, data, strategy, stage)
     rates = learning_rates(settings, stage.name, plan)
     try:
@@ -268,6 +269,8 @@ def train_stage(settings, data, strategy, stage):
         )
     finally:
         log.close()
+        for name, (crops, message) in sorted(reader.skipped.items()):
+            print(f"warning: {crops} crops of tile {name} were left out: {message}")
         if chief:
             rows = (read_rows(results / name) for name in ("history.csv", "validation.csv"))
             training_curves(results / "curves.png", *rows)

@@ -22,7 +22,8 @@ from tqdm import tqdm
 import settings as settings_module
 from benchmarks.step_times import make_demo
 from evaluation.report import write_bytes, write_json
-from settings_table import PRESETS, TABLE, show
+from settings_presets import PRESETS
+from settings_table import TABLE, show
 
 OPTIONS = (
     ("--rows", {"metavar": "LIST", "help": 'such as "published,improved,improved dropout=0"'}),

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+UNKNOWN = -2  # of a code that is neither a class nor ignored
+
 
 class LabelError(ValueError):
     """Labels that do not fit the record of their data set."""
@@ -36,14 +38,26 @@ def class_indices(pixels, valid, record):
         )
     table = {code: i for i, label in enumerate(record.classes) for code in label.codes}
     table.update(dict.fromkeys(record.ignore_codes, -1))
+    indices = _look_up(pixels, table)
+    unknown = valid & (indices == UNKNOWN)
+    if unknown.any():
+        raise LabelError(_unknown_codes(pixels[unknown], table))
+    return np.where(valid, indices, np.int32(-1))
+
+
+def _look_up(pixels, table):
+    """Returns int32 (rows, columns): what the table gives for each code; UNKNOWN = nothing."""
+    if pixels.dtype == np.uint8 and pixels.shape[2] == 1:
+        every = np.full(256, UNKNOWN, "int32")
+        for code, index in table.items():
+            if 0 <= code < 256:
+                every[code] = index
+        return every[pixels[..., 0]]
     codes = _numbers(pixels)
     known = np.array(sorted(_number(code) for code in table))
     indices = np.array([table[code] for code in sorted(table, key=_number)], "int32")
     position = np.searchsorted(known, codes).clip(max=len(known) - 1)
-    unknown = valid & (known[position] != codes)
-    if unknown.any():
-        raise LabelError(_unknown_codes(pixels[unknown], table))
-    return np.where(valid, indices[position], np.int32(-1))
+    return np.where(known[position] == codes, indices[position], np.int32(UNKNOWN))
 
 
 def _numbers(pixels):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from datasets.samples import read_tile_window
+from datasets.augmentation import Augmentation, change_colours, resize_sample, turn_sample
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class CropPlan:
         shapes: (rows, columns) of each tile, pixels.
         crop_size: int, pixels.
         seed: int, of the order, the offsets and the augmentation.
-        augment: bool, flips and quarter turns.
+        augmentation: `Augmentation`.
     """
 
     shapes: tuple
     crop_size: int
     seed: int
-    augment: bool = True
+    augmentation: Augmentation = Augmentation()
 
     @property
     def crops_per_tile(self):
@@ -49,8 +49,9 @@ def place_crop(index, plan):
         plan: `CropPlan`.
 
     Returns:
-        Tuple of int32 scalar tensors: tile, row, column (of the crop's upper left pixel) and
-        turn (0 to 7: quarter turns, +4 = flipped).
+        dict of scalar tensors: int32 `tile`, `row`, `column` (of the upper left pixel), `size`
+        (pixels that are read, which become the crop's) and `turn` (see `turn_sample`); int64
+        (2,) `key` for further choices.
     """
     round_, position = index // plan.crops, index % plan.crops
     key = tf.stack([tf.constant(plan.seed, tf.int64), round_])
@@ -59,26 +60,24 @@ def place_crop(index, plan):
     tile = tf.searchsorted(ends, [crop], side="right")[0]
     key = tf.random.experimental.stateless_fold_in(key, crop)
     share = tf.random.stateless_uniform([3], key, dtype=tf.float64)
-    choices = tf.cast(tf.gather(tf.constant(plan.shapes), tile) - plan.crop_size + 1, tf.float64)
+    more = tf.random.experimental.stateless_fold_in(key, 1)
+    shape = tf.gather(tf.constant(plan.shapes), tile)
+    size = _read_size(shape, more, plan)
+    choices = tf.cast(shape - size + 1, tf.float64)
     row, column = tf.unstack(tf.cast(share[:2] * choices, tf.int32))
-    turn = tf.cast(share[2] * 8, tf.int32) if plan.augment else tf.constant(0)
-    return tile, row, column, turn
+    turns = tf.constant(plan.augmentation.choices)
+    turn = turns[tf.cast(share[2] * len(plan.augmentation.choices), tf.int32)]
+    return {"tile": tile, "row": row, "column": column, "size": size, "turn": turn, "key": more}
 
 
-def turn_sample(sample, turn):
-    """Turns and flips every raster of a sample alike.
-
-    Args:
-        sample: dict of tensors (rows, columns, channels), rows = columns.
-        turn: int32 scalar tensor 0 to 7; turn % 4 quarter turns anticlockwise, then, if
-            turn >= 4, flipped left to right.
-    """
-
-    def apply(raster):
-        turned = tf.image.rot90(raster, turn % 4)
-        return tf.where(turn >= 4, tf.reverse(turned, axis=[1]), turned)
-
-    return {name: apply(raster) for name, raster in sample.items()}
+def _read_size(shape, key, plan):
+    """Chooses the pixels to read of a tile of this shape, for a crop of another pixel size."""
+    if not plan.augmentation.scale:
+        return tf.constant(plan.crop_size)
+    limit = np.log1p(plan.augmentation.scale)
+    factor = tf.exp(tf.random.stateless_uniform([], key + 1, -limit, limit))
+    size = tf.cast(tf.round(plan.crop_size * factor), tf.int32)
+    return tf.minimum(size, tf.reduce_min(shape))
 
 
 def feeding_order(batch_size, replicas=1, parts=1):
@@ -119,49 +118,61 @@ class Share:
         return np.split(order, self.processes)[self.number]
 
 
-def training_dataset(tiles, record, plan, order, steps, share=Share()):
+def training_dataset(reader, plan, order, steps, share=Share(), threads=None):
     """Builds the batches of the optimizer steps `steps`, one for each replica in turn.
 
+    The rasters are fed in the smallest type that holds them, and made into what the losses take
+    on the device that computes these: see `datasets.targets.widen`.
+
     Args:
-        tiles: sequence of `datasets.folders.Tile`, in the order of `plan.shapes`.
-        record: `datasets.records.Record`.
+        reader: `datasets.crop_reader.CropReader` of the tiles of `plan.shapes`.
         plan: `CropPlan`.
         order: int64 array of `feeding_order`.
         steps: range of step numbers, with step 1.
         share: `Share`; the default feeds whole global batches.
+        threads: int, that read and augment; None = as many as there are cores.
 
     Returns:
-        `tf.data.Dataset` of dicts: `image` float32 (batch, crop, crop, 3) of 0-255, `heights`
-        float32 (..., 1) metres, NaN = nodata, `valid` bool (..., 1), `classes` int32 (..., 1),
-        -1 = ignore, `sample` int64 (batch,), the samples' numbers in the stream. An unreadable
-        tile ends the iteration with an error that names it.
+        `tf.data.Dataset` of dicts: `image` (batch, crop, crop, 3 or 4) of 0-255, uint8 or
+        float32; `heights` float32 (..., 1) metres, NaN = not valid; `classes` int16 (..., 1),
+        -1 = ignore; `gsd_factor` float32 (batch,), pixel size of the crop as a multiple of the
+        tile's; `sample` int64 (batch,), the samples' numbers in the stream. An unreadable tile
+        ends the iteration with an error that names it, unless the reader leaves it out.
     """
-    size, places = plan.crop_size, share.of(order)
-    layout = {"image": (3, tf.float32), "heights": (1, tf.float32), "valid": (1, tf.bool)}
-    layout["classes"] = (1, tf.int32)
-
-    def read(tile, row, column):
-        sample = read_tile_window(tiles[int(tile)], record, int(row), int(column), size, size)
-        return [sample[name].reshape(size, size, -1) for name in layout]
+    places = share.of(order)
 
     def load(position):
         index = position // len(places) * len(order) + tf.gather(places, position % len(places))
-        tile, row, column, turn = place_crop(index, plan)
-        kinds = [kind for _, kind in layout.values()]
-        rasters = tf.numpy_function(read, [tile, row, column], kinds, stateful=False)
-        sample = {
-            name: tf.ensure_shape(raster, (size, size, channels))
-            for raster, (name, (channels, _)) in zip(rasters, layout.items(), strict=True)
-        }
-        return turn_sample(sample, turn) | {"sample": index}
+        sample = _load_crop(reader, plan, place_crop(index, plan))
+        return sample | {"sample": index}
 
+    threads = threads or os.cpu_count()
     options = tf.data.Options()
-    options.threading.private_threadpool_size = os.cpu_count()  # apart from the training's threads
+    options.threading.private_threadpool_size = threads  # apart from the training's threads
     first, last = steps.start * len(places), steps.stop * len(places)
     return (
         tf.data.Dataset.range(first, last)
-        .map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .map(load, num_parallel_calls=threads, deterministic=True)
         .batch(len(order) // share.replicas, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
         .with_options(options)
     )
+
+
+def _load_crop(reader, plan, place):
+    """Reads and augments one crop; returns dict of tensors without batch."""
+    where = [place[name] for name in ("tile", "row", "column", "size")]
+    kinds = [tf.as_dtype(kind) for kind in reader.types.values()]
+    rasters = tf.numpy_function(reader.read, where, kinds, stateful=False)
+    sample = {}
+    for raster, (name, channels) in zip(rasters, reader.channels.items(), strict=True):
+        sample[name] = tf.ensure_shape(raster, (None, None, channels))
+    size, augmentation = plan.crop_size, plan.augmentation
+    if augmentation.scale:
+        sample = resize_sample(sample, size)
+    if augmentation.changes_colours:
+        sample["image"] = change_colours(sample["image"], place["key"], augmentation)
+    sample = turn_sample(sample, place["turn"])
+    for name, channels in reader.channels.items():
+        sample[name] = tf.ensure_shape(sample[name], (size, size, channels))
+    return sample | {"gsd_factor": tf.cast(place["size"] / size, tf.float32)}

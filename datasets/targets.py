@@ -6,22 +6,37 @@ SOBEL_DERIVATIVE = (-1.0, -2.0, 0.0, 2.0, 1.0)
 SOBEL_SMOOTHING = (1.0, 4.0, 6.0, 4.0, 1.0)
 
 
-def _slope(heights, axis, gsd):
-    """Central differences along `axis`, one-sided at the border, metres per metre."""
+def widen(batch):
+    """Makes what the losses take of what is fed.
+
+    Args:
+        batch: dict of `datasets.pipeline.training_dataset`.
+
+    Returns:
+        The same with `image` float32, `classes` int32, and `valid` bool (batch, rows, columns, 1),
+        True where the heights are known.
+    """
+    return batch | {
+        "image": tf.cast(batch["image"], tf.float32),
+        "classes": tf.cast(batch["classes"], tf.int32),
+        "valid": tf.math.is_finite(batch["heights"]),
+    }
+
+
+def _rise(heights, axis):
+    """Central differences along `axis`, one-sided at the border, metres per pixel."""
+    paddings = [[0, 0]] * 4
+    paddings[axis] = [1, 1]
+    padded = tf.pad(heights, paddings, "SYMMETRIC")
     size = tf.shape(heights)[axis]
-    after = tf.gather(heights, tf.minimum(tf.range(size) + 1, size - 1), axis=axis)
-    before = tf.gather(heights, tf.maximum(tf.range(size) - 1, 0), axis=axis)
-    steps = tf.fill([size], 2.0 * gsd)
-    border = tf.one_hot([0, size - 1], size) * gsd
-    steps = steps - border[0] - border[1]
-    shape = [1, 1, 1, 1]
-    shape[axis] = -1
-    return (after - before) / tf.reshape(steps, shape)
+    after, before = (tf.gather(padded, tf.range(size) + i, axis=axis) for i in (2, 0))
+    spans = tf.concat([[1.0], tf.fill([size - 2], 2.0), [1.0]], axis=0)
+    return (after - before) / tf.reshape(spans, [-1 if i == axis else 1 for i in range(4)])
 
 
 def _unit_vectors(slope_x, slope_y):
-    normals = tf.concat([-slope_x, -slope_y, tf.ones_like(slope_x)], axis=-1)
-    return normals / tf.norm(normals, axis=-1, keepdims=True)
+    scale = tf.math.rsqrt(tf.square(slope_x) + tf.square(slope_y) + 1.0)
+    return tf.concat([-slope_x * scale, -slope_y * scale, scale], axis=-1)
 
 
 def unit_normals(heights, gsd):
@@ -32,13 +47,14 @@ def unit_normals(heights, gsd):
 
     Args:
         heights: float32 (batch, rows, columns, 1), metres; NaN = nodata.
-        gsd: float, metres per pixel.
+        gsd: float or float32 (batch,), metres per pixel.
 
     Returns:
         float32 (batch, rows, columns, 3), components in [-1, 1]; NaN where a height that takes
         part is NaN.
     """
-    return _unit_vectors(_slope(heights, 2, gsd), _slope(heights, 1, gsd))
+    gsd = tf.reshape(tf.cast(gsd, tf.float32), [-1, 1, 1, 1])
+    return _unit_vectors(_rise(heights, 2) / gsd, _rise(heights, 1) / gsd)
 
 
 def published_normals(heights):

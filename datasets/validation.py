@@ -30,8 +30,10 @@ class SplitSummary:
         mean_height: metres, over all valid pixels; NaN if there are none.
         valid_pixels: pixels with image and height.
         class_counts: pixels of each class index; () without classes.
+        unusable: names of the tiles that were left out.
         warnings: texts on files that are usable but strange.
         shapes: (rows, columns) of each tile.
+        image_type: "uint8" if all images are stored in 8 bits, 0-255, else "float32".
     """
 
     split: str
@@ -40,8 +42,10 @@ class SplitSummary:
     mean_height: float
     valid_pixels: int
     class_counts: tuple[int, ...]
+    unusable: tuple[str, ...]
     warnings: tuple[str, ...]
     shapes: tuple[tuple[int, int], ...]
+    image_type: str
 
 
 @dataclass
@@ -52,7 +56,7 @@ class TileReport:
         tile: `datasets.folders.Tile`.
         problems: texts on files that cannot be used.
         warnings: texts on files that are usable but strange.
-        infos: dict of "rgb", "dsm", "sem" to `RasterInfo`, as far as headers could be read.
+        infos: dict of kind to `RasterInfo`, as far as headers could be read.
         shape: (rows, columns) of the image; (0, 0) if there are problems with the headers.
         gsd: metres per pixel; None without a georeference.
         height_sum: metres, over the valid pixels.
@@ -75,7 +79,7 @@ class TileReport:
     watcher: object = None
 
 
-def check_split(record, split, tiles, crop_size, progress=None):
+def check_split(record, split, tiles, crop_size, progress=None, skip=False):
     """Reads every file of a split once and checks that it can be used.
 
     Args:
@@ -84,6 +88,7 @@ def check_split(record, split, tiles, crop_size, progress=None):
         tiles: sequence of `datasets.folders.Tile`, from `list_tiles`.
         crop_size: pixels; smaller tiles are an error.
         progress: function (tiles done, tiles in all), called after each tile; or None.
+        skip: bool, True = tiles that cannot be used are left out, with a warning each.
 
     Returns:
         `SplitSummary`.
@@ -96,9 +101,11 @@ def check_split(record, split, tiles, crop_size, progress=None):
         reports.append(report)
         if progress:
             progress(len(reports), len(tiles))
-    if problems := list_problems(record, reports):
+    bad = [report for report in reports if report.problems] if skip else []
+    used = [report for report in reports if not (skip and report.problems)]
+    if problems := list_problems(record, used or reports):
         raise DataError(_problem_list(record, split, problems))
-    return _summary(record, split, reports)
+    return _summary(record, split, used, bad)
 
 
 def check_tiles(record, tiles, crop_size, watch=None):
@@ -204,16 +211,20 @@ def _read_pixels(tile, record, report):
 
 
 def _range_problems(tile, record, image):
-    """Names a photo whose values are not 0-255 after rgb_scale."""
-    low, high = float(image.min()), float(image.max())
-    if low > -ROUNDING and high < 255 + ROUNDING:
-        return []
-    scaled = "" if record.rgb_scale == 1 else f" after rgb_scale {record.rgb_scale:.3g}"
-    return [
-        f"{tile.rgb}: values reach {low if low <= -ROUNDING else high:g}, expected 0-255{scaled}. "
-        "Correct rgb_scale in dataset.toml (0-255 = stored x rgb_scale), or declare the nodata "
-        "value."
-    ]
+    """Names photo or radar image whose values are not 0-255 after its scale."""
+    problems = []
+    for kind, bands in (("rgb", image[..., :3]), ("sar", image[..., 3:])):
+        low, high = float(bands.min(initial=0)), float(bands.max(initial=0))
+        if low > -ROUNDING and high < 255 + ROUNDING:
+            continue
+        key, scale = f"{kind}_scale", getattr(record, f"{kind}_scale")
+        scaled = "" if scale == 1 else f" after {key} {scale:.3g}"
+        problems.append(
+            f"{getattr(tile, kind)}: values reach {low if low <= -ROUNDING else high:g}, expected "
+            f"0-255{scaled}. Correct {key} in dataset.toml (0-255 = stored x {key}), or declare "
+            "the nodata value."
+        )
+    return problems
 
 
 def _split_gsd_problems(record, reports):
@@ -243,7 +254,7 @@ def _problem_list(record, split, problems):
     return "\n  ".join(lines)
 
 
-def _summary(record, split, reports):
+def _summary(record, split, reports, bad):
     valid_pixels = sum(report.valid_pixels for report in reports)
     height_sum = sum(report.height_sum for report in reports)
     gsds = [report.gsd for report in reports if report.gsd]
@@ -255,9 +266,20 @@ def _summary(record, split, reports):
         mean_height=height_sum / valid_pixels if valid_pixels else float("nan"),
         valid_pixels=valid_pixels,
         class_counts=tuple(counts.tolist()) if record.classes else (),
+        unusable=tuple(report.tile.name for report in bad),
         warnings=(
+            *(f"left out, as bad_tiles is skip: {text}" for r in bad for text in r.problems),
             *(text for report in reports for text in report.warnings),
             *split_warnings(record, split, reports),
         ),
         shapes=tuple(report.shape for report in reports),
+        image_type=_image_type(record, reports),
     )
+
+
+def _image_type(record, reports):
+    """Returns the smallest type that holds all images, in 0-255."""
+    infos = [info for r in reports for kind, info in r.infos.items() if kind in ("rgb", "sar")]
+    scales = {record.rgb_scale, record.sar_scale}
+    small = scales == {1} and all(info.dtype == "uint8" for info in infos)
+    return "uint8" if small else "float32"

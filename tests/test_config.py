@@ -4,7 +4,8 @@ import pytest
 
 import config
 from settings_arguments import comments, page
-from settings_table import KINDS, PRESETS, RECOMMENDABLE, TABLE, check, show
+from settings_presets import PRESETS
+from settings_table import KINDS, RECOMMENDABLE, TABLE, check, show
 
 ROOT = Path(__file__).parents[1]
 COMMENTS = {name: text for group in comments().values() for name, text in group.items()}

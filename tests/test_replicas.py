@@ -58,7 +58,7 @@ def batch(step, size):
     return {
         "image": image.astype("float32"),
         "heights": heights,
-        "valid": np.isfinite(heights),
+        "gsd_factor": np.ones(EXAMPLES, "float32"),
         "classes": generator.integers(-1, 3, (EXAMPLES, size, size, 1)).astype("int32"),
         "sample": np.arange(EXAMPLES) + EXAMPLES * step,
     }

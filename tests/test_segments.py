@@ -17,8 +17,8 @@ def batch(strategy, size=64, count=4):
     heights = generator.uniform(0, 9, (count, size, size, 1)).astype("float32")
     examples = {
         "image": generator.uniform(0, 255, (count, size, size, 3)).astype("float32"),
-        "heights": heights,
-        "valid": heights < 8,
+        "heights": np.where(heights < 8, heights, np.float32(np.nan)),
+        "gsd_factor": np.ones(count, "float32"),
         "classes": generator.integers(-1, 3, (count, size, size, 1)).astype("int32"),
         "sample": np.arange(count),
     }

@@ -8,7 +8,8 @@ import pytest
 import config
 import settings
 from settings import adopt_network, describe, identity, load
-from settings_table import PRESETS, RECOMMENDABLE, TABLE
+from settings_presets import PRESETS
+from settings_table import RECOMMENDABLE, TABLE
 
 ROOT = Path(__file__).parents[1]
 TOML = """

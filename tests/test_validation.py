@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 from osgeo import gdal, osr
 
 from datasets import validation
+from datasets.crop_reader import CropReader
 from datasets.folders import DataError, list_tiles
 from datasets.pipeline import CropPlan, feeding_order, training_dataset
 from datasets.rasters.reading import Grid
@@ -70,8 +72,8 @@ def check(record, crop_size=8):
     return check_split(record, "train", list_tiles(record, "train"), crop_size)
 
 
-def assert_problem(record, pattern, crop_size=8):
-    with pytest.raises(DataError, match=f"(?s)1 problem in the train split:.*{pattern}"):
+def assert_problem(record, pattern, crop_size=8, count=1):
+    with pytest.raises(DataError, match=f"(?s){count} problems? in the train split:.*{pattern}"):
         check(record, crop_size)
 
 
@@ -88,6 +90,69 @@ def test_summary_of_a_good_split(record, tmp_path):
     assert summary.mean_height == pytest.approx((64 * 3 + 56 * 5) / 120)
     assert summary.class_counts == (64, 56)
     assert summary.shapes == ((8, 8), (8, 8))
+
+
+def test_summary_of_heights_above_a_terrain(record, tmp_path):
+    for name in ("a", "b"):
+        write_tile(tmp_path, "dem", name, np.full((8, 8), 1, "float32"))
+    summary = check(record)
+    assert (summary.valid_pixels, summary.mean_height) == (128, 2)
+
+
+def test_terrain_is_checked_like_the_heights(record, tmp_path):
+    write_tile(tmp_path, "dem", "a", np.ones((8, 8), "float32"))
+    write_tile(tmp_path, "dem", "b", np.ones((8, 9), "float32"), grid_of(8, 9))
+    assert_problem(record, r"dem.b\.tif: 8 x 9 pixels .rows x columns., but .*rgb.b\.tif has 8 x 8")
+    write_tile(tmp_path, "dem", "b", np.ones((8, 8), "float32"), grid_of(x=2))
+    assert_problem(record, r"dem.b\.tif: its georeference is 4\.0 pixels off")
+    write_tile(tmp_path, "dem", "b", np.ones((8, 8, 2), "float32"))
+    assert_problem(record, r"dem.b\.tif: 2 bands, expected 1")
+
+
+def check_radar(record):
+    return check_split(record, "train", list_tiles(record, "train", sar=True), 8)
+
+
+def test_radar_is_checked_like_the_photo(record, tmp_path):
+    for name in ("a", "b"):
+        write_tile(tmp_path, "sar", name, np.full((8, 8), 300, "uint16"))
+    with pytest.raises(
+        DataError, match=r"sar.a\.tif: values reach 300, expected 0-255\. .*sar_scale"
+    ):
+        check_radar(record)
+    assert check_radar(replace(record, sar_scale=0.1)).valid_pixels == 128
+    write_tile(tmp_path, "sar", "a", np.full((8, 8), 30, "uint8"))
+    write_tile(tmp_path, "sar", "b", np.full((8, 8), 0.5, "float32"))
+    with pytest.raises(DataError, match=r"sar.b\.tif: pixels are float32.*Give sar_scale"):
+        check_radar(record)
+    write_tile(tmp_path, "sar", "b", np.zeros((8, 8, 3), "uint8"))
+    with pytest.raises(DataError, match=r"sar.b\.tif: 3 bands, expected 1"):
+        check_radar(record)
+
+
+def test_centre_crop_is_what_counts(record, tmp_path, monkeypatch):
+    heights = np.full((8, 8), 90, "float32")
+    heights[2:6, 2:6] = np.arange(16).reshape(4, 4)
+    for name in ("a", "b"):
+        write_tile(tmp_path, "dsm", name, heights)
+    middle = replace(record, centre_crop=4)
+    summary = check(middle, 4)
+    assert summary.shapes == ((4, 4), (4, 4)) and summary.class_counts == (32, 0)
+    assert (summary.valid_pixels, summary.mean_height) == (32, 7.5)
+    monkeypatch.setattr(validation, "BLOCK_PIXELS", 4)  # a row at a time
+    assert check(middle, 4) == summary
+    assert_problem(
+        replace(record, centre_crop=9),
+        r"a\.tif: 8 x 8 pixels .*smaller than centre_crop 9",
+        count=2,
+    )
+
+
+def test_crop_size_above_the_centre_crop(record):
+    middle = replace(record, centre_crop=4)
+    assert_problem(
+        middle, r"4 x 4 pixels .* in the middle \(centre_crop\) is smaller than crop", count=2
+    )
 
 
 def test_blocks_of_a_large_tile_add_up(record, monkeypatch):
@@ -356,7 +421,8 @@ def test_file_that_disappears_between_check_and_training_is_named(record, tmp_pa
     assert check(record).tiles == 2
     (tmp_path / "train" / "dsm" / "b.tif").unlink()
     plan = CropPlan(((8, 8), (8, 8)), 8, seed=0)
-    dataset = training_dataset(tiles, record, plan, feeding_order(1), range(4))
+    reader = CropReader(tiles, record)
+    dataset = training_dataset(reader, plan, feeding_order(1), range(4))
     with pytest.raises(tf.errors.OpError, match=r"RasterError: .*dsm.b\.tif: GDAL cannot read"):
         list(dataset)
 
@@ -414,3 +480,20 @@ def test_real_data_in_feet(autzen):
     assert summary.gsd == pytest.approx(0.5, rel=1e-4)
     assert summary.tiles == len(summary.shapes) and summary.warnings == ()
     assert 0 < summary.mean_height < 10 and min(summary.class_counts) > 0
+
+
+def test_tiles_that_cannot_be_used_may_be_left_out(record, tmp_path):
+    (tmp_path / "train" / "dsm" / "a.tif").write_bytes(b"")
+    tiles = list_tiles(record, "train")
+    summary = check_split(record, "train", tiles, 8, skip=True)
+    assert (summary.tiles, summary.unusable, summary.shapes) == (1, ("a",), ((8, 8),))
+    assert re.search(r"left out, as bad_tiles is skip: .*dsm.a\.tif", summary.warnings[0])
+    (tmp_path / "train" / "dsm" / "b.tif").write_bytes(b"")
+    with pytest.raises(DataError, match="2 problems in the train split"):
+        check_split(record, "train", tiles, 8, skip=True)
+
+
+@pytest.mark.parametrize("kind, expected", [("uint8", "uint8"), ("uint16", "float32")])
+def test_the_image_type_is_the_smallest_that_holds_all(record, tmp_path, kind, expected):
+    write_tile(tmp_path, "rgb", "b", np.full((8, 8, 3), 100, kind))
+    assert check(record).image_type == expected

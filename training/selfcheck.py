@@ -136,8 +136,9 @@ def take_steps(strategy, model, optimizer, examples):
     heights = generator.uniform(0, 9, shape + (1,)).astype("float32")
     batch = {
         "image": (brightness * generator.uniform(0, 255, shape + (3,))).astype("float32"),
-        "heights": heights,
-        "valid": heights > 1,
+        "heights": np.where(heights > 1, heights, np.float32(np.nan)),
+        "classes": np.full(heights.shape, -1),
+        "gsd_factor": np.ones(examples, "float32"),
         "sample": np.arange(examples),
     }
     dataset = tf.data.Dataset.from_tensor_slices(batch).batch(examples)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from datasets.targets import normal_targets
+from datasets.targets import normal_targets, widen
 from models.dae import dae_input
 from models.dropout import samples_from
 from models.mtl import COARSE_HEIGHTS
@@ -51,6 +51,7 @@ def mtl_losses(mtl, gsd, normal_coding, options=LossOptions(), recompute=False):
         return regression_loss(heights, predicted, valid, options.reg_loss, options.huber_delta)
 
     def losses(batch):
+        batch = widen(batch)
         with samples_from(batch["sample"][0]), recomputation(recompute):
             outputs = mtl(batch["image"], training=True)
         heights, valid = batch["heights"], batch["valid"]
@@ -71,7 +72,7 @@ def mtl_losses(mtl, gsd, normal_coding, options=LossOptions(), recompute=False):
                 options.label_smoothing,
             )
         if "normals" in outputs:
-            normals = normal_targets(heights, gsd, normal_coding)
+            normals = normal_targets(heights, gsd * batch["gsd_factor"], normal_coding)
             known = valid & tf.reduce_all(tf.math.is_finite(normals), axis=-1, keepdims=True)
             result["normal_loss"] = regression_loss(normals, outputs["normals"], known)
         return result
@@ -93,6 +94,7 @@ def dae_losses(mtl, dae, options=LossOptions(), recompute=False):
     """
 
     def losses(batch):
+        batch = widen(batch)
         outputs = mtl(batch["image"], training=False)
         features = tf.stop_gradient(dae_input(batch["image"], outputs))
         with samples_from(batch["sample"][0]), recomputation(recompute):

@@ -1,0 +1,145 @@
+import os
+import shutil
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from datasets import tile_cache
+from datasets.crop_reader import CropReader
+from datasets.folders import DataError, list_tiles
+from datasets.rasters.reading import RasterError, read_info
+from datasets.rasters.writing import write_raster
+from datasets.records import find_record
+from datasets.tile_cache import Decoder, DiskCache, MemoryCache, cache_bytes
+
+SHAPES = ((64, 64),) * 4
+
+
+class CountedDecoder(Decoder):
+    """A `Decoder` that counts how often tiles are decoded."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.decoded = []
+
+    def blocks(self, number):
+        self.decoded.append(number)
+        return super().blocks(number)
+
+
+@pytest.fixture
+def decoder(blocks, tmp_path, monkeypatch):
+    monkeypatch.setattr(tile_cache, "BLOCK_PIXELS", 64 * 20)  # four blocks of a tile
+    shutil.copytree(blocks, tmp_path / "data")
+    record = find_record("blocks", str(tmp_path / "data"))
+    return CountedDecoder(list_tiles(record, "train"), record, SHAPES, "uint8")
+
+
+@pytest.fixture(params=["memory", "disk"])
+def make_cache(request, decoder, tmp_path):
+    return lambda: (
+        MemoryCache(decoder) if request.param == "memory" else DiskCache(decoder, tmp_path / "c")
+    )
+
+
+def assert_like_the_files(cache, decoder):
+    plain = CropReader(decoder.tiles, decoder.record, "uint8")
+    cached = CropReader(decoder.tiles, decoder.record, "uint8", cache)
+    for place in [(0, 0, 0, 64), (3, 19, 5, 32), (0, 7, 32, 32)]:
+        for expected, found in zip(plain.read(*place), cached.read(*place), strict=True):
+            np.testing.assert_array_equal(found, expected)
+            assert found.dtype == expected.dtype and found.flags.owndata
+
+
+def test_a_cache_gives_what_the_files_give_and_decodes_once(make_cache, decoder):
+    cache = make_cache()
+    assert_like_the_files(cache, decoder)
+    assert_like_the_files(cache, decoder)
+    assert sorted(decoder.decoded) == [0, 3]
+
+
+@pytest.mark.parametrize("kind", ["dsm", "sem"])
+def test_a_changed_file_is_decoded_again(make_cache, decoder, kind):
+    cache = make_cache()
+    assert_like_the_files(cache, decoder)
+    path = getattr(decoder.tiles[0], kind)
+    write_raster(path, np.full((64, 64), 6, "uint8"), read_info(path).grid)
+    assert_like_the_files(cache, decoder)
+    assert sorted(decoder.decoded) == [0, 0, 3]
+
+
+def test_a_file_of_another_time_is_decoded_again(make_cache, decoder):
+    path = decoder.tiles[0].dsm
+    cache = make_cache()
+    os.utime(path, ns=(1, 1))
+    cache.read(0, (0, 0, 8, 8))
+    os.utime(path, ns=(2, 2))  # the time alone
+    cache.read(0, (0, 0, 8, 8))
+    assert decoder.decoded == [0, 0]
+
+
+def test_a_file_that_is_gone_is_named(make_cache, decoder):
+    cache = make_cache()
+    cache.read(0, (0, 0, 8, 8))
+    decoder.tiles[0].rgb.unlink()
+    with pytest.raises(RasterError, match="train_0.tif"):
+        cache.read(0, (0, 0, 8, 8))
+
+
+def test_threads_that_want_the_same_tile_decode_it_once(make_cache, decoder):
+    cache = make_cache()
+    threads = [threading.Thread(target=cache.read, args=(1, (0, 0, 8, 8))) for _ in range(8)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert decoder.decoded == [1]
+
+
+def test_a_later_run_finds_the_disk_cache_and_old_tiles_go(decoder, tmp_path):
+    DiskCache(decoder, tmp_path / "c").read(2, (0, 0, 8, 8))
+    assert_like_the_files(DiskCache(decoder, tmp_path / "c"), decoder)
+    DiskCache(decoder, tmp_path / "c").read(2, (8, 8, 8, 8))
+    assert decoder.decoded.count(2) == 1
+    os.utime(decoder.tiles[2].rgb, ns=(5, 5))
+    DiskCache(decoder, tmp_path / "c").read(2, (0, 0, 8, 8))
+    assert decoder.decoded.count(2) == 2 and len(list((tmp_path / "c").iterdir())) == 3
+
+
+def test_another_scale_is_another_entry_on_disk(decoder, tmp_path):
+    DiskCache(decoder, tmp_path / "c").read(0, (0, 0, 8, 8))
+    other = Decoder(decoder.tiles, replace(decoder.record, height_scale=0.1), SHAPES, "uint8")
+    found = DiskCache(other, tmp_path / "c").read(0, (20, 20, 8, 8))
+    expected = CropReader(other.tiles, other.record, "uint8").read(0, 20, 20, 8)
+    np.testing.assert_array_equal(found["heights"], expected[1])
+
+
+def test_a_tile_that_fails_half_way_leaves_nothing_on_disk(decoder, tmp_path, monkeypatch):
+    cache = DiskCache(decoder, tmp_path / "c")
+    path = decoder.tiles[0].rgb
+    path.write_bytes(path.read_bytes()[:-4000])
+    with pytest.raises(RasterError):
+        cache.read(0, (0, 0, 8, 8))
+    assert not list((tmp_path / "c").iterdir())
+
+
+def test_a_disk_that_is_too_small_is_said(decoder, tmp_path, monkeypatch):
+    full = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
+    with pytest.raises(DataError, match="cache=disk needs 0.0 GB more"):
+        DiskCache(decoder, tmp_path / "c")
+
+
+def test_bytes_by_hand():
+    # 3 bytes of image, 4 of height, 2 of class; with radar and float32 16 of image.
+    assert cache_bytes([(10, 20), (5, 8)], 3, "uint8") == 240 * 9
+    assert cache_bytes([(10, 20)], 4, "float32") == 200 * 22
+
+
+def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(tile_cache, "CONTAINER_LIMIT", tmp_path / "memory.max")
+    whole = tile_cache.free_memory()
+    (tmp_path / "memory.max").write_text("max\n")
+    assert abs(tile_cache.free_memory() / whole - 1) < 0.2
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert tile_cache.free_memory() < 1000
