@@ -4,16 +4,17 @@ import quiet_tensorflow  # noqa: F401  first, so that it silences what follows
 
 # isort: split
 import json
+from functools import partial
 
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from datasets.rasters.reading import read_info
 from datasets.rasters.writing import write_raster
+from datasets.samples import tile_grid
 from evaluation.figures import class_colours, tile_figure
-from evaluation.inference import evaluate_tiles, predict_maps
+from evaluation.inference import evaluate_tiles, predict_maps, true_normals
 from evaluation.metrics import SplitMetrics
-from evaluation.report import metrics_table, write_json, write_rows
+from evaluation.report import intervals_table, metrics_table, write_json, write_rows
 from run_record import computed_settings
 from runs import evenly_spaced, output_folder, stored_stage, tile_reader
 
@@ -57,7 +58,13 @@ class SplitEvaluation:
             return predict_maps(image, predict, settings.window_size, settings.overlap, batch)
 
         return evaluate_tiles(
-            self.tiles, tile_reader(self.record), maps, self.record, self.add, self.split
+            self.tiles,
+            tile_reader(self.record),
+            maps,
+            self.record,
+            self.add,
+            self.split,
+            partial(true_normals, gsd=self.gsd, coding=settings.normal_coding),
         )
 
     def add(self, tile, sample, maps, values):
@@ -84,7 +91,7 @@ class SplitEvaluation:
             maps: dict of `evaluation.inference.predict_maps`.
             has_image: bool (rows, columns); nodata is written where it is False.
         """
-        grid = tile_grid(tile)
+        grid = tile_grid(tile, self.record)
         path = self.folder / "dsm" / f"{tile.name}.tif"
         heights = np.where(has_image, maps["heights"], np.float32("nan"))
         write_raster(path, heights, grid, NODATA, "metre", "height above ground")
@@ -108,7 +115,7 @@ class SplitEvaluation:
         has_classes = tile.sem is not None and "classes" in maps
         tile_figure(
             self.folder / "figures" / f"{tile.name}.png",
-            sample["image"],
+            sample["image"][..., :3],
             sample["heights"],
             maps["heights"],
             sample["valid"],
@@ -127,7 +134,9 @@ class SplitEvaluation:
             seconds: float, of the evaluation.
         """
         measured, mean = metrics.result(), self.mean.result()
+        intervals = metrics.intervals()
         extra = {
+            "intervals": intervals,
             "seconds": seconds,
             "training_mean": {"height": self.stored["training_mean_height"], **mean},
             "settings": computed_settings(self.settings),
@@ -139,6 +148,8 @@ class SplitEvaluation:
         print(f"\n{self.record.name}, {self.split} split, {len(self.tiles)} tiles:")
         beside = {"training mean": mean} | stored_yardstick(self.settings, self.split, measured)
         print(metrics_table({title: measured} | beside))
+        if intervals:
+            print(f"\n{intervals_table(intervals)}")
         print(f"Written to {self.folder}")
 
 
@@ -164,12 +175,6 @@ def stored_yardstick(settings, split, measured):
         return {}
     same = all(stored.get(name) == measured[name] for name in ("tiles", "valid_pixels"))
     return {"boosting": stored} if same else {}
-
-
-def tile_grid(tile):
-    """Returns the grid of a tile: of the file that knows best where it lies, the photo first."""
-    grids = [read_info(path).grid for path in (tile.rgb, tile.dsm, tile.sem) if path]
-    return max(grids, key=lambda grid: (bool(grid.geotransform), bool(grid.projection)))
 
 
 def class_codes(record):

@@ -2,9 +2,12 @@
 
 With --correction=false stage 1 (MTL) alone, with true stage 1 and 2 (DAE), with auto what is
 trained. Example: python test_dsm.py --dataset_name=Demo --splits=valid,test
+--compare=test_mtl,test_dae evaluates nothing, but lays two evaluations side by side.
 """
 
+import sys
 import time
+from pathlib import Path
 
 import settings as settings_module
 
@@ -19,11 +22,36 @@ OPTIONS = (
             "help": "tiles of the test split that are drawn, evenly spaced; 0 = none [20]",
         },
     ),
+    (
+        "--compare",
+        {
+            "metavar": "RUN,RUN",
+            "help": "two evaluated runs, each a folder or a name such as test_mtl",
+        },
+    ),
 )
+
+
+def compare(settings):
+    """Prints two evaluated runs side by side; needs neither data nor network."""
+    from evaluation.comparison import ComparisonError
+    from evaluation.comparison import compare as compare_runs
+
+    titles = [title.strip() for title in settings.options.compare.split(",")]
+    if len(titles) != 2:
+        settings_module.fail(f"--compare={settings.options.compare}: expected RUN,RUN.")
+    names = Path(settings.output_dir) / settings.dataset_name
+    folders = [Path(title) if Path(title).is_dir() else names / title for title in titles]
+    try:
+        print(compare_runs(titles, folders))
+    except ComparisonError as error:
+        sys.exit(f"error: {error}")
 
 
 def main(arguments=None):
     settings = settings_module.load(__doc__, arguments, OPTIONS)
+    if settings.options.compare is not None:
+        return compare(settings)
     splits = settings_module.read_splits(settings.options.splits)
     if settings.options.figures < 0:
         settings_module.fail(f"--figures={settings.options.figures}: expected 0 or more.")
@@ -31,7 +59,7 @@ def main(arguments=None):
     import results
     import runs
     from evaluation.inference import make_predictor
-    from models.inference import make_height_network
+    from models.inference import Extras, make_height_network
 
     with runs.clear_errors():
         settings = runs.adopt_stored_network(settings)
@@ -44,7 +72,8 @@ def main(arguments=None):
         runs.load_stage(settings, "mtl", mtl)
         if corrected:
             runs.load_stage(settings, "dae", dae)
-        predict = make_predictor(strategy, make_height_network(mtl, dae))
+        network = make_height_network(mtl, dae, Extras(settings.normal_coding))
+        predict = make_predictor(strategy, network)
         stage = "dae" if corrected else "mtl"
         for split in splits:
             start = time.perf_counter()

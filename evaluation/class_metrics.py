@@ -2,6 +2,8 @@
 
 import numpy as np
 
+CLASS_MEASURES = ("miou", "overall_accuracy", "fwiou", "mean_f1")
+
 
 def confusion_matrix(classes, predicted_classes, class_count):
     """Counts pixels by true and predicted class.
@@ -32,8 +34,8 @@ def class_measures(confusion, class_names):
     """Derives the semantic measures from one confusion matrix.
 
     With TP, FP, FN of a class: iou = TP / (TP + FP + FN), precision = TP / (TP + FP),
-    recall = TP / (TP + FN), f1 = 2 TP / (2 TP + FP + FN). miou = mean iou of the classes that
-    occur in truth or prediction, overall_accuracy = share of right pixels, fwiou = iou
+    recall = TP / (TP + FN), f1 = 2 TP / (2 TP + FP + FN). miou and mean_f1 = mean of the classes
+    that occur in truth or prediction, overall_accuracy = share of right pixels, fwiou = iou
     weighted by the class's share of the true pixels. None where a denominator is 0.
 
     Args:
@@ -41,13 +43,13 @@ def class_measures(confusion, class_names):
         class_names: sequence of str, one per class.
 
     Returns:
-        dict: miou, overall_accuracy, fwiou (float or None) and per_class, a dict of class
-        name to dict of iou, precision, recall, f1.
+        dict: miou, overall_accuracy, fwiou, mean_f1 (float or None) and per_class, a dict of
+        class name to dict of iou, precision, recall, f1.
     """
     per_class = {name: _one_class(confusion, i) for i, name in enumerate(class_names)}
     pixels = int(confusion.sum())
     if pixels == 0:
-        return {"miou": None, "overall_accuracy": None, "fwiou": None, "per_class": per_class}
+        return {**dict.fromkeys(CLASS_MEASURES), "per_class": per_class}
     ious = [measures["iou"] for measures in per_class.values()]
     weighted = [
         iou * float(true) / pixels
@@ -55,11 +57,29 @@ def class_measures(confusion, class_names):
         if iou is not None
     ]
     return {
-        "miou": float(np.mean([iou for iou in ious if iou is not None])),
+        "miou": _mean(ious),
         "overall_accuracy": float(np.trace(confusion)) / pixels,
         "fwiou": sum(weighted),
+        "mean_f1": _mean(measures["f1"] for measures in per_class.values()),
         "per_class": per_class,
     }
+
+
+def mean_ious(confusions):
+    """Computes the miou of `class_measures` of many confusion matrices.
+
+    Args:
+        confusions: int or float (matrices, classes, classes), rows true, columns predicted.
+
+    Returns:
+        float64 (matrices,); NaN where a matrix has no pixels.
+    """
+    right = np.diagonal(confusions, axis1=1, axis2=2)
+    union = confusions.sum(axis=1) + confusions.sum(axis=2) - right
+    occurs = union > 0
+    ious = np.divide(right, union, np.zeros(union.shape), where=occurs)
+    found = occurs.sum(axis=1)
+    return np.divide(ious.sum(axis=1), found, np.full(len(found), np.nan), where=found > 0)
 
 
 def _one_class(confusion, index):
@@ -73,6 +93,11 @@ def _one_class(confusion, index):
         "recall": _ratio(right, true),
         "f1": _ratio(2 * right, true + predicted),
     }
+
+
+def _mean(values):
+    """Returns the mean of the values that are not None."""
+    return float(np.mean([value for value in values if value is not None]))
 
 
 def _ratio(part, whole):

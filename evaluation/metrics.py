@@ -4,17 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evaluation.bootstrap import headline_intervals
 from evaluation.class_metrics import class_measures, confusion_matrix
+from evaluation.details import DetailSums, detail_sums
 from evaluation.height_metrics import HEIGHT_MEASURES, HeightSums, height_sums
-
-MID_RISE, HIGH_RISE = 15.0, 40.0  # metres: low < 15 <= mid < 40 <= high
-GROUP_MEASURES = (
-    "rmse_building",
-    "rmse_matched",
-    "low_rise_rmse",
-    "mid_rise_rmse",
-    "high_rise_rmse",
-)
+from evaluation.normal_metrics import normal_sums
+from evaluation.pixel_groups import GROUP_MEASURES, building_groups
 
 
 @dataclass(frozen=True)
@@ -51,16 +46,21 @@ class SplitMetrics:
     measures over all pixels that have a class, whether or not their height is valid.
     A measure without pixels is None. Formulas: `HeightSums.measures`, `class_measures`.
 
+    With `detailed` also heights per class, per bin of true height, near outlines of buildings
+    and elsewhere, and in the conventions of published codes (`evaluation.pixel_groups`), and
+    buildings as objects (`evaluation.outlines`).
+
     Attributes:
         rows: list of dict, one per tile, in the order of the updates.
     """
 
-    def __init__(self, class_names=(), building_index=None):
+    def __init__(self, class_names=(), building_index=None, detailed=False):
         """Starts without tiles.
 
         Args:
             class_names: sequence of str in the order of the class indices.
             building_index: int, class index of buildings; None = no such class.
+            detailed: bool, see above; costs four times as much.
 
         Raises:
             ValueError: if `building_index` is not the index of a class.
@@ -71,9 +71,11 @@ class SplitMetrics:
                 f"building_index is {building_index}; expected None or 0 to {count - 1}, an index "
                 f"into the class names {list(class_names)}."
             )
-        self.rows = []
+        self.rows, self._confusions = [], []
         self._class_names = tuple(class_names)
         self._building_index = building_index
+        self._details = DetailSums() if detailed else None
+        self._normals = None
         groups = {name: HeightSums() for name in GROUP_MEASURES}
         self._total = PixelSums(HeightSums(), groups, np.zeros((count, count), "int64"))
         self._correction = HeightSums()
@@ -101,7 +103,7 @@ class SplitMetrics:
         _check_shapes(name, predicted, (heights, valid, classes, predicted_classes))
         _check_finite(name, "true heights", heights[valid])
         _check_finite(name, "predicted heights", predicted[valid])
-        groups = self._groups(heights, valid, classes, predicted_classes)
+        groups = building_groups(heights, valid, classes, predicted_classes, self._building_index)
         tile = PixelSums(
             height_sums(heights[valid], predicted[valid]),
             {key: height_sums(heights[mask], predicted[mask]) for key, mask in groups.items()},
@@ -111,8 +113,25 @@ class SplitMetrics:
         row = {"tile": name, "valid_pixels": tile.valid.pixels, **tile.valid.measures()}
         row |= tile.group_measures() | class_measures(tile.confusion, self._class_names)
         del row["per_class"]
+        if self._details is not None:
+            row |= self._add_details((heights, classes), (predicted, predicted_classes), valid)
         self.rows.append(row)
+        self._confusions.append(tile.confusion)
         return row
+
+    def add_normals(self, normals, predicted):
+        """Adds the normals of the tile that was added last, to its row, too.
+
+        Args:
+            normals: float (rows, columns, 3), true unit normals; NaN = not known.
+            predicted: float (rows, columns, 3), predicted unit normals.
+        """
+        known = np.isfinite(normals).all(axis=-1)
+        _check_finite(self.rows[-1]["tile"], "predicted normals", predicted[known])
+        tile = normal_sums(normals[known], predicted[known])
+        self._normals = tile if self._normals is None else self._normals + tile
+        cells = {f"normals_{key}": value for key, value in tile.measures().items()}
+        self.rows[-1].update(cells)
 
     def add_correction(self, correction, valid):
         """Adds the correction that stage 2 made on one tile.
@@ -132,7 +151,7 @@ class SplitMetrics:
         """
         correction, pixels = self._correction, self._correction.pixels
         deviation = (correction.spread / pixels) ** 0.5 if pixels else None
-        return {
+        headline = {
             **{key: _mean_of_tiles(self.rows, key) for key in HEIGHT_MEASURES},
             "pooled": self._total.valid.measures(),
             **self._total.group_measures(),
@@ -141,17 +160,28 @@ class SplitMetrics:
             "valid_pixels": self._total.valid.pixels,
             "correction": {"mean": correction.mean if pixels else None, "std": deviation},
         }
+        return headline | (self._detailed_result(headline) if self._details is not None else {})
 
-    def _groups(self, heights, valid, classes, predicted_classes):
-        """Returns dict of `GROUP_MEASURES` to bool (rows, columns), the group's pixels."""
-        none = np.zeros(valid.shape, bool)
-        if classes is None or self._building_index is None:
-            return dict.fromkeys(GROUP_MEASURES, none)
-        building = valid & (classes == self._building_index)
-        found = none if predicted_classes is None else predicted_classes == self._building_index
-        low, high = heights < MID_RISE, heights >= HIGH_RISE
-        masks = (building, building & found, building & low, building & ~low & ~high)
-        return dict(zip(GROUP_MEASURES, (*masks, building & high), strict=True))
+    def intervals(self):
+        """Returns the confidence intervals of `headline_intervals`; None with one tile."""
+        return headline_intervals(self.rows, np.array(self._confusions))
+
+    def _add_details(self, maps, predicted_maps, valid):
+        """Adds what `detailed` asks for; returns the tile's own cells."""
+        tile = detail_sums(maps, predicted_maps, valid, self._class_names, self._building_index)
+        self._details = self._details + tile
+        return tile.row()
+
+    def _detailed_result(self, headline):
+        """Returns what `detailed` adds to the headline; per_class has both."""
+        details = self._details.result(
+            self._class_names, lambda key: _mean_of_tiles(self.rows, key)
+        )
+        for name, measures in headline["per_class"].items():
+            details["per_class"][name] = measures | details["per_class"][name]
+        confusion = {"classes": self._class_names, "pixels": self._total.confusion.tolist()}
+        normals = self._normals.measures() if self._normals else None
+        return details | {"confusion": confusion, "normals": normals}
 
     def _confusion(self, name, classes, predicted_classes):
         """Returns the tile's confusion matrix; zeros without labels or predicted classes."""

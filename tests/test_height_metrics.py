@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from scipy.stats import median_abs_deviation
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from evaluation.height_metrics import HEIGHT_MEASURES, HeightSums, height_sums
 
@@ -14,6 +16,10 @@ def test_measures_worked_out_by_hand():
     assert measures["rmse"] == pytest.approx((327 / 5) ** 0.5)
     assert measures["mae"] == pytest.approx(27 / 5)
     assert measures["r2"] == pytest.approx(1 - 327 / 1604.8)  # squares about the mean, 16.8
+    assert measures["bias"] == pytest.approx(5 / 5)
+    assert measures["median_error"] == pytest.approx(0)
+    assert measures["nmad"] == pytest.approx(1.4826 * 1)  # median of 0, 1, 1, 10, 15
+    assert measures["p90_absolute_error"] == pytest.approx(10 + 0.6 * 5)  # place 3.6 of 0 to 4
 
 
 def test_ratio_of_exactly_1_25_is_not_within_delta1():
@@ -57,3 +63,33 @@ def test_r2_survives_a_large_offset():
     heights = HEIGHTS + 1e7  # the squares alone would need 10 digits more than float64 has
     sums = height_sums(heights[:2], heights[:2] + 1) + height_sums(heights[2:], heights[2:] + 1)
     assert sums.measures()["r2"] == pytest.approx(1 - 5 / 1604.8, rel=1e-9)
+
+
+def test_measures_are_those_of_scikit_learn_and_scipy():
+    heights, predicted = np.random.default_rng(1).gamma(2.0, 8.0, (2, 999))
+    measures = height_sums(heights, predicted).measures()
+    assert measures["rmse"] == pytest.approx(root_mean_squared_error(heights, predicted))
+    assert measures["mae"] == pytest.approx(mean_absolute_error(heights, predicted))
+    assert measures["r2"] == pytest.approx(r2_score(heights, predicted))
+    spread = median_abs_deviation(predicted - heights, scale=1 / 1.4826)
+    assert measures["nmad"] == pytest.approx(spread, abs=0.015)
+
+
+@pytest.mark.parametrize("scale", [0.004, 1.0, 60.0])
+def test_quantiles_of_tiles_are_at_most_half_a_bin_off(scale):
+    errors = np.random.default_rng(2).laplace(0.3, scale, (4, 251))
+    sums = sum((height_sums(np.zeros(251), part) for part in errors), HeightSums())
+    measures = sums.measures()
+    median = np.median(errors)
+    deviation = 1.4826 * np.median(np.abs(errors - median))
+    assert measures["median_error"] == pytest.approx(median, abs=0.005)
+    assert measures["p90_absolute_error"] == pytest.approx(
+        np.quantile(np.abs(errors), 0.9), abs=0.005
+    )
+    assert measures["nmad"] == pytest.approx(deviation, abs=1.4826 * 0.01)
+
+
+def test_errors_beyond_300_m_count_as_300_m():
+    measures = height_sums(np.zeros(3), np.array([1e4, 1e5, 1e6])).measures()
+    assert measures["median_error"] == pytest.approx(300)
+    assert measures["bias"] == pytest.approx(370_000)

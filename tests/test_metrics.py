@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from evaluation.class_metrics import CLASS_MEASURES
 from evaluation.metrics import SplitMetrics
+from evaluation.pixel_groups import GROUP_MEASURES
 
 NAMES = ("ground", "vegetation", "building")
 NAN = float("nan")
@@ -18,6 +22,14 @@ def measured(*tiles, names=NAMES, building_index=2):
     for number, tile in enumerate(tiles):
         metrics.update(f"tile_{number}", *tile)
     return metrics
+
+
+def detailed(*tiles):
+    """Returns the result of a detailed evaluation of tiles."""
+    metrics = SplitMetrics(NAMES, 2, detailed=True)
+    for number, tile in enumerate(tiles):
+        metrics.update(f"tile_{number}", *tile)
+    return metrics.result()
 
 
 TILE = (HEIGHTS, PREDICTED, VALID, CLASSES, PREDICTED_CLASSES)
@@ -107,18 +119,42 @@ def test_rows_hold_each_tile():
     assert metrics.rows[0]["overall_accuracy"] == pytest.approx(4 / 5)
 
 
-@pytest.mark.parametrize("step", [1, 3, 8])
-def test_pooled_values_do_not_depend_on_tiling(step):
-    rng = np.random.default_rng(0)
-    heights, predicted = rng.gamma(1.0, 20.0, (2, 8, 10))
-    valid = rng.random((8, 10)) > 0.2
-    classes, found = rng.integers(0, 3, (2, 8, 10))
-    whole = (heights, predicted, valid, classes, found)
-    strips = [tuple(a[i : i + step] for a in whole) for i in range(0, 8, step)]
-    one, many = measured(whole).result(), measured(*strips).result()
-    assert many["pooled"] == pytest.approx(one["pooled"])
-    for key in ("rmse_building", "rmse_matched", "mid_rise_rmse", "miou", "fwiou", "valid_pixels"):
-        assert many[key] == pytest.approx(one[key])
+@st.composite
+def whole_tiles(draw):
+    """Draws (heights, predicted, valid, classes, predicted classes) of one shape."""
+    shape = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    heights, predicted = rng.laplace(2.0, draw(st.sampled_from([0.1, 9.0, 90.0])), (2, *shape))
+    valid = rng.random(shape) < draw(st.floats(0, 1))
+    return heights, predicted, valid, rng.integers(-1, 3, shape), rng.integers(0, 3, shape)
+
+
+def pooled_values(result):
+    """Returns what is pooled, without the distances that a cut through a tile changes."""
+    headline = {key: result[key] for key in (*GROUP_MEASURES, *CLASS_MEASURES, "valid_pixels")}
+    parts = [headline, result["pooled"], *result["per_class"].values()]
+    parts += result["per_height_bin"].values()
+    parts += [convention["pooled"] for convention in result["conventions"].values()]
+    return [value for part in parts for value in part.values()]
+
+
+@settings(deadline=None, max_examples=60, derandomize=True, database=None)
+@given(whole_tiles(), st.lists(st.integers(1, 5), max_size=4), st.sampled_from([0, 1]))
+def test_pooled_values_do_not_depend_on_the_tiling(tile, cuts, axis):
+    pieces = zip(*(np.split(array, sorted(cuts), axis) for array in tile), strict=True)
+    one, many = detailed(tile), detailed(*(piece for piece in pieces if piece[0].size))
+    assert many["confusion"] == one["confusion"]
+    for ours, theirs in zip(pooled_values(many), pooled_values(one), strict=True):
+        assert ours == (theirs if theirs is None else pytest.approx(theirs, rel=1e-6, abs=1e-9))
+
+
+@settings(deadline=None, max_examples=60, derandomize=True, database=None)
+@given(whole_tiles(), st.sampled_from([NAN, np.inf, -9999.0, 1e30]))
+def test_nodata_pixels_never_matter(tile, rubbish):
+    heights, predicted, valid, classes, found = tile
+    changed = [np.where(valid, array, rubbish) for array in (heights, predicted)]
+    found_changed = np.where(classes < 0, 2 - found, found)
+    assert detailed((*changed, valid, classes, found_changed)) == detailed(tile)
 
 
 @pytest.mark.parametrize("rubbish", [NAN, np.inf, -9999.0])

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evaluation.report import metrics_table, write_bytes, write_json, write_rows
+from evaluation.report import intervals_table, metrics_table, write_bytes, write_json, write_rows
 
 
 def test_json_holds_null_for_nan_and_plain_numbers_for_numpy(tmp_path):
@@ -61,3 +61,19 @@ def test_table_lines_are_of_one_length_and_markdown():
     lines = metrics_table({"MTL": {"rmse": None}, "a longer title": {}}).split("\n")
     assert len({len(line) for line in lines}) == 1
     assert set(lines[1]) == set("|-: ")
+
+
+def test_measures_that_no_run_has_are_left_out():
+    lines = metrics_table({"MTL": {"rmse": 1.0, "miou": None}, "boosting": {}}).split("\n")
+    assert len(lines) == 3 and lines[2].startswith("| RMSE (m)")
+
+
+def test_intervals_stand_by_convention():
+    unknown = {"value": None, "low": None, "high": None}
+    rmse = {"value": 2.0, "low": 1.0, "high": 3.0}
+    kinds = {"mean_of_tiles": {"rmse": rmse, "miou": unknown}, "pooled": {"rmse": rmse}}
+    kinds["pooled"]["miou"] = unknown
+    lines = intervals_table({"level": 0.95, "draws": 1000, **kinds}).split("\n")
+    assert [cell.strip() for cell in lines[0].split("|")[1:2]] == ["95 % interval"]
+    assert [cell.strip() for cell in lines[2].split("|")[2:4]] == ["1.000 to 3.000"] * 2
+    assert len(lines) == 3
