@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from datasets.targets import normal_targets
 from evaluation.metrics import SplitMetrics
 from evaluation.windows import predict_tile
 
@@ -46,7 +47,7 @@ def predict_maps(image, predict, window_size, overlap, batch_windows):
     """Predicts the maps of one tile.
 
     Args:
-        image: float32 (rows, columns, 3), 0-255.
+        image: float32 (rows, columns, channels), 0-255.
         predict: function of `make_predictor`.
         window_size: int, pixels.
         overlap: float, share of a window.
@@ -54,19 +55,38 @@ def predict_maps(image, predict, window_size, overlap, batch_windows):
 
     Returns:
         dict: `heights` float32 (rows, columns), metres; `classes` int64 (rows, columns) where
-        the network predicts classes; `correction` float32 (rows, columns), metres, already
-        subtracted, where there is a stage 2.
+        the network predicts classes; `normals` float32 (rows, columns, 3), unit vectors, where it
+        is asked for them; `correction` float32 (rows, columns), metres, already subtracted, where
+        there is a stage 2.
     """
     outputs = predict_tile(image, predict, window_size, overlap, batch_windows)
     maps = {"heights": outputs["heights"][..., 0]}
     if "semantics" in outputs:
         maps["classes"] = outputs["semantics"].argmax(axis=-1)
+    if "normals" in outputs:
+        maps["normals"] = unit_vectors(outputs["normals"])
     if "correction" in outputs:
         maps["correction"] = outputs["correction"][..., 0]
     return maps
 
 
-def evaluate_tiles(tiles, read_tile, predict_tile_maps, record, on_tile=None, progress=""):
+def unit_vectors(vectors):
+    """Scales vectors, such as means of unit vectors, to length 1.
+
+    Args:
+        vectors: float32 (..., 3).
+
+    Returns:
+        float32 (..., 3); a vector of length 0 becomes (0, 0, 1), level ground.
+    """
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    level = np.array([0, 0, 1], "float32")
+    return np.where(length > 0, vectors / np.where(length > 0, length, 1), level)
+
+
+def evaluate_tiles(
+    tiles, read_tile, predict_tile_maps, record, on_tile=None, progress="", find_normals=None
+):
     """Measures predictions on tiles, one after the other.
 
     Args:
@@ -76,11 +96,13 @@ def evaluate_tiles(tiles, read_tile, predict_tile_maps, record, on_tile=None, pr
         record: `datasets.records.Record`, for the classes.
         on_tile: function (tile, sample, maps, values of the tile), or None.
         progress: str, text before a progress bar; "" = no bar.
+        find_normals: function (sample) -> its true normals, such as `true_normals`, for a
+            detailed evaluation; None = the headline alone, as in validation.
 
     Returns:
         `SplitMetrics` over the tiles.
     """
-    metrics = SplitMetrics(record.class_names, record.building_index)
+    metrics = SplitMetrics(record.class_names, record.building_index, find_normals is not None)
     for tile in tqdm(tiles, desc=progress, unit="tile", disable=not progress, dynamic_ncols=True):
         sample = read_tile(tile)
         maps = predict_tile_maps(sample["image"])
@@ -94,6 +116,26 @@ def evaluate_tiles(tiles, read_tile, predict_tile_maps, record, on_tile=None, pr
         )
         if "correction" in maps:
             metrics.add_correction(maps["correction"], sample["valid"])
+        if "normals" in maps and find_normals:
+            metrics.add_normals(find_normals(sample), maps["normals"])
         if on_tile:
             on_tile(tile, sample, maps, values)
     return metrics
+
+
+def true_normals(sample, gsd, coding):
+    """Derives the unit normals of a tile from its true heights, as training does.
+
+    Args:
+        sample: dict of `datasets.samples.read_tile_window`.
+        gsd: float, metres per pixel.
+        coding: "unit", or "published" with its own slopes (`datasets.targets`).
+
+    Returns:
+        float32 (rows, columns, 3); NaN where a height that takes part is not valid.
+    """
+    heights = np.where(sample["valid"], sample["heights"], np.float32("nan"))
+    batch = tf.constant(heights[None, ..., None], "float32")
+    normals = normal_targets(batch, gsd, coding)[0].numpy()
+    normals = normals * 2 - 1 if coding == "published" else normals
+    return np.where(sample["valid"][..., None], normals, np.float32("nan"))

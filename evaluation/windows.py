@@ -1,8 +1,11 @@
-"""Prediction of a tile in overlapping windows that are blended without seams."""
+"""Overlapping windows: where they lie, how they are weighted, and a tile predicted from them."""
 
-from itertools import product
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+
+from evaluation.streaming import stream_windows
 
 SMALLEST_WEIGHT = 1e-6  # of one axis; keeps a pixel that only one corner covers away from 0 / 0
 
@@ -55,6 +58,76 @@ def blend_weights(window, sigma=0.2):
     return np.outer(profile, profile).astype("float32")
 
 
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows of an image lie.
+
+    An axis shorter than the window is padded equally on both sides; origins count in the padded
+    image.
+
+    Attributes:
+        rows, columns: int, pixels of the image.
+        size: int, pixels of a window.
+        overlap: float in [0, 1), share of a window; step = size * (1 - overlap), rounded.
+    """
+
+    rows: int
+    columns: int
+    size: int
+    overlap: float
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise ValueError(f"Got window_size {self.size}; expected at least 1 pixel.")
+        if not 0 <= self.overlap < 1:
+            raise ValueError(
+                f"overlap is {self.overlap}; expected a share of the window from 0 to below 1, "
+                "such as 0.5."
+            )
+
+    @property
+    def step(self):
+        """Pixels from one window to the next."""
+        return max(1, round(self.size * (1 - self.overlap)))
+
+    @cached_property
+    def padding(self):
+        """Pixels added: ((above, below), (left, right))."""
+        missing = (max(0, self.size - length) for length in (self.rows, self.columns))
+        return tuple((count // 2, count - count // 2) for count in missing)
+
+    @cached_property
+    def row_origins(self):
+        """Upper rows of the rows of windows, in the padded image."""
+        return window_origins(max(self.rows, self.size), self.size, self.step)
+
+    @cached_property
+    def column_origins(self):
+        """Left columns of the windows of a row, in the padded image."""
+        return window_origins(max(self.columns, self.size), self.size, self.step)
+
+    @property
+    def count(self):
+        """Number of windows."""
+        return len(self.row_origins) * len(self.column_origins)
+
+    @cached_property
+    def weights(self):
+        """float32 (size, size, 1) of `blend_weights`."""
+        return blend_weights(self.size)[..., None]
+
+    def last_row(self, number):
+        """Returns the end of the image's rows that are done after row `number` of windows."""
+        above = self.padding[0][0]
+        following = self.row_origins[number + 1 : number + 2]
+        return min(self.rows, following[0] - above if following else self.rows)
+
+    def first_number(self, row):
+        """Returns the number of the first row of windows that reaches below `row` of the image."""
+        row += self.padding[0][0]
+        return next(i for i, origin in enumerate(self.row_origins) if origin + self.size > row)
+
+
 def predict_tile(image, predict_batch, window_size, overlap, batch_windows):
     """Predicts a whole tile from overlapping windows, blended with `blend_weights`.
 
@@ -64,12 +137,12 @@ def predict_tile(image, predict_batch, window_size, overlap, batch_windows):
     value, at half the memory of float64.
 
     Args:
-        image: float32 (rows, columns, 3), 0-255.
-        predict_batch: function of float32 (n, window_size, window_size, 3) returning a dict
-            of name to array (n, window_size, window_size, channels); n <= batch_windows.
+        image: float32 (rows, columns, channels), 0-255.
+        predict_batch: function of float32 (n, window_size, window_size, channels) returning a
+            dict of name to array (n, window_size, window_size, channels); n <= batch_windows.
         window_size: int, pixels.
         overlap: float in [0, 1), share of a window; step = window_size * (1 - overlap).
-        batch_windows: int, windows per call of `predict_batch`.
+        batch_windows: int, windows per call of `predict_batch`, all of one row of windows.
 
     Returns:
         dict of name to float32 (rows, columns, channels). Blended class probabilities still
@@ -78,78 +151,21 @@ def predict_tile(image, predict_batch, window_size, overlap, batch_windows):
     Raises:
         ValueError: if an argument is out of range, or an output has not the windows' shape.
     """
-    _check_arguments(image, window_size, overlap, batch_windows)
-    rows, columns = image.shape[:2]
-    padding = [_padding(length, window_size) for length in (rows, columns)]
-    padded = np.pad(image, [*padding, (0, 0)], mode="symmetric")
-    corners = _corners(padded.shape, window_size, max(1, round(window_size * (1 - overlap))))
-    blended = _blend(padded, predict_batch, window_size, corners, batch_windows)
-    (top, _), (left, _) = padding
-    return {
-        name: np.ascontiguousarray(values[top : top + rows, left : left + columns])
-        for name, values in blended.items()
-    }
-
-
-def _blend(image, predict_batch, window_size, corners, batch_windows):
-    """Returns name to (rows, columns, channels): weighted means over the windows."""
-    weights = blend_weights(window_size)[..., None]
-    weight_sum = np.zeros((*image.shape[:2], 1), "float32")
-    sums = {}
-    for start in range(0, len(corners), batch_windows):
-        places = [
-            np.s_[row : row + window_size, column : column + window_size]
-            for row, column in corners[start : start + batch_windows]
-        ]
-        windows = np.stack([image[place] for place in places])  # (n, window, window, 3)
-        for name, values in _outputs(predict_batch, windows).items():
-            shape = (*image.shape[:2], values.shape[-1])
-            total = sums.setdefault(name, np.zeros(shape, "float32"))
-            for place, window in zip(places, values, strict=True):
-                total[place] += window * weights
-        for place in places:
-            weight_sum[place] += weights
-    return {name: total / weight_sum for name, total in sums.items()}
-
-
-def _outputs(predict_batch, windows):
-    """Calls `predict_batch`; returns name to float32 arrays of checked shape."""
-    outputs = {
-        name: np.asarray(values, "float32") for name, values in predict_batch(windows).items()
-    }
-    for name, values in outputs.items():
-        if values.ndim != 4 or values.shape[:3] != windows.shape[:3]:
-            raise ValueError(
-                f"Output {name!r} has shape {values.shape} for windows of shape {windows.shape}; "
-                f"expected {(*windows.shape[:3], 'channels')}. Let predict_batch return one value "
-                "per pixel and channel."
-            )
-    return outputs
-
-
-def _corners(shape, window_size, step):
-    """Lists the (row, column) of the upper left corner of every window."""
-    return list(product(*(window_origins(length, window_size, step) for length in shape[:2])))
-
-
-def _padding(length, window_size):
-    """Returns the pixels to add (before, after) so that one window fits."""
-    missing = max(0, window_size - length)
-    return missing // 2, missing - missing // 2
-
-
-def _check_arguments(image, window_size, overlap, batch_windows):
-    """Raises ValueError where `predict_tile` cannot work with what it got."""
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(
             f"image has shape {image.shape}; expected (rows, columns, bands), none of them 0."
         )
-    if window_size < 1 or batch_windows < 1:
-        raise ValueError(
-            f"Got window_size {window_size} and batch_windows {batch_windows}; expected at least "
-            "1 pixel and 1 window."
-        )
-    if not 0 <= overlap < 1:
-        raise ValueError(
-            f"overlap is {overlap}; expected a share of the window from 0 to below 1, such as 0.5."
-        )
+    windows = Windows(*image.shape[:2], window_size, overlap)
+    result = {}
+
+    def read(row, rows):
+        return image[row : row + rows], np.ones((rows, image.shape[1]), bool)
+
+    def write(row, outputs, valid):
+        for name, values in outputs.items():
+            shape = (*image.shape[:2], values.shape[-1])
+            whole = result.setdefault(name, np.empty(shape, "float32"))
+            whole[row : row + len(values)] = values
+
+    stream_windows(windows, read, predict_batch, write, batch_windows)
+    return result

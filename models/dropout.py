@@ -14,23 +14,29 @@ _current = threading.local()  # each replica of a MirroredStrategy is traced in 
 
 
 @contextlib.contextmanager
-def samples_from(first):
+def samples_from(first, always=False):
     """Says which samples the networks called within see: consecutive ones from `first` on.
 
     Args:
         first: integer scalar tensor, number of the batch's first sample in the training stream.
+        always: bool, True = features are dropped outside of training, too.
     """
-    before = current_sample()
-    _current.first = first
+    before = current_sample(), drops_always()
+    _current.first, _current.always = first, always
     try:
         yield
     finally:
-        _current.first = before
+        _current.first, _current.always = before
 
 
 def current_sample():
     """Returns the number of the first sample of `samples_from`; None outside of it."""
     return getattr(_current, "first", None)
+
+
+def drops_always():
+    """Says whether `samples_from` asks for dropout outside of training."""
+    return getattr(_current, "always", False)
 
 
 def sample_uniform(first, count, size, key):
@@ -79,7 +85,7 @@ class SampleDropout(layers.Layer):
         self.rate, self.seed = rate, seed
 
     def call(self, inputs, training=None):
-        if not training or not self.rate:
+        if not self.rate or not (training or drops_always()):
             return inputs
         first = current_sample()
         if first is None:

@@ -110,6 +110,28 @@ def test_height_maps_lie_where_their_photo_lies_and_give_the_metrics(trained):
         assert metrics["valid_pixels"] == pixels
 
 
+def test_details_and_intervals_fit_the_headline(trained):
+    metrics = json.loads((trained[2] / "test_dae" / "metrics.json").read_text())
+    pixels = metrics["valid_pixels"]
+    for groups in (metrics["per_height_bin"], metrics["edges"]):
+        assert sum(group["valid_pixels"] for group in groups.values()) == pixels
+        squares = [(group["mse"] or 0) * group["valid_pixels"] for group in groups.values()]
+        assert sum(squares) / pixels == pytest.approx(metrics["pooled"]["mse"])
+    assert 0 < metrics["normals"]["mean_angle"] < 180
+    for kind, headline in (("pooled", metrics["pooled"]), ("mean_of_tiles", metrics)):
+        rmse = metrics["intervals"][kind]["rmse"]
+        assert rmse["value"] == pytest.approx(headline["rmse"])
+        assert rmse["low"] <= rmse["value"] <= rmse["high"]
+    assert "normals_mean_angle" in read_csv(trained[2] / "test_dae" / "per_tile.csv")[0]
+
+
+def test_runs_are_compared_by_their_names(trained, capsys):
+    test_dsm.main([*trained[0], "--compare=test_mtl,test_dae"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("|")[2:4] == [" test_mtl ", " test_dae "]
+    assert "setting correction: false / true" in lines
+
+
 def test_classes_are_written_as_label_codes(trained):
     for path in (trained[2] / "test_mtl" / "sem").iterdir():
         assert set(np.unique(read_raster(path).pixels)) <= {2, 6}

@@ -38,7 +38,7 @@ def write_raster(path, pixels, grid, nodata=None, unit="", description="", colou
         with gdal_errors(path, "write", "Its folder must exist and have space left."):
             dataset = _create(part, bands, grid)
             for i in range(bands.shape[2]):
-                _describe(dataset.GetRasterBand(i + 1), nodata, unit, description, colours)
+                describe_band(dataset.GetRasterBand(i + 1), nodata, unit, description, colours)
                 dataset.GetRasterBand(i + 1).WriteArray(bands[..., i])
             dataset.FlushCache()  # errors raise here, and not when the reference goes
             dataset = None
@@ -80,8 +80,8 @@ def _create(path, bands, grid):
     return dataset
 
 
-def _describe(band, nodata, unit, description, colours):
-    """Sets what a band means, before its pixels are written."""
+def describe_band(band, nodata, unit, description, colours):
+    """Sets what a band means, before its pixels are written; arguments as of `write_raster`."""
     if nodata is not None:
         band.SetNoDataValue(nodata)
     if unit:

@@ -1,0 +1,119 @@
+"""A scene while it is predicted: finished rows wait in a hidden folder beside the output."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from datasets.rasters.cogs import RowFile, read_tags, write_cog
+from datasets.rasters.reading import RasterError
+from evaluation.report import write_json
+from evaluation.scene_maps import map_rows
+
+IDENTITY_TAG = "DSMNET_IDENTITY"
+
+
+def map_path(output, name):
+    """Returns the path of a map: the output's own, or <output>_<name> beside it."""
+    return output if name == "heights" else output.with_name(f"{output.stem}_{name}{output.suffix}")
+
+
+def work_folder(output):
+    """Returns the folder in which the rows of an output wait until it is whole."""
+    return output.with_name(f".{output.name}.partial")
+
+
+def digest(identity):
+    """Returns the SHA-256 of what a prediction depends on (a dict that JSON can hold)."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def is_finished(output, names, identity):
+    """Says whether all maps of an output are there, predicted from the same."""
+    paths = [map_path(output, name) for name in names]
+    try:
+        return all(
+            path.is_file() and read_tags(path).get(IDENTITY_TAG) == digest(identity)
+            for path in paths
+        )
+    except RasterError:
+        return False
+
+
+class UnfinishedScene:
+    """The rows of a scene's maps that are done, on disk.
+
+    Attributes:
+        finished_rows: int, how many are.
+    """
+
+    def __init__(self, output, layers, codes, grid, identity, resume=True):
+        """Goes on with what lies in the work folder, if it has the same identity, or starts anew.
+
+        Args:
+            output: `Path` of the heights.
+            layers: dict of `evaluation.scene_maps.map_layers`.
+            codes: list of int, the code of each class index.
+            grid: `datasets.rasters.reading.Grid` of the maps.
+            identity: dict of what the prediction depends on.
+            resume: bool, False = start anew whatever is there.
+        """
+        self.output, self.layers, self.codes, self.grid = output, layers, codes, grid
+        self.folder = work_folder(output)
+        self.digest = digest(identity)
+        self.finished_rows = self._stored_rows() if resume else 0
+        try:
+            self.files = self._open()
+        except RasterError as error:
+            if not self.finished_rows:
+                raise
+            print(f"warning: {self.folder} is damaged ({error}); the scene is begun again.")
+            self.finished_rows = 0
+            self.files = self._open()
+
+    def write(self, row, values, valid):
+        """Takes the next rows, as of `evaluation.streaming.stream_windows`."""
+        for name, file in self.files.items():
+            file.write(row, map_rows(name, file.layer, self.codes, values, valid))
+            file.flush()
+        self._note(row + len(valid))
+
+    def finish(self):
+        """Writes the Cloud-Optimized GeoTIFFs and takes the folder away; the heights come last."""
+        for name, file in self.files.items():
+            file.close()
+            write_cog(file.path, self._part(name, "cog"), classes=name == "classes")
+        for name in sorted(self.files, key=lambda name: name == "heights"):
+            os.replace(self._part(name, "cog"), map_path(self.output, name))
+        shutil.rmtree(self.folder)
+
+    def _open(self):
+        """Opens the files of rows; without finished rows new ones."""
+        if not self.finished_rows:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            self._note(0)
+        return {
+            name: RowFile(self._part(name, "rows"), layer, self.grid)
+            for name, layer in self.layers.items()
+        }
+
+    def _part(self, name, kind):
+        return self.folder / f"{name}.{kind}.tif"
+
+    def _note(self, rows):
+        write_json(self.folder / "progress.json", {"identity": self.digest, "rows": rows})
+
+    def _stored_rows(self):
+        """Returns the finished rows of the same prediction in the folder, else 0."""
+        if not self.folder.exists():
+            return 0
+        try:
+            stored = json.loads(Path(self.folder / "progress.json").read_text(encoding="utf-8"))
+            rows, same = int(stored["rows"]), stored["identity"] == self.digest
+        except (OSError, ValueError, KeyError, TypeError):
+            rows, same = 0, False
+        if not same:
+            print(f"{self.folder} holds rows of another prediction: discarded.")
+        return rows if same else 0

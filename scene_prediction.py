@@ -1,0 +1,252 @@
+"""One trained network and the scenes that it predicts, one after the other."""
+
+import quiet_tensorflow  # noqa: F401  first, so that it silences what follows
+
+# isort: split
+import json
+import statistics
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from datasets.rasters.photos import file_state, open_photo, open_radar
+from evaluation.inference import make_predictor
+from evaluation.scene_maps import EXTRA_MAPS, SOURCES, map_layers
+from evaluation.streaming import band_bytes, stream_windows
+from evaluation.unfinished import IDENTITY_TAG, UnfinishedScene, digest, is_finished, map_path
+from evaluation.windows import Windows
+from models.inference import Extras, make_height_network
+from results import class_codes
+from run_record import computed_settings
+from runs import start_strategy, stored_stage, weights_file
+from scene_model import build_networks, model_identity, version
+from settings import SettingsError
+from settings_table import NETWORK
+
+GSD_TOLERANCE = 0.05  # share of the training's gsd
+TIMED_BATCHES = 3
+DECISIVE = (*NETWORK, "window_size", "overlap", "tta", "match_gsd", "precision", "dropout")
+
+
+class Predictor:
+    """A trained network on its devices, and how scenes are to be predicted with it."""
+
+    def __init__(self, settings):
+        """Builds the network and loads its weights.
+
+        Args:
+            settings: `settings.Settings` of `runs.adopt_stored_network`, whose `options` have
+                `outputs` and `sar`.
+
+        Raises:
+            SettingsError: if the network cannot give what is asked for.
+        """
+        self.settings, self.record = settings, settings.record
+        self.names = ("heights", *requested_maps(settings))
+        check_radar(settings)
+        if settings.resume not in ("auto", "never"):
+            raise SettingsError(f"resume={settings.resume}: predict.py knows auto and never.")
+        self.gsd = stored_stage(settings, "mtl")["gsd"]
+        strategy = start_strategy(settings)
+        self.batch = settings.batch_windows * strategy.num_replicas_in_sync
+        networks = build_networks(settings, strategy)
+        self.network_identity = model_identity(settings, networks[1] is not None)
+        self.codes = class_codes(self.record) if self.record.classes else []
+        extras = Extras(
+            settings.normal_coding if "normals" in self.names else None,
+            settings.tta,
+            "uncertainty" in self.names,
+        )
+        wanted = {SOURCES[name] for name in self.names}
+        height_network = make_height_network(*networks, extras)
+
+        def network(image):
+            return {k: v for k, v in height_network(image).items() if k in wanted}
+
+        self.predict_batch = make_predictor(strategy, network)
+
+    def predict(self, scene, output):
+        """Predicts a scene into a file, or goes on where an earlier process was interrupted.
+
+        Args:
+            scene: path of a raster.
+            output: `Path` of the heights; other maps get their names from it.
+        """
+        photo, radar = self._open(scene)
+        identity = self._identity(scene)
+        if self.settings.resume == "auto" and is_finished(output, self.names, identity):
+            print(f"{output} is finished. --resume=never predicts it again.")
+            return
+        layers = map_layers(
+            self.names, self.codes, self.record.class_names, self._tags(scene, identity)
+        )
+        resume = self.settings.resume == "auto"
+        unfinished = UnfinishedScene(output, layers, self.codes, photo.grid, identity, resume)
+        try:
+            self._stream(photo, radar, unfinished, scene.name)
+            unfinished.finish()
+        except KeyboardInterrupt:
+            print(
+                f"\nThe finished rows are in {unfinished.folder}; the same command goes on there."
+            )
+            raise
+        print("\n".join(f"Written {map_path(output, name)}" for name in self.names))
+
+    def tell(self, scene):
+        """Prints what predicting a scene will take, by timing a few batches of random pixels."""
+        photo, _ = self._open(scene)
+        windows = self._windows(photo)
+        channels = 4 if self.settings.sar_mode == "fusion" else 3
+        noise = np.random.default_rng(0).uniform(
+            0, 255, (self.batch, *2 * [windows.size], channels)
+        )
+        noise = noise.astype("float32")
+        outputs = self.predict_batch(noise)  # compiles
+        seconds = statistics.median(self._seconds(noise) for _ in range(TIMED_BATCHES))
+        batches = len(windows.row_origins) * -(-len(windows.column_origins) // self.batch)
+        depth = sum(values.shape[-1] for values in outputs.values())
+        print(
+            f"{windows.count} windows of {windows.size} px every {windows.step} px, in {batches} "
+            f"batches of at most {self.batch}; those without data are left out.\n"
+            f"About {band_bytes(windows, channels, depth) / 2**20:.0f} MB of memory beyond the "
+            f"network and GDAL's cache.\n"
+            f"At most about {_duration(batches * seconds)}: {seconds:.3g} s per batch here."
+        )
+
+    def _open(self, scene):
+        """Opens photo and radar and prints what a user should know; returns both."""
+        gsd = self.gsd if self.settings.match_gsd else None
+        photo = open_photo(scene, self.record.rgb_scale, gsd)
+        grid = photo.grid
+        size = "gsd not known" if photo.gsd is None else f"{photo.gsd:.3g} m per pixel"
+        print(f"{scene}: {grid.rows} x {grid.columns} pixels (rows x columns), {size}")
+        for note in (*photo.notes, *self._gsd_notes(photo)):
+            print(f"  {note}")
+        sar = self.settings.options.sar
+        return photo, open_radar(sar, grid, self.record.sar_scale, gsd) if sar else None
+
+    def _gsd_notes(self, photo):
+        """Returns notes on place and pixel size."""
+        notes = [] if photo.grid.projection else ["no CRS; the heights will have none either"]
+        if photo.gsd is None:
+            return [*notes, f"the network has learned at {self.gsd:.3g} m per pixel"]
+        if self.settings.match_gsd:
+            return [
+                f"resampled to {self.gsd:.3g} m per pixel, {photo.grid.rows} x "
+                f"{photo.grid.columns} pixels; the heights are on that grid"
+            ]
+        if abs(photo.gsd / self.gsd - 1) > GSD_TOLERANCE:
+            notes.append(
+                f"warning: the network has learned at {self.gsd:.3g} m per pixel. Heights may be "
+                "wrong by that ratio; --match_gsd=true resamples the scene."
+            )
+        return notes
+
+    def _windows(self, photo):
+        settings = self.settings
+        return Windows(photo.grid.rows, photo.grid.columns, settings.window_size, settings.overlap)
+
+    def _stream(self, photo, radar, unfinished, title):
+        """Predicts what is missing, with a progress bar."""
+        windows, done = self._windows(photo), unfinished.finished_rows
+        before = windows.first_number(done) if done < windows.rows else len(windows.row_origins)
+        before *= len(windows.column_origins)
+        with tqdm(
+            desc=title, total=windows.count, initial=before, unit="window", dynamic_ncols=True
+        ) as bar:
+            stream_windows(
+                windows,
+                image_reader(photo, radar),
+                self.predict_batch,
+                unfinished.write,
+                self.batch,
+                done,
+                bar.update,
+            )
+
+    def _identity(self, scene):
+        """Returns what the maps of a scene depend on, as JSON can hold it."""
+        values = computed_settings(self.settings)
+        sar = self.settings.options.sar
+        return {
+            "scene": file_state(scene),
+            "sar": file_state(sar) if sar else None,
+            "weights": self.network_identity,
+            "settings": {name: values[name] for name in DECISIVE} | {"batch": self.batch},
+            "maps": list(self.names),
+            "version": version(),
+        }
+
+    def _tags(self, scene, identity):
+        """Returns the metadata of the maps."""
+        return {
+            "TIFFTAG_SOFTWARE": f"DSMNet {identity['version']}",
+            "DSMNET_SCENE": scene.name,
+            "DSMNET_MODEL": str(weights_file(self.settings, "mtl")),
+            **{f"DSMNET_{k.upper()}_SHA256": v for k, v in identity["weights"].items()},
+            "DSMNET_SETTINGS": json.dumps(identity["settings"]),
+            IDENTITY_TAG: digest(identity),
+        }
+
+    def _seconds(self, batch):
+        """Times one batch."""
+        start = time.perf_counter()
+        self.predict_batch(batch)
+        return time.perf_counter() - start
+
+
+def requested_maps(settings):
+    """Returns the names in --outputs, in the order of `EXTRA_MAPS`.
+
+    Raises:
+        SettingsError: for an unknown one, or one that the network cannot give.
+    """
+    given = [name.strip() for name in settings.options.outputs.split(",") if name.strip()]
+    unknown = sorted(set(given) - set(EXTRA_MAPS))
+    if unknown:
+        raise SettingsError(
+            f"--outputs: {', '.join(unknown)} is not known; expected of {', '.join(EXTRA_MAPS)}."
+        )
+    without = {
+        "classes": None if settings.sem_flag else "it has no semantic decoder (sem_flag)",
+        "normals": None if settings.norm_flag else "it has no normal decoder (norm_flag)",
+        "uncertainty": None
+        if settings.tta or settings.dropout
+        else "it has no dropout to sample from; give --tta=true, too",
+    }
+    without["probabilities"] = without["classes"]
+    for name in given:
+        if without[name]:
+            raise SettingsError(f"--outputs={name}: the network cannot: {without[name]}.")
+    return [name for name in EXTRA_MAPS if name in given]
+
+
+def check_radar(settings):
+    """Raises SettingsError unless --sar is given exactly where the network needs it."""
+    fusion = settings.sar_mode == "fusion"
+    if fusion and not settings.options.sar:
+        raise SettingsError(
+            "The network was trained with sar_mode=fusion and needs radar: give --sar=FILE, one "
+            "band on the scene's grid."
+        )
+    if settings.options.sar and not fusion:
+        raise SettingsError("--sar is given, but the network was trained without radar.")
+
+
+def image_reader(photo, radar=None):
+    """Returns the function (row, rows) that `evaluation.streaming.stream_windows` reads with."""
+    if radar is None:
+        return photo.read
+
+    def read(row, rows):
+        (image, valid), (echo, heard) = photo.read(row, rows), radar.read(row, rows)
+        both = valid & heard
+        return np.where(both[..., None], np.concatenate([image, echo], axis=-1), 0), both
+
+    return read
+
+
+def _duration(seconds):
+    """Returns a duration for people."""
+    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.1f} minutes"
