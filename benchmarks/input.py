@@ -131,8 +131,8 @@ def main(arguments=None):
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found = json.loads(done.stdout.splitlines()[-1])
         rate, core_ms = found["samples_per_second"], found["core_ms"]
-        shares = f"{found['waiting']:7.1%}  {found['peak_mib']:8}"
-        print(f"{row:46} {rate:9}  {core_ms:14}  {shares}")
+        waiting = f"{found['waiting']:.1%}" if ROWS[row][3] == "waiting" else "-"
+        print(f"{row:46} {rate:9}  {core_ms:14}  {waiting:>7}  {found['peak_mib']:8}")
 
 
 if __name__ == "__main__":
