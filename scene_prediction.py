@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets.rasters.photos import file_state, open_photo, open_radar
+from datasets.rasters.reading import read_info
 from evaluation.inference import make_predictor
 from evaluation.scene_maps import EXTRA_MAPS, SOURCES, map_layers
 from evaluation.streaming import band_bytes, stream_windows
@@ -26,7 +27,7 @@ from settings_table import NETWORK
 
 GSD_TOLERANCE = 0.05  # share of the training's gsd
 TIMED_BATCHES = 3
-DECISIVE = (*NETWORK, "window_size", "overlap", "tta", "match_gsd", "precision", "dropout")
+DECISIVE = (*NETWORK, "window_size", "overlap", "tta", "match_gsd", "precision", "dropout", "seed")
 
 
 class Predictor:
@@ -111,20 +112,20 @@ class Predictor:
             f"batches of at most {self.batch}; those without data are left out.\n"
             f"About {band_bytes(windows, channels, depth) / 2**20:.0f} MB of memory beyond the "
             f"network and GDAL's cache.\n"
-            f"At most about {_duration(batches * seconds)}: {seconds:.3g} s per batch here."
+            f"At most about {duration(batches * seconds)}: {seconds:.3g} s per batch here."
         )
 
     def _open(self, scene):
         """Opens photo and radar and prints what a user should know; returns both."""
         gsd = self.gsd if self.settings.match_gsd else None
         photo = open_photo(scene, self.record.rgb_scale, gsd)
-        grid = photo.grid
+        grid = read_info(scene).grid
         size = "gsd not known" if photo.gsd is None else f"{photo.gsd:.3g} m per pixel"
         print(f"{scene}: {grid.rows} x {grid.columns} pixels (rows x columns), {size}")
         for note in (*photo.notes, *self._gsd_notes(photo)):
             print(f"  {note}")
         sar = self.settings.options.sar
-        return photo, open_radar(sar, grid, self.record.sar_scale, gsd) if sar else None
+        return photo, open_radar(sar, photo.grid, self.record.sar_scale, gsd) if sar else None
 
     def _gsd_notes(self, photo):
         """Returns notes on place and pixel size."""
@@ -247,6 +248,8 @@ def image_reader(photo, radar=None):
     return read
 
 
-def _duration(seconds):
+def duration(seconds):
     """Returns a duration for people."""
-    return f"{seconds / 3600:.1f} hours" if seconds > 5400 else f"{seconds / 60:.1f} minutes"
+    units = ((5400, 3600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
+    size, unit = next((size, unit) for least, size, unit in units if seconds >= least)
+    return f"{seconds / size:.1f} {unit}"

@@ -81,8 +81,9 @@ def test_classes_have_colours_names_and_overviews_of_codes(tmp_path):
     colours = [(code, f"name {code}", (code, 1, 2)) for code in (7, 9, 90)]
     layer = Layer("uint8", 255, ("class",), "", colours)
     rows = RowFile(tmp_path / "rows.tif", layer, GRID)
-    pattern = np.where(np.arange(700) % 5 == 0, 7, 90).astype("uint8")  # 90 is the commonest
-    rows.write(0, np.broadcast_to(pattern[None, :, None], (600, 700, 1)))
+    codes = np.full((600, 700, 1), 90)
+    codes[:, ::2] = 7  # the mean colour of 7 and 90 is nearer to that of 9
+    rows.write(0, codes)
     rows.close()
     write_cog(tmp_path / "rows.tif", tmp_path / "a.tif", classes=True)
     dataset = gdal.Open(str(tmp_path / "a.tif"))
@@ -90,8 +91,7 @@ def test_classes_have_colours_names_and_overviews_of_codes(tmp_path):
     assert band.GetColorTable().GetColorEntry(7) == (7, 1, 2, 255)
     assert band.GetMetadataItem("CLASS_7") == "name 7"
     assert not (tmp_path / "a.tif.aux.xml").exists()
-    overview = band.GetOverview(1).ReadAsArray()
-    assert set(np.unique(overview)) == {90, 255}
+    assert set(np.unique(band.GetOverview(0).ReadAsArray())) <= {7, 90, 255}
 
 
 def test_full_disk_or_missing_folder_is_named(tmp_path):

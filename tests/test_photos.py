@@ -158,9 +158,8 @@ def test_resampling_hides_only_what_is_nodata_in_every_band(tmp_path):
 
 
 def test_resampling_averages_pixels_and_not_overviews(tmp_path):
-    path = photo_file(
-        tmp_path, np.indices((8, 6), "uint8").sum(axis=0, dtype="uint8")[..., None] % 2 * np.full(3, 200, "uint8")
-    )
+    checks = (np.indices((8, 6)).sum(axis=0) % 2 * 200).astype("uint8")
+    path = photo_file(tmp_path, np.repeat(checks[..., None], 3, axis=-1))
     gdal.Open(str(path), gdal.GA_Update).BuildOverviews("NEAREST", [2])
     np.testing.assert_allclose(open_photo(path, gsd=1.0).read(0, 4)[0], 100)
 

@@ -197,6 +197,16 @@ def test_a_dry_run_of_a_scene_beyond_int32_says_windows_and_memory(run, tmp_path
     assert not (tmp_path / "h.tif").exists()
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0.2 seconds"), (89, "89.0 seconds"), (90, "1.5 minutes"), (5400, "1.5 hours")],
+)
+def test_durations_are_for_people(seconds, words):
+    from scene_prediction import duration
+
+    assert duration(seconds) == words
+
+
 def test_a_killed_process_goes_on_to_the_same_bits(tmp_path, checkpoints):
     scene = make_scene(tmp_path, 2000, 2000, nodata=5)
     model = ["--dataset_name=blocks", f"--checkpoint_dir={checkpoints}", "--window_size=256"]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from osgeo import gdal
 
 from datasets.rasters.reading import gdal_errors
@@ -57,8 +58,9 @@ class RowFile:
         """Writes whole rows from `row` on: pixels (rows, columns, bands)."""
         with gdal_errors(self.path, "write", SPACE):
             for i in range(len(self.layer.bands)):
-                band = self.dataset.GetRasterBand(i + 1)
-                band.WriteArray(pixels[..., i].astype(self.layer.dtype, copy=False), 0, row)
+                # GDAL takes a stride of 0, as of a broadcast array, for "one after the other".
+                values = np.ascontiguousarray(pixels[..., i], self.layer.dtype)
+                self.dataset.GetRasterBand(i + 1).WriteArray(values, 0, row)
 
     def flush(self):
         """Hands everything over to the operating system, which outlives a killed process."""
