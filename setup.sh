@@ -2,7 +2,7 @@
 # Makes ready to run: a Python environment with the packages of requirements.txt and GDAL.
 #
 #   ./setup.sh          what running needs
-#   ./setup.sh --dev    what testing needs, too
+#   ./setup.sh --dev    what testing needs, too; Chromium, for the tests of report.html, if it can
 #
 # An active virtual environment is used, else .venv is made; "${VIRTUAL_ENV:-.venv}/bin/python"
 # is the Python to run with. Quiet, quick and offline when nothing is missing.
@@ -91,6 +91,15 @@ require_build_tools() {
   if ((${#missing[@]})); then install_packages "${missing[@]}"; fi
 }
 
+require_browser() {
+  local missing=()
+  command -v chromium >/dev/null || missing+=(chromium)
+  command -v chromedriver >/dev/null || missing+=(chromium-driver)
+  if ((${#missing[@]} == 0)); then return; fi
+  # In a shell of its own: all but some tests work without.
+  (install_packages "${missing[@]}") || say "without Chromium: the browser's tests will be skipped"
+}
+
 pip_install() {
   "$python" -m pip install -q --disable-pip-version-check "$@" >&2 ||
     fail "pip could not install the Python packages; see above. With network, run ./setup.sh again."
@@ -117,6 +126,7 @@ case "$*" in
   --dev) requirements="requirements-dev.txt" ;;
   *) fail "unknown arguments: $*. Expected none, or --dev." ;;
 esac
+if [[ $* == --dev ]]; then require_browser; fi
 stamp=$environment/.ready-$requirements
 if [[ -x $python && -f $stamp && $(<"$stamp") == "$(wanted)" ]]; then exit 0; fi
 

@@ -30,14 +30,21 @@ def read_rows(path):
 
 
 def training_curves(path, history, validation):
-    """Draws losses (raw faint, running mean strong) and validation measures into a PNG file.
+    """Draws `curves_figure` into a PNG file, written atomically."""
+    save_figure(path, curves_figure(history, validation))
+
+
+def curves_figure(history, validation):
+    """Draws losses (raw faint, running mean strong) and validation measures.
 
     Args:
-        path: str or path of the PNG file, written atomically.
         history: list of dict, the rows of history.csv; a loss that is absent, None or "" in
             all rows is not drawn.
         validation: list of dict with step and rmse, mae (metres), and what there is of
             delta1, miou, overall_accuracy.
+
+    Returns:
+        matplotlib `Figure`.
     """
     figure = Figure(figsize=(13, 4), layout="constrained")
     panels = figure.subplots(1, 3)
@@ -48,7 +55,7 @@ def training_curves(path, history, validation):
     for panel in panels:
         panel.set_xlabel("step")
         panel.grid(alpha=0.3)
-    save_figure(path, figure)
+    return figure
 
 
 def _draw_losses(panel, history):

@@ -28,60 +28,65 @@ CLASS_COLOURS = (
 )
 
 
-def tile_figure(
-    path,
-    image,
-    heights,
-    predicted,
-    valid,
-    *,
-    classes=None,
-    predicted_classes=None,
-    class_names=(),
-    title="",
-    gsd=1.0,
-):
+def tile_figure(path, sample, maps, class_names=(), title="", gsd=1.0):
     """Draws a tile and its prediction into a PNG file.
 
     True and predicted heights have one colour scale, 0 to the 99.5th percentile of the truth.
     The error is predicted - true: red where the prediction is too high. Pixels that are not
-    valid, and classes below 0, are hatched.
+    valid, and classes below 0, are hatched. True classes are drawn where there are any.
 
     Args:
         path: str or path of the PNG file, written atomically.
-        image: (rows, columns, 3), 0-255.
-        heights: float (rows, columns), true heights, metres.
-        predicted: float (rows, columns), metres.
-        valid: bool (rows, columns).
-        classes: int (rows, columns), true class indices, or None.
-        predicted_classes: int (rows, columns), predicted class indices, or None.
+        sample: dict of `datasets.samples.read_tile_window`: image, heights, valid, classes.
+        maps: dict of `evaluation.inference.predict_maps`: heights, classes if predicted.
         class_names: sequence of str in the order of the class indices.
         title: str above the panels, such as the tile's name.
         gsd: float, metres per pixel, for the axes.
     """
-    maps = {"True classes": classes, "Predicted classes": predicted_classes}
-    maps = {name: indices for name, indices in maps.items() if indices is not None}
-    figure, axes = _panels(4 + len(maps), valid.shape, gsd)
-    _draw(axes[0], np.clip(image, 0, 255).astype("uint8"), gsd, "Photo")
-    _draw_heights(figure, axes[1:3], (heights, predicted), valid, gsd)
-    _draw_error(figure, axes[3], predicted - heights, valid, gsd)
-    for panel, (name, indices) in zip(axes[4:], maps.items(), strict=True):
+    valid, heights = sample["valid"], (sample["heights"], maps["heights"])
+    classes = class_maps(sample, maps)
+    figure, axes = _panels(4 + len(classes), valid.shape, gsd)
+    _draw(axes[0], photo(sample["image"]), gsd, "Photo")
+    _draw_heights(figure, axes[1:3], heights, valid, gsd)
+    _draw_error(figure, axes[3], heights[1] - heights[0], valid, gsd)
+    for panel, (name, indices) in zip(axes[4:], classes.items(), strict=True):
         _draw_classes(panel, indices, len(class_names), gsd, name)
-    _legend(figure, maps.values(), class_names, not valid.all())
+    _legend(figure, classes.values(), class_names, not valid.all())
     figure.suptitle(title, fontweight="bold")
     save_figure(path, figure)
 
 
-def save_figure(path, figure):
+def class_maps(sample, maps):
+    """Returns dict of title to class indices, int (rows, columns): those that a tile has."""
+    found = {}
+    if "classes" in maps:
+        if (sample["classes"] >= 0).any():
+            found["True classes"] = sample["classes"]
+        found["Predicted classes"] = maps["classes"]
+    return found
+
+
+def photo(image):
+    """Returns the red, green and blue of an image of 0-255, as uint8 (rows, columns, 3)."""
+    return np.clip(image[..., :3], 0, 255).astype("uint8")
+
+
+def save_figure(path, figure, dpi=DPI):
     """Writes a figure as a PNG file, atomically.
 
     Args:
         path: str or path; its folder is made if it is absent.
         figure: matplotlib `Figure`.
+        dpi: int, pixels per inch.
     """
+    write_bytes(path, png_bytes(figure, dpi))
+
+
+def png_bytes(figure, dpi=DPI):
+    """Returns a matplotlib `Figure` as the bytes of a PNG file."""
     png = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(png, dpi=DPI, format="png")
-    write_bytes(path, png.getvalue())
+    FigureCanvasAgg(figure).print_figure(png, dpi=dpi, format="png")
+    return png.getvalue()
 
 
 def _panels(count, shape, gsd):
@@ -116,7 +121,7 @@ def _draw(panel, pixels, gsd, title, **style):
 
 def _draw_heights(figure, panels, maps, valid, gsd):
     """Draws true and predicted heights on one scale, each with a colour bar in metres."""
-    top = max(_robust_limit(maps[0], valid), 1.0)
+    top = max(robust_limit(maps[0], valid), 1.0)
     style = {"cmap": "viridis", "vmin": 0.0, "vmax": top}
     for panel, values, name in zip(panels, maps, ("True", "Predicted"), strict=True):
         drawn = _draw(panel, _masked(values, valid), gsd, f"{name} heights", **style)
@@ -125,7 +130,7 @@ def _draw_heights(figure, panels, maps, valid, gsd):
 
 def _draw_error(figure, panel, error, valid, gsd):
     """Draws the signed error on a scale that is symmetric about 0."""
-    limit = max(_robust_limit(np.abs(error), valid), 0.1)
+    limit = max(robust_limit(np.abs(error), valid), 0.1)
     rmse = f"{np.sqrt(np.mean(np.square(error[valid]))):.2f} m" if valid.any() else "-"
     title = f"Predicted - true, RMSE {rmse}"
     style = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
@@ -174,6 +179,6 @@ def _masked(values, valid):
     return np.ma.masked_array(values, mask=~valid)
 
 
-def _robust_limit(values, valid):
+def robust_limit(values, valid):
     """Returns the 99.5th percentile of the valid values; 0 if there are none."""
     return float(np.percentile(values[valid], PERCENTILE)) if valid.any() else 0.0

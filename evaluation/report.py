@@ -108,7 +108,7 @@ def metrics_table(columns):
     ious = {("per_class", name, "iou"): f"IoU, {name}" for name in names}
     measures = MEASURES | ious | COUNTS
     cells = {
-        label: [_cell(values, keys) for values in columns.values()]
+        label: [measure_text(values, keys) for values in columns.values()]
         for keys, label in measures.items()
     }
     lines = [["measure", *columns]]
@@ -128,14 +128,14 @@ def intervals_table(intervals):
     kinds = {"mean_of_tiles": "mean of tiles", "pooled": "pooled pixels"}
     level = f"{100 * intervals['level']:.0f} % interval"
     lines = [(level, *kinds.values())] + [
-        (MEASURES[(key,)], *(_range(intervals[kind][key]) for kind in kinds))
+        (MEASURES[(key,)], *(interval_text(intervals[kind][key]) for kind in kinds))
         for key in intervals["pooled"]
     ]
     return text_table([line for line in lines if set(line[1:]) != {"-"}])
 
 
-def _range(entry):
-    """Returns the text of an interval."""
+def interval_text(entry):
+    """Returns the text of an interval, a dict of low and high."""
     if entry["low"] is None:
         return "-"
     return f"{entry['low']:.3f} to {entry['high']:.3f}"
@@ -162,8 +162,13 @@ def _align(cells, widths):
     return f"| {' | '.join(texts)} |"
 
 
-def _cell(values, keys):
-    """Returns the text of the measure at `keys`: three decimals, counts as they are."""
+def measure_text(values, keys):
+    """Returns the text of a measure: three decimals, counts as they are, "-" if it is None.
+
+    Args:
+        values: dict with the keys of metrics.json.
+        keys: tuple of str, the path into it.
+    """
     for key in keys:
         values = values.get(key) if isinstance(values, dict) else None
     value = _plain(values)
