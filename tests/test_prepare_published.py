@@ -1,40 +1,36 @@
 """Published data sets in the form in which they are downloaded, made small."""
 
-import json
 import os
 import re
+import shutil
 import zipfile
+from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
+from osgeo import gdal
 
-from datasets.catalogue import CATALOGUE
 from datasets.folders import list_tiles
 from datasets.preparation.footprints import draw_footprints
 from datasets.preparation.sources import check_rasters, find_files, list_source
 from datasets.preparation.splitting import near_groups
 from datasets.preparation.tiles import PrepareError
 from datasets.prepare import main
-from datasets.rasters.projections import projection_wkt
-from datasets.rasters.reading import Grid, read_raster
-from datasets.rasters.writing import write_raster
+from datasets.rasters.reading import read_raster
 from datasets.records import find_record
 from datasets.samples import read_tile_window
 from datasets.validation import check_split
+from tests.published_files import cities, houston, us3d
+from tests.published_files import save as write
+from tests.published_files import vaihingen as write_vaihingen
+from tests.published_forms import FORMS
 
-AREAS = [n for names in CATALOGUE["Vaihingen"]["splits"].values() for n in names]
-RED, BLUE = (255, 0, 0), (0, 0, 255)
-
-
-def write(path, pixels, place=None, epsg=None, nodata=None):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    projection = projection_wkt(epsg) if epsg else ""
-    write_raster(path, pixels, Grid(*pixels.shape[:2], place, projection), nodata)
-    return path
+SMALL_CROPS = replace(FORMS["DFC2019_crp512"], size=32)  # four of them make an image of 64
+SMALL = {"places": 8, "images": 2, "width": 64}
+CITIES = FORMS["DFC2023"]
 
 
-def zip_up(folder, name, parts=None):
+def zip_up(folder, name):
     """Packs what is in a folder into <folder's parent>/<name> and empties the folder."""
     paths = [path for path in folder.rglob("*") if path.is_file()]
     with zipfile.ZipFile(folder.parent / name, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -57,24 +53,7 @@ def first_sample(folder, split):
 @pytest.fixture(scope="module")
 def vaihingen(tmp_path_factory):
     """Returns a folder with the four zip files of Vaihingen."""
-    root = tmp_path_factory.mktemp("download")
-    for name in AREAS:
-        number = name.rsplit("area", 1)[1]
-        photo = np.full((40, 48, 3), 10 + int(number), "uint8")
-        colours = np.zeros((40, 48, 3), "uint8") + np.array(RED, "uint8")
-        colours[:, :24] = BLUE
-        write(root / f"a/top/{name}.tif", photo)
-        write(root / f"a/dsm/dsm_09cm_matching_area{number}.tif", np.ones((40, 48), "float32"))
-        if name not in CATALOGUE["Vaihingen"]["splits"]["test"]:
-            write(root / f"a/gts_for_participants/{name}.tif", colours)
-        write(root / f"b/{name}.tif", colours)
-        write(root / f"b/{name}_noBoundary.tif", colours * 0)
-        heights = np.full((40, 48), 127, "uint8")
-        (root / "c").mkdir(exist_ok=True)
-        cv2.imwrite(str(root / f"c/dsm_09cm_matching_area{number}_normalized.jpg"), heights)
-        (root / "d").mkdir(exist_ok=True)
-        numbers = f"0.09\n0\n0\n-0.09\n{int(number)}00.045\n4999999.955\n"
-        (root / f"d/dsm_09cm_matching_area{number}.tfw").write_text(numbers)
+    root = write_vaihingen(tmp_path_factory.mktemp("download"), FORMS["Vaihingen"])
     zip_up(root / "a", "ISPRS_semantic_labeling_Vaihingen.zip")
     zip_up(root / "b", "ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE.zip")
     zip_up(root / "c", "nDSM.zip")
@@ -87,10 +66,12 @@ def test_vaihingen_as_downloaded_is_ready_to_train(vaihingen, tmp_path):
     assert prepare("vaihingen", vaihingen, folder) == 0
     record, tile, sample = first_sample(folder, "train")
     assert [len(list_tiles(record, s)) for s in ("train", "valid", "test")] == [13, 3, 17]
-    assert tile.name == "top_mosaic_09cm_area1" and (sample["image"] == 11).all()
-    np.testing.assert_allclose(sample["heights"], 12.7, atol=1e-5)  # 127 decimetres
-    assert record.class_names[sample["classes"][0, 0]] == "building"
-    assert record.class_names[sample["classes"][0, 24]] == "clutter"
+    assert tile.name == "top_mosaic_09cm_area1" and sample["image"].shape == (64, 64, 3)
+    built = np.zeros((64, 64), bool)
+    built[32:, 32:] = True
+    np.testing.assert_allclose(sample["heights"], 12 * built, atol=1e-5)  # 120 decimetres
+    assert ((sample["classes"] == record.building_index) == built)[:-1].all()
+    assert (sample["classes"][-1] == -1).all()  # black
     place = read_raster(tile.rgb).grid.geotransform
     assert place == pytest.approx((100, 0.09, 0, 5e6, 0, -0.09))  # half a pixel off the tfw
     for split in ("train", "valid", "test"):
@@ -101,9 +82,12 @@ def test_vaihingen_is_cut_and_made_two_classes(vaihingen, tmp_path):
     folder = tmp_path / "mine"
     assert prepare("vaihingen", vaihingen, folder, "--tile=16", "--binary=true") == 0
     record, tile, sample = first_sample(folder, "valid")
-    assert len(list_tiles(record, "valid")) == 3 * 2 * 3
-    assert tile.name == "top_mosaic_09cm_area28_000_000"
-    assert len(record.class_names) == 2 and (sample["classes"] == record.building_index).all()
+    tiles = list_tiles(record, "valid")
+    assert len(tiles) == 3 * 4 * 4
+    assert tile.name == "top_mosaic_09cm_area28_000_000" and (sample["classes"] == 0).all()
+    built = read_tile_window(tiles[10], record, 0, 0, 16, 16)
+    assert tiles[10].name.endswith("area28_002_002") and len(record.class_names) == 2
+    assert (built["classes"] == record.building_index).all()
 
 
 def test_one_zip_without_heights_says_where_they_are(vaihingen, tmp_path, capsys):
@@ -113,32 +97,9 @@ def test_one_zip_without_heights_says_where_they_are(vaihingen, tmp_path, capsys
     assert not (tmp_path / "mine").exists()
 
 
-def houston(root, sentinel=3.4e38):
-    """Writes DFC2018 of 14 photos of 6 m (0.05 m), heights and codes of 0.5 m."""
-    names = [n for names in CATALOGUE["DFC2018"]["splits"].values() for n in names]
-    for name in names:
-        x, y = (float(part) for part in name.split("_")[2:])
-        photo = np.full((120, 120, 3), 50, "uint8")
-        photo[:, :60] = 150
-        place = (x, 0.05, 0.0, y + 6, 0.0, -0.05)
-        write(root / f"FinalRGBHRImagery/{name}.tif", photo, place, 26915)
-    rows, columns = 1204, 4 * 1192 + 2 * 1192 + 1192
-    place = (271460.0, 0.5, 0.0, 3289689.0 + 601 + 6, 0.0, -0.5)
-    surface = np.full((rows + 12, columns + 12), 20.0, "float32")
-    surface[:, ::4] = sentinel
-    lidar = root / "Lidar GeoTiff Rasters"
-    write(lidar / "DSM_C12/UH17c_GEF051.tif", surface, place, 26915)
-    write(lidar / "DEM_C123_TLI/UH17_GEG05.tif", surface * 0 + 12.5, place, 26915)
-    write(lidar / "DEM+B_C123/UH17_GEM051.tif", surface * 0, place, 26915)
-    codes = np.full((1202, 4768), 9, "uint8")
-    place = (272056.0, 0.5, 0.0, 3290290.0, 0.0, -0.5)
-    write(root / "TrainingGT/2018_IEEE_GRSS_DFC_GT_TR.tif", codes, place, 26915)
-    return root
-
-
 @pytest.fixture(scope="module")
 def dfc2018(tmp_path_factory):
-    return houston(tmp_path_factory.mktemp("houston"))
+    return houston(tmp_path_factory.mktemp("houston"), FORMS["DFC2018"])
 
 
 def test_dfc2018_as_downloaded_is_ready_to_train(dfc2018, tmp_path):
@@ -146,34 +107,38 @@ def test_dfc2018_as_downloaded_is_ready_to_train(dfc2018, tmp_path):
     assert prepare("dfc2018", dfc2018, folder) == 0
     record, tile, sample = first_sample(folder, "train")
     assert [len(list_tiles(record, s)) for s in ("train", "valid", "test")] == [3, 1, 10]
-    assert (record.gsd, sample["heights"].shape) == (0.5, (12, 12))
-    assert (sample["image"][:, :6] == 150).all() and (sample["image"][:, 6:] == 50).all()
-    # 272056 lies 1192 pixels east of the surface's edge: every fourth pixel from the first on.
-    np.testing.assert_array_equal(sample["valid"][0], np.arange(12) % 4 != 0)
-    assert (sample["heights"][sample["valid"]] == 7.5).all()
-    assert record.class_names[sample["classes"][0, 0]] == "non-residential buildings"
+    assert (record.gsd, sample["heights"].shape) == (0.5, (64, 64))
+    assert (sample["image"][32:, 32:] >= 120).all() and (sample["image"][:32, 2:] < 90).all()
+    # The surface has no data in rows 0 and 1, the terrain in row 2.
+    np.testing.assert_array_equal(sample["valid"][:, 0], np.arange(64) > 2)
+    assert (sample["heights"][32:, 32:] == 12).all() and (sample["heights"][3:32] == 0).all()
+    assert record.class_names[sample["classes"][32, 32]] == "residential buildings"
     assert not (folder / "test/sem").exists()
-    check_split(record, "train", list_tiles(record, "train"), 8)
+    check_split(record, "train", list_tiles(record, "train"), 32)
 
 
 @pytest.mark.parametrize("sentinel", [3.4e38, -9999])
 def test_dfc2018_of_another_gsd_lets_no_sentinel_through(tmp_path, sentinel):
     folder = tmp_path / "mine"
     options = ["--gsd=0.3", "--least_valid=0", "--binary=true"]
-    assert prepare("dfc2018", houston(tmp_path / "houston", sentinel), folder, *options) == 0
+    form = replace(FORMS["DFC2018"], gaps=(sentinel, sentinel))
+    assert prepare("dfc2018", houston(tmp_path / "houston", form), folder, *options) == 0
     record, tile, sample = first_sample(folder, "train")
     stored = read_raster(tile.dsm).pixels
-    assert np.nanmax(np.abs(stored)) < 8 and np.isnan(stored).any()  # whatever the record masks
+    # Whatever the record masks. Roof and ground are mixed at their border only.
+    assert (np.nanmin(stored), np.nanmax(stored)) == (0, 12) and np.isnan(stored).any()
     assert record.gsd == 0.3 and record.class_names[record.building_index] == "building"
-    # Columns begin at 272056.2: their centres lie 0.7 + 0.6 j pixels of 0.5 m east of 272056, where
-    # every fourth pixel, from the first on, has no height.
-    assert sample["valid"][0].tolist() == [int(0.7 + 0.6 * j) % 4 != 0 for j in range(19)]
-    np.testing.assert_allclose(sample["heights"][sample["valid"]], 7.5, atol=1e-4)
+    # The first row begins 0.2 m below the upper edge: centres lie 0.7 + 0.6 i pixels of 0.5 m
+    # below it, where rows 0 to 2 have no height.
+    for column in (0, 100):
+        valid = sample["valid"][:, column].tolist()
+        assert valid == [int(0.7 + 0.6 * i) > 2 for i in range(106)]
+    assert (stored[56:, 56:105] == 12).all() and (stored[4:50] == 0).all()
 
 
 def test_a_tile_larger_than_a_photo_of_dfc2018_says_so(dfc2018, tmp_path, capsys):
-    assert prepare("dfc2018", dfc2018, tmp_path / "mine", "--tile=13") == 2
-    assert "is 12 x 12 pixels (rows x columns), less than a tile of 13" in capsys.readouterr().err
+    assert prepare("dfc2018", dfc2018, tmp_path / "mine", "--tile=65") == 2
+    assert "is 64 x 64 pixels (rows x columns), less than a tile of 65" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["vaihingen", "dfc2018"])
@@ -183,25 +148,9 @@ def test_whole_files_do_not_overlap(request, tmp_path, capsys, command):
     assert "overlap is 0.5, but whole files are not cut" in capsys.readouterr().err
 
 
-def us3d(root, places=8, images=2):
-    """Writes DFC2019 track 1: images of 64 pixels."""
-    heights = np.full((64, 64), 3.25, "float32")
-    heights[0] = np.nan
-    codes = np.full((64, 64), 6, "uint8")
-    codes[:, :2] = 65
-    for n in range(places):
-        for image in range(images):
-            name = f"{'JAX' if n % 2 else 'OMA'}_{n:03d}_{image:03d}"
-            photo = np.full((64, 64, 3), n, "uint8")
-            write(root / f"Train-Track1-RGB/Track1-RGB/{name}_RGB.tif", photo)
-            write(root / f"Train-Track1-Truth/Track1-Truth/{name}_AGL.tif", heights)
-            write(root / f"Train-Track1-Truth/Track1-Truth/{name}_CLS.tif", codes)
-    return root
-
-
 def test_dfc2019_keeps_all_images_of_a_place_together(tmp_path):
     folder = tmp_path / "mine"
-    source = us3d(tmp_path / "download")
+    source = us3d(tmp_path / "download", SMALL_CROPS, **SMALL)
     assert prepare("dfc2019", source, folder, "--tile=32", "--splits=0.5,0.25,0.25") == 0
     record, _, sample = first_sample(folder, "valid")
     tiles = {s: list_tiles(record, s) for s in ("train", "valid", "test")}
@@ -209,26 +158,27 @@ def test_dfc2019_keeps_all_images_of_a_place_together(tmp_path):
     assert [len(tiles[s]) for s in tiles] == [32, 16, 16]  # 4, 2, 2 places of 2 x 4 tiles
     assert not (places["train"] & places["valid"] | places["train"] & places["test"])
     assert sample["valid"].tolist() == [[False] * 32] + [[True] * 32] * 31
-    assert (sample["heights"][1:] == 3.25).all()
-    assert sample["classes"][0].tolist() == [-1, -1] + [record.building_index] * 30
+    assert (sample["heights"][16:, 16:] == 12).all() and (sample["heights"][1:16] == 0).all()
+    assert (sample["classes"][16:31, 16:] == record.building_index).all()
+    assert (sample["classes"][31] == -1).all()
 
 
 def test_a_missing_partner_is_named(tmp_path, capsys):
-    source = us3d(tmp_path / "download")
+    source = us3d(tmp_path / "download", SMALL_CROPS, **SMALL)
     next(source.rglob("JAX_001_001_CLS.tif")).unlink()
     assert prepare("dfc2019", source, tmp_path / "mine") == 2
     assert "missing: JAX_001_001. They are in" in capsys.readouterr().err
 
 
 def test_files_of_another_size_are_named(tmp_path, capsys):
-    source = us3d(tmp_path / "download")
+    source = us3d(tmp_path / "download", SMALL_CROPS, **SMALL)
     write(next(source.rglob("JAX_001_001_CLS.tif")), np.ones((63, 64), "uint8"))
     assert prepare("dfc2019", source, tmp_path / "mine", "--tile=32") == 2
     assert "JAX_001_001_CLS.tif: 63 x 64" in capsys.readouterr().err
 
 
 def test_a_source_that_has_changed_is_not_mixed_in(tmp_path, capsys):
-    source, folder = us3d(tmp_path / "download"), tmp_path / "mine"
+    source, folder = us3d(tmp_path / "download", SMALL_CROPS, **SMALL), tmp_path / "mine"
     assert prepare("dfc2019", source, folder, "--tile=32") == 0
     assert prepare("dfc2019", source.rename(tmp_path / "moved"), folder, "--tile=32") == 0
     heights = next((tmp_path / "moved").rglob("JAX_001_001_AGL.tif"))
@@ -239,7 +189,7 @@ def test_a_source_that_has_changed_is_not_mixed_in(tmp_path, capsys):
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_raster_that_names_other_files_is_refused(tmp_path, capsys, zipped):
-    source = us3d(tmp_path / "download")
+    source = us3d(tmp_path / "download", SMALL_CROPS, **SMALL)
     outside = write(tmp_path / "secret.tif", np.ones((64, 64), "float32"))
     text = '<VRTDataset rasterXSize="64" rasterYSize="64"><VRTRasterBand dataType="Float32">'
     text += f"<SimpleSource><SourceFilename>{outside}</SourceFilename></SimpleSource>"
@@ -266,27 +216,9 @@ def test_side_files_in_a_zip_file_have_pixels_and_name_none(tmp_path):
             check_rasters(list(found), tmp_path)
 
 
-def cities(root, satellite="SV"):
-    """Writes DFC2023 track 2: three towns of images of 32 pixels, about 300 m apart."""
-    images, annotations = [], []
-    for town, (latitude, count) in {"A": (10.0, 4), "B": (-20.0, 2), "C": (55.0, 2)}.items():
-        for n in range(count):
-            name = f"{satellite}_{town}_{latitude + n * 0.0027:.4f}_{12.5:.4f}"
-            write(root / f"train/rgb/{name}.tif", np.full((32, 32, 3), 9, "uint8"))
-            write(root / f"train/sar/{name}.tif", np.full((32, 32), 1, "uint8"))
-            write(root / f"train/dsm/{name}.tif", np.full((32, 32), 6.5, "float32"))
-            images.append({"id": len(images), "file_name": f"{name}.tif"})
-            polygon = [[4, 2, 9, 2, 9, 7, 4, 7]]
-            annotations.append({"image_id": images[-1]["id"], "segmentation": polygon})
-    write(root / "val/rgb/P_0199.tif", np.full((32, 32, 3), 9, "uint8"))
-    content = {"images": images, "annotations": annotations}
-    (root / "buildings_only_train.json").write_text(json.dumps(content))
-    return root
-
-
 def test_dfc2023_draws_footprints_and_splits_by_place(tmp_path):
     folder = tmp_path / "mine"
-    source = cities(tmp_path / "download")
+    source = cities(tmp_path / "download", CITIES)
     assert prepare("dfc2023", source, folder, "--splits=0.5,0.25,0.25") == 0
     record, _, sample = first_sample(folder, "train")
     towns = {s: {t.name[3] for t in list_tiles(record, s)} for s in ("train", "valid", "test")}
@@ -295,11 +227,47 @@ def test_dfc2023_draws_footprints_and_splits_by_place(tmp_path):
         and towns["train"] == {"A"}
         and sorted(map(len, towns.values())) == [1, 1, 1]
     )
-    # Corners lie between pixels: columns 4 to 8, rows 2 to 6.
-    expected = np.zeros((32, 32), int)
-    expected[2:7, 4:9] = record.building_index
-    np.testing.assert_array_equal(sample["classes"], expected)
-    assert (sample["heights"] == 6.5).all()
+    for tile in list_tiles(record, "train"):  # polygons and run-length codes alike
+        sample = read_tile_window(tile, record, 0, 0, 64, 64)
+        built = sample["classes"] == record.building_index
+        np.testing.assert_array_equal(12 * built, sample["heights"])
+
+
+def test_dfc2023_takes_the_radar_images_along(tmp_path):
+    source = cities(tmp_path / "download", CITIES)
+    assert prepare("dfc2023", source, tmp_path / "mine", "--tile=32") == 0
+    record = find_record("mine", tmp_path)
+    tile = list_tiles(record, "train", sar=True)[1]
+    name = tile.name.removesuffix("_000_001")
+    stored = read_raster(source / f"train/sar/{name}.tif").pixels
+    assert (read_raster(tile.sar).pixels == stored[:32, 32:]).all()
+    shutil.rmtree(source / "train/sar")
+    assert prepare("dfc2023", source, tmp_path / "plain", "--tile=32") == 0
+    assert not list(tmp_path.glob("plain/*/sar"))
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (lambda path: path.unlink(), "7 radar images .train/sar.; missing: {}. .*or leave all out"),
+        (lambda path: write(path, np.zeros((64, 63), "uint8")), "sar/{}.tif: 64 x 63"),
+        (
+            lambda path: write(path, np.zeros((64, 64, 3), "uint8")),
+            "{}.tif has 3 bands, expected 1",
+        ),
+        (lambda path: write_decibels(path), "{}.tif is int16, expected uint8, uint16, float32"),
+    ],
+)
+def test_a_radar_image_that_does_not_fit_is_named(tmp_path, capsys, spoil, message):
+    path = min((cities(tmp_path / "download", CITIES) / "train/sar").iterdir())
+    spoil(path)
+    assert prepare("dfc2023", tmp_path / "download", tmp_path / "mine") == 2
+    assert re.search(message.format(re.escape(path.stem)), capsys.readouterr().err)
+
+
+def write_decibels(path):
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), 64, 64, 1, gdal.GDT_Int16)
+    dataset.FlushCache()
 
 
 def test_a_footprint_covers_the_pixels_whose_centres_it_holds():
@@ -316,7 +284,7 @@ def test_a_footprint_covers_the_pixels_whose_centres_it_holds():
 
 
 def test_photos_of_two_satellites_need_a_choice(tmp_path, capsys):
-    source = cities(tmp_path / "download")
+    source = cities(tmp_path / "download", CITIES)
     names = sorted(path.stem for path in (source / "train/rgb").glob("SV_B*"))
     for path in [p for name in names for p in (source / "train").rglob(f"{name}.tif")]:
         path.rename(path.with_name(path.name.replace("SV_", "GF2_")))

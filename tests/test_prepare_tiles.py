@@ -58,6 +58,19 @@ def test_gaps_of_a_photo_are_nodata_and_black_stays_data(tmp_path):
     assert read_raster(paths["rgb"]).pixels.tolist() == image.tolist()  # without gaps as it was
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_gaps_of_radar_are_nodata(tmp_path, dtype):
+    radar = np.array([[0, 7], [9, 200]], dtype)[..., None]
+    has_radar = np.array([[True, True], [True, False]])
+    paths = tile_paths(tmp_path, "train", "a", has_labels=False, has_radar=True)
+    assert list(paths) == ["rgb", "dsm", "sar"]
+    write_tile(paths, make_pixels(radar=radar, has_radar=has_radar))
+    found = read_raster(paths["sar"])
+    assert found.valid.tolist() == has_radar.tolist() and found.grid == GRID
+    assert found.pixels.dtype == dtype
+    assert found.pixels[found.valid].ravel().tolist() == [0 if dtype == "float32" else 1, 7, 9]
+
+
 def test_colour_labels_stay_colours(tmp_path):
     colours = np.array([[[0, 0, 255], [255, 0, 0]], [[0, 0, 255], [0, 0, 0]]], "uint8")
     paths = tile_paths(tmp_path, "train", "a", has_labels=True)

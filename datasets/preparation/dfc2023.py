@@ -1,8 +1,9 @@
 """DFC2023 track 2 as downloaded.
 
 Files, found by name wherever they lie, also in zip files: train/rgb/<name>.tif, train/height/ or
-train/dsm/<name>.tif (metres above ground) and buildings_only_train.json with footprints as COCO
-polygons or run-length codes: https://github.com/AICyberTeam/DFC2023-baseline and
+train/dsm/<name>.tif (metres above ground), buildings_only_train.json with footprints as COCO
+polygons or run-length codes, and train/sar/<name>.tif, radar images on the photos' pixels, which
+may be left out: https://github.com/AICyberTeam/DFC2023-baseline and
 https://github.com/ahmad-naghavi-ozu/DFC2023-annotation-issue. Names are
 <satellite>_<city>_<latitude>_<longitude>; heights of the contest's validation and test images were
 not given out. Images nearer to each other than `NEAR` are in one split.
@@ -48,7 +49,10 @@ def plan_dfc2023(options):
     need(lists, [], "lists of footprints (buildings_only_train.json)", ADVICE)
     footprints = read_footprints(next(iter(lists.values())))
     need(footprints, photos, "images in the list of footprints", ADVICE)
-    used = use_files(options, photos, heights, lists)
+    radar = find_files(files, "train/sar/" + NAME)
+    if radar:
+        need(radar, photos, "radar images (train/sar)", f"{ADVICE[:-1]}; or leave all out.")
+    used = use_files(options, photos, heights, lists, radar)
     photos, gsd = of_one_satellite(photos, options.satellite)
     groups = near_groups([place_of(name) for name in photos], NEAR)
     split_of = split_groups(groups, options.splits, options.seed)
@@ -59,6 +63,7 @@ def plan_dfc2023(options):
             photo.path,
             heights[name].path,
             partial(draw_part, footprints[name], photo.path),
+            radar=radar[name].path if radar else None,
         )
         for (name, photo), group in zip(photos.items(), groups, strict=True)
     ]

@@ -25,12 +25,14 @@ class Job:
         name: stem of its files.
         read: function without arguments that returns its `Pixels`.
         has_labels: whether it gets a file in sem.
+        has_radar: whether it gets a file in sar.
     """
 
     split: str
     name: str
     read: Callable[[], Pixels]
     has_labels: bool = False
+    has_radar: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def _run(plan, progress):
 
 def _do(plan, job):
     """Prepares one tile, unless all its files are there."""
-    paths = tile_paths(plan.folder, job.split, job.name, job.has_labels)
+    paths = tile_paths(plan.folder, job.split, job.name, job.has_labels, job.has_radar)
     if all(path.is_file() for path in paths.values()):
         return job, read_facts(paths), True
     pixels = job.read()

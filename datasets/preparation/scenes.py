@@ -11,6 +11,7 @@ from datasets.preparation.running import Job
 from datasets.preparation.tiles import Pixels, PrepareError
 from datasets.rasters.grids import part_of_grid
 from datasets.rasters.reading import Grid, read_info, read_window
+from datasets.rasters.writing import TYPES
 
 LIMITS = (-1000.0, 1000.0)  # metres above ground; beyond lies no data
 
@@ -26,6 +27,7 @@ class Scene:
             (rows, columns, 1), or None.
         height_scale: metres = stored x height_scale.
         geotransform: where the files do not have it.
+        radar: such a path, or None.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Scene:
     labels: str | Callable | None = None
     height_scale: float = 1.0
     geotransform: tuple | None = None
+    radar: str | None = None
 
 
 def scene_jobs(scenes, tile, overlap):
@@ -75,7 +78,9 @@ def read_scene(scene, grid, row, column, rows, columns):
     elif scene.labels:
         labels, has_label = read_window(scene.labels, *window)
     heights = np.where(valid, metres, np.float32(np.nan))
-    return Pixels(image, has_image, heights, labels, has_label, part_of_grid(grid, *window))
+    radar = read_window(scene.radar, *window) if scene.radar else (None, None)
+    place = part_of_grid(grid, *window)
+    return Pixels(image, has_image, heights, labels, has_label, place, *radar)
 
 
 def _jobs(scene, tile, overlap):
@@ -88,6 +93,7 @@ def _jobs(scene, tile, overlap):
             scene.name + end,
             partial(read_scene, scene, grid, *window),
             scene.labels is not None,
+            scene.radar is not None,
         )
         for end, window in windows.items()
     ]
@@ -98,12 +104,19 @@ def _check_scene(scene):
     infos = {"image": read_info(scene.image), "heights": read_info(scene.heights)}
     if isinstance(scene.labels, str):
         infos["labels"] = read_info(scene.labels)
-    for name, bands in {"image": (3,), "heights": (1,), "labels": (1, 3)}.items():
+    if scene.radar:
+        infos["radar"] = read_info(scene.radar)
+    for name, bands in {"image": (3,), "heights": (1,), "labels": (1, 3), "radar": (1,)}.items():
         if name in infos and infos[name].bands not in bands:
             raise PrepareError(
                 f"{infos[name].path} has {infos[name].bands} bands, expected "
                 f"{' or '.join(map(str, bands))} of {name}."
             )
+    if scene.radar and infos["radar"].dtype not in TYPES:
+        raise PrepareError(
+            f"{scene.radar} is {infos['radar'].dtype}, expected {', '.join(TYPES)}. Convert "
+            "it, for instance with gdal_translate -ot Float32."
+        )
     sizes = {f"{i.path}: {i.grid.rows} x {i.grid.columns}" for i in infos.values()}
     if len({(info.grid.rows, info.grid.columns) for info in infos.values()}) > 1:
         raise PrepareError(

@@ -27,6 +27,8 @@ class Pixels:
         labels: whole numbers (rows, columns, 1 or 3): codes or colours; None = no labels.
         has_label: bool (rows, columns), or None.
         grid: of all of them.
+        radar: numbers (rows, columns, 1); None = no radar image.
+        has_radar: bool (rows, columns), or None.
     """
 
     image: np.ndarray
@@ -35,6 +37,8 @@ class Pixels:
     labels: np.ndarray | None
     has_label: np.ndarray | None
     grid: Grid
+    radar: np.ndarray | None = None
+    has_radar: np.ndarray | None = None
 
     @property
     def valid_share(self):
@@ -58,10 +62,10 @@ class TileFacts:
     codes: frozenset
 
 
-def tile_paths(folder, split, name, has_labels):
-    """Returns dict of "rgb", "dsm" and, with labels, "sem" to the files of a tile."""
-    kinds = ("rgb", "dsm", "sem") if has_labels else ("rgb", "dsm")
-    return {kind: folder / split / kind / f"{name}.tif" for kind in kinds}
+def tile_paths(folder, split, name, has_labels, has_radar=False):
+    """Returns dict of "rgb", "dsm" and, if there are any, "sem" and "sar" to a tile's files."""
+    there = {"rgb": True, "dsm": True, "sem": has_labels, "sar": has_radar}
+    return {kind: folder / split / kind / f"{name}.tif" for kind in there if there[kind]}
 
 
 def write_tile(paths, pixels):
@@ -86,7 +90,10 @@ def write_tile(paths, pixels):
         write_raster(paths["sem"], codes, pixels.grid, NO_LABEL, description="class")
     meaning = {"unit": "metre", "description": "height above ground"}
     write_raster(paths["dsm"], pixels.heights, pixels.grid, math.nan, **meaning)
-    image, nodata = _image_with_gaps(pixels)
+    if "sar" in paths:
+        radar, nodata = _with_gaps(pixels.radar, pixels.has_radar)
+        write_raster(paths["sar"], radar, pixels.grid, nodata, description="radar")
+    image, nodata = _with_gaps(pixels.image, pixels.has_image)
     write_raster(paths["rgb"], image, pixels.grid, nodata, description="red, green, blue")
     return facts
 
@@ -142,10 +149,12 @@ def _codes(pixels):
     return frozenset(code[0] if len(code) == 1 else tuple(code) for code in found.tolist())
 
 
-def _image_with_gaps(pixels):
-    """Returns the image and its nodata value: 0 where it has gaps, else None."""
-    if pixels.has_image.all():
-        return pixels.image, None
+def _with_gaps(image, has_data):
+    """Returns an image and its nodata value; without gaps as it is, and None."""
+    if has_data.all():
+        return image, None
+    if image.dtype.kind == "f":
+        return np.where(has_data[..., None], image, np.float32(np.nan)), math.nan
     # Black stands for the gaps then, so black pixels with data become as good as black.
-    image = np.where((pixels.image == 0).all(axis=-1, keepdims=True), 1, pixels.image)
-    return np.where(pixels.has_image[..., None], image, 0).astype(pixels.image.dtype), 0
+    brighter = np.where((image == 0).all(axis=-1, keepdims=True), 1, image)
+    return np.where(has_data[..., None], brighter, 0).astype(image.dtype), 0
