@@ -4,18 +4,13 @@ import tensorflow as tf
 
 from datasets.augmentation import Augmentation
 from datasets.crop_reader import CropReader
+from datasets.free_memory import free_memory
 from datasets.pipeline import CropPlan, Share, feeding_order, training_dataset
-from datasets.tile_cache import (
-    MEMORY_SHARE,
-    Decoder,
-    DiskCache,
-    MemoryCache,
-    cache_bytes,
-    free_memory,
-)
+from datasets.tile_cache import MEMORY_SHARE, Decoder, DiskCache, MemoryCache
 from run_record import batch_size
 from runs import output_folder
 from training.plan import make_plan
+from training.workers import worker
 
 
 def crop_plan(settings, data):
@@ -31,19 +26,26 @@ def crop_plan(settings, data):
     return CropPlan(shapes, settings.crop_size, settings.seed, augmentation)
 
 
-def crop_reader(settings, data):
+def crop_reader(settings, data, strategy):
     """Returns the `CropReader` of the training tiles, with the cache that the settings ask for."""
     tiles, summary = data.tiles["train"], data.summaries["train"]
-    cache = tile_cache(settings, Decoder(tiles, data.record, summary.shapes, summary.image_type))
+    decoder = Decoder(tiles, data.record, summary.shapes, summary.image_type)
+    cache = tile_cache(settings, decoder, processes=worker(strategy)[1])
     return CropReader(tiles, data.record, summary.image_type, cache, settings.bad_tiles == "skip")
 
 
-def tile_cache(settings, decoder):
-    """Returns the cache of decoded tiles that the setting `cache` asks for; None = no cache."""
+def tile_cache(settings, decoder, processes=1):
+    """Returns the cache of decoded tiles that the setting `cache` asks for; None = no cache.
+
+    Args:
+        settings: `settings.Settings`.
+        decoder: `Decoder`.
+        processes: int, workers that may all be on this machine.
+    """
     kind = settings.cache
     if kind == "auto":
-        size = cache_bytes(decoder.shapes, decoder.channels, decoder.image_type)
-        kind = "memory" if size <= MEMORY_SHARE * free_memory() else "none"
+        fits = sum(decoder.tile_bytes) <= MEMORY_SHARE / processes * free_memory()
+        kind = "memory" if fits else "none"
     if kind == "disk":
         return DiskCache(decoder, output_folder(settings, "cache"))
     return MemoryCache(decoder) if kind == "memory" else None
@@ -77,7 +79,8 @@ def distributed_batches(settings, data, strategy, stage, steps, reader=None):
         reader: of `crop_reader`; None = a new one.
     """
     replicas = strategy.num_replicas_in_sync
-    reader = reader or crop_reader(settings, data)
+    reader = reader or crop_reader(settings, data, strategy)
+    is_alone = strategy is tf.distribute.get_strategy()  # the default one
 
     def feed(context):
         dataset = training_dataset(
@@ -88,7 +91,7 @@ def distributed_batches(settings, data, strategy, stage, steps, reader=None):
             Share(context.input_pipeline_id, context.num_input_pipelines, replicas),
             settings.input_threads,
         ).repeat()  # of a dataset with an end the workers would ask each other at every step
-        return dataset if replicas > 1 else on_device(dataset)
+        return on_device(dataset) if is_alone else dataset
 
     return iter(strategy.distribute_datasets_from_function(feed))
 

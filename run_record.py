@@ -52,6 +52,7 @@ def stored_description(settings, data, stage, plan):
         "settings": computed_settings(settings),
         "identity": run | data_identity(data) | {"global_batch_size": plan.global_batch_size},
         "classes": [label.name for label in data.record.classes],
+        "unusable_tiles": list(summary.unusable),
         "encoder_weights": stage.encoder_weights,
         "parameters": parameter_count(stage.network),
         "gsd": data.gsd,

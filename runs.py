@@ -21,6 +21,7 @@ from datasets.labels import LabelError
 from datasets.rasters.reading import RasterError
 from datasets.remembered import remembered_check
 from datasets.samples import read_tile_window, tile_grid
+from datasets.tile_cache import CacheError
 from models.backbones import WeightsError, first_line
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
@@ -36,6 +37,7 @@ from training.workers import LOST_WORKER, WorkersError, find_cluster, in_cluster
 # What a user can mend; anything else is a fault of the program and keeps its traceback.
 USER_ERRORS = (
     AuditError,
+    CacheError,
     DataError,
     RasterError,
     LabelError,

@@ -66,6 +66,11 @@ def conflicts(settings):
     rests = settings.freeze_backbone_epochs
     if rests and settings.mtl_steps is None and rests >= settings.mtl_epochs:
         yield f"{said['freeze_backbone_epochs']}, but {said['mtl_epochs']}. Let it wake earlier."
+    if settings.scale_jitter and settings.norm_flag and settings.normal_coding == "published":
+        yield (
+            f"{said['scale_jitter']} changes the pixel size, but {said['normal_coding']} knows "
+            "none. Set normal_coding=unit, norm_flag=false or scale_jitter=0."
+        )
     if settings.backbone == "tiny" and settings.backbone_weights not in ("auto", "none"):
         yield f"{said['backbone_weights']}, but {said['backbone']} has none. Leave it out."
     for name, switch, needed in _NEEDS:

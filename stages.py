@@ -182,6 +182,24 @@ def refuse_other_precision(stored, identity, folder):
         )
 
 
+def refuse_other_tiles(stored, description, folder):
+    """Refuses to set a run aside only because other tiles than before cannot be read.
+
+    Raises:
+        ResumeError: naming them.
+    """
+    names = ("training_tiles", "mean_height", "class_counts")
+    now = {name: description["identity"][name] for name in names}
+    before = set(stored.get("unusable_tiles", ()))
+    different = sorted(before ^ set(description["unusable_tiles"]))
+    if different and stored["identity"] | now == description["identity"]:
+        raise ResumeError(
+            f"The run in {folder} was begun when other tiles could be read: "
+            f"{', '.join(different[:5])}. Make these as they were, or set --resume=never to train "
+            "anew."
+        )
+
+
 def prepare_folders(settings, stage, description, plan):
     """Decides between a new, a continued and a finished run, and clears the way for it.
 
@@ -196,6 +214,8 @@ def prepare_folders(settings, stage, description, plan):
     )
     if start == NEW and settings.resume == "auto" and settings.precision == "auto":
         refuse_other_precision(read_identity(folder) or {}, description["identity"], folder)
+    if start == NEW and settings.resume == "auto" and read_progress(folder):
+        refuse_other_tiles(read_stored(folder), description, folder)
     own = source.resolve() == folder.resolve()
     if start != NEW and own:
         return start
@@ -214,11 +234,24 @@ def prepare_folders(settings, stage, description, plan):
 def shared_settings(settings, data, plan):
     """Returns what must be the same in all processes that train together."""
     own = ("shortcut_path", "checkpoint_dir", "output_dir", "gpu_devices", "resume")
+    own += ("cache", "input_threads")
     values = [(name, value) for name, value in settings.values.items() if name not in own]
     summary = data.summaries["train"]
     precision = keras.config.dtype_policy().name
     found = summary.shapes, summary.class_counts, f"{summary.mean_height:.6g}", data.gsd
     return values, precision, plan, found
+
+
+def begin_log(settings, data, strategy, stage, description, plan, step):
+    """Says and stores what the run is; returns its `RunLog`, or a `SilentLog` if not the chief."""
+    if not is_chief(strategy):
+        return SilentLog()
+    results = output_folder(settings, stage.name)
+    write_json(stage_folder(settings, stage.name) / "settings.json", description)
+    print_banner(settings, data, strategy, stage, plan)
+    log = RunLog(results, tuple(VALIDATION_COLUMNS), step)
+    write_json(results / "settings.json", description)
+    return log
 
 
 def train_stage(settings, data, strategy, stage):
@@ -252,14 +285,9 @@ def train_stage(settings, data, strategy, stage):
     if state.restore():
         print(f"Continuing {folder} after step {state.step}.")
     state.audit(statistics=True)
-    log = SilentLog()
-    if chief:
-        write_json(folder / "settings.json", description)
-        print_banner(settings, data, strategy, stage, plan)
-        log = RunLog(results, tuple(VALIDATION_COLUMNS), state.step)
-        write_json(results / "settings.json", description)
+    log = begin_log(settings, data, strategy, stage, description, plan, state.step)
     steps = range(state.step, plan.total_steps)
-    reader = crop_reader(settings, data)
+    reader = crop_reader(settings, data, strategy)
     batches = distributed_batches(settings, data, strategy, stage.name, steps, reader)
     validation = make_validation(settings, data, strategy, stage)
     rates = learning_rates(settings, stage.name, plan)
@@ -270,7 +298,7 @@ def train_stage(settings, data, strategy, stage):
     finally:
         log.close()
         for name, (crops, message) in sorted(reader.skipped.items()):
-            print(f"warning: {crops} crops of tile {name} were left out: {message}")
+            print(f"warning: {crops} crops of tile {name} were read as empty: {message}")
         if chief:
             rows = (read_rows(results / name) for name in ("history.csv", "validation.csv"))
             training_curves(results / "curves.png", *rows)

@@ -78,11 +78,14 @@ def change_colours(image, key, augmentation):
         tf.random.stateless_uniform([5], key, -1.0, 1.0) * tf.constant(amounts)
     )
     photo, rest = image[..., :3], image[..., 3:]
-    changed = tf.image.adjust_contrast(tf.cast(photo, tf.float32), 1.0 + contrast)
+    is_black = tf.reduce_all(photo == 0, axis=-1, keepdims=True)
+    changed = tf.cast(photo, tf.float32)
+    seen = tf.reduce_sum(tf.cast(~is_black, tf.float32))
+    mean = tf.math.divide_no_nan(tf.reduce_sum(changed, axis=[0, 1]), seen)
+    changed = mean + (changed - mean) * (1.0 + contrast)
     changed = (changed + 255.0 * shift) * (1.0 + tf.stack(gains))
     changed = tf.clip_by_value(changed, 0.0, 255.0)
     changed = tf.cast(tf.round(changed) if image.dtype == tf.uint8 else changed, image.dtype)
-    is_black = tf.reduce_all(photo == 0, axis=-1, keepdims=True)
     return tf.concat([tf.where(is_black, photo, changed), rest], axis=-1)
 
 
@@ -91,6 +94,7 @@ def resize_sample(sample, size):
 
     Photo and heights are interpolated between the four nearest pixels, so that a plane stays a
     plane; smaller photos are made from all their pixels. Classes are those of the nearest pixel.
+    A crop of fewer pixels has no heights at its border, which would be those of a step inwards.
 
     Args:
         sample: dict of tensors (rows, columns, channels): `image`, `heights`, `classes`.
@@ -99,8 +103,11 @@ def resize_sample(sample, size):
     image = tf.image.resize(sample["image"], (size, size), antialias=True)
     if sample["image"].dtype == tf.uint8:
         image = tf.saturate_cast(tf.round(image), tf.uint8)
+    inner = tf.pad(tf.ones((size - 2, size - 2, 1), tf.bool), [[1, 1], [1, 1], [0, 0]])
+    known = inner | (tf.shape(sample["heights"])[0] >= size)
+    heights = tf.image.resize(sample["heights"], (size, size))
     return {
         "image": image,
-        "heights": tf.image.resize(sample["heights"], (size, size)),
+        "heights": tf.where(known, heights, float("nan")),
         "classes": tf.image.resize(sample["classes"], (size, size), method="nearest"),
     }

@@ -146,7 +146,7 @@ def training_dataset(reader, plan, order, steps, share=Share(), threads=None):
         sample = _load_crop(reader, plan, place_crop(index, plan))
         return sample | {"sample": index}
 
-    threads = threads or os.cpu_count()
+    threads = threads or len(os.sched_getaffinity(0))
     options = tf.data.Options()
     options.threading.private_threadpool_size = threads  # apart from the training's threads
     first, last = steps.start * len(places), steps.stop * len(places)

@@ -4,9 +4,13 @@ import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 
+from datasets.rasters.reading import GDAL_VERSION
 from datasets.record_keys import KINDS
 from datasets.validation import SplitSummary, check_split
+
+VERSION = 1  # of what is checked; a change makes earlier verdicts useless
 
 
 def remembered_check(path, record, split, tiles, crop_size, progress=None, skip=False):
@@ -20,17 +24,15 @@ def remembered_check(path, record, split, tiles, crop_size, progress=None, skip=
         `SplitSummary`.
 
     Raises:
-        DataError: of `check_split`, of which nothing is kept.
+        DataError: of `check_split`. Nothing is kept of it, nor of tiles that were left out: the
+            fault may pass.
     """
     key = split_digest(record, split, tiles, crop_size, skip)
     if key and (summary := _read(path, key)):
         return summary
     summary = check_split(record, split, tiles, crop_size, progress, skip)
-    if key:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        part.write_text(json.dumps({"key": key, "summary": dataclasses.asdict(summary)}))
-        part.replace(path)
+    if key and not summary.unusable:
+        _write(path, {"key": key, "summary": dataclasses.asdict(summary)})
     return summary
 
 
@@ -50,9 +52,18 @@ def split_digest(record, split, tiles, crop_size, skip=False):
                 status = entry.stat()
             except OSError:  # a broken link, which the check names if it matters
                 continue
-            files.append((kind, entry.name, status.st_size, status.st_mtime_ns))
-    content = (record, [tile.name for tile in tiles], tiles[0], crop_size, skip, files)
+            files.append((kind, entry.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    names = [tile.name for tile in tiles]
+    content = (VERSION, GDAL_VERSION, record, names, tiles[0], crop_size, skip, files)
     return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
+
+
+def _write(path, content):
+    """Writes a JSON file, which appears when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as file:
+        json.dump(content, file)
+    os.replace(file.name, path)
 
 
 def _read(path, key):

@@ -5,34 +5,26 @@ import os
 import shutil
 import tempfile
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import psutil
 
-from datasets.crop_reader import read_compact
-from datasets.folders import DataError
+from datasets.crop_reader import UNREADABLE, read_compact
+from datasets.free_memory import free_memory
 from datasets.rasters.declared import file_list
+from datasets.rasters.reading import GDAL_VERSION
 
 BLOCK_PIXELS = 1_000_000  # of a tile that are decoded at a time
-MEMORY_SHARE = 0.5  # of the free memory that a cache may fill unasked
-CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+MEMORY_SHARE = 0.5  # of the free memory that the caches of a machine may fill unasked
+UNUSED_DAYS = 7  # after which an entry on disk is deleted
+FORMAT = 1  # of what is decoded; a change makes earlier entries on disk useless
+NAMES = ("image", "heights", "classes")
 
 
-def cache_bytes(shapes, channels, image_type):
-    """Returns the bytes of all decoded tiles of these (rows, columns)."""
-    pixel = channels * np.dtype(image_type).itemsize + 4 + 2  # image, heights, classes
-    return sum(rows * columns for rows, columns in shapes) * pixel
-
-
-def free_memory():
-    """Returns the bytes of memory that may be filled, within the container's limit."""
-    free = psutil.virtual_memory().available
-    try:
-        limit = int(CONTAINER_LIMIT.read_text())
-    except (OSError, ValueError):  # no container, or one without a limit ("max")
-        return free
-    return min(free, limit - psutil.Process().memory_info().rss)
+class CacheError(ValueError):
+    """A cache that has no room, or that cannot be read or written."""
 
 
 class Decoder:
@@ -44,9 +36,11 @@ class Decoder:
         self.image_type = image_type
 
     @property
-    def channels(self):
-        """int, of the images."""
-        return 4 if self.tiles[0].sar else 3
+    def tile_bytes(self):
+        """Bytes of each decoded tile."""
+        channels = 4 if self.tiles[0].sar else 3
+        pixel = channels * np.dtype(self.image_type).itemsize + 4 + 2  # image, heights, classes
+        return [rows * columns * pixel for rows, columns in self.shapes]
 
     def blocks(self, number):
         """Yields (first row, dict of `read_compact`) of the blocks of a tile, from the top."""
@@ -59,124 +53,181 @@ class Decoder:
     def files(self, number):
         """Returns the paths of all files that a tile is made of, also parts and side files."""
         paths = self.tiles[number].files.values()
-        return tuple(file for path in paths for file in file_list(path))
+        try:
+            return tuple(file for path in paths for file in file_list(path))
+        except UNREADABLE:
+            return tuple(map(str, paths))
 
 
 def stamps(files):
-    """Returns what tells whether files have changed: size and time of each; None if it is gone."""
+    """Returns what tells whether files have changed: size and times of each; None if it is gone."""
 
     def stamp(path):
         try:
             status = os.stat(path)
         except OSError:
             return None
-        return status.st_size, status.st_mtime_ns
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     return tuple(map(stamp, files))
 
 
-class MemoryCache:
-    """Keeps decoded tiles in memory."""
+class TileCache:
+    """Decodes each tile once, and again when one of its files has changed.
+
+    What a tile's files could not be read for is remembered, too, until they change.
+    """
 
     def __init__(self, decoder):
         self._decoder = decoder
         self._locks = [threading.Lock() for _ in decoder.tiles]
-        self._kept = {}
+        self._known = {}
 
     def read(self, number, window):
-        """Returns copies of the arrays of a window (row, column, rows, columns) of a tile."""
-        with self._locks[number]:
-            files, stamp, arrays = self._kept.get(number, ((), None, {}))
-            if stamp is None or stamps(files) != stamp:
-                files, stamp, arrays = self._kept[number] = self._decode(number)
-        return _cut(arrays, window)
+        """Returns copies of the arrays of a window (row, column, rows, columns) of a tile.
 
-    def _decode(self, number):
-        files = self._decoder.files(number)
-        stamp, arrays = stamps(files), {}
+        Raises:
+            RasterError, DataError, LabelError: if the tile cannot be read.
+            CacheError: if the cache cannot.
+        """
+        with self._locks[number]:
+            files, stamp, kept = self._known.get(number, ((), None, None))
+            if stamp is None or stamps(files) != stamp:
+                files = self._decoder.files(number)
+                stamp = stamps(files)
+                try:
+                    kept = self._keep(number, (files, stamp))
+                except UNREADABLE as error:
+                    kept = error
+                self._known[number] = files, stamp, kept
+        if isinstance(kept, Exception):
+            raise kept
+        return self._cut(number, kept, window)
+
+
+class MemoryCache(TileCache):
+    """Keeps decoded tiles in memory."""
+
+    def __init__(self, decoder):
+        """Sees that there is room.
+
+        Raises:
+            CacheError: if the tiles do not fit into the free memory.
+        """
+        super().__init__(decoder)
+        needed, free = sum(decoder.tile_bytes), free_memory()
+        if needed > free:
+            raise CacheError(
+                f"cache=memory needs {needed / 1e9:.1f} GB, but {free / 1e9:.1f} GB are free. Set "
+                "cache=disk or cache=none."
+            )
+
+    def _keep(self, number, _):
+        arrays = {}
         rows, columns = self._decoder.shapes[number]
         for row, block in self._decoder.blocks(number):
             for name, part in block.items():
                 shape = (rows, columns, part.shape[2])
                 whole = arrays.setdefault(name, np.empty(shape, part.dtype))
                 whole[row : row + len(part)] = part
-        return files, stamp, arrays
+        return arrays
+
+    def _cut(self, _, arrays, window):
+        return _cut(arrays, window)
 
 
-class DiskCache:
-    """Keeps decoded tiles as .npy files, which later runs find again."""
+class DiskCache(TileCache):
+    """Keeps decoded tiles as .npy files, which later runs and other processes find again."""
 
     def __init__(self, decoder, folder):
-        """Makes the folder and sees that there is room.
+        """Makes the folder, clears it of what was not used for `UNUSED_DAYS`, and looks for room.
 
         Args:
             decoder: `Decoder`.
             folder: `Path`.
 
         Raises:
-            DataError: if there is too little space left for all tiles.
+            CacheError: if there is too little space left for all tiles.
         """
-        self._decoder, self._folder = decoder, folder
-        self._locks = [threading.Lock() for _ in decoder.tiles]
-        self._known = {}
+        super().__init__(decoder)
+        self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        there = sum(path.stat().st_size for path in folder.glob("*/*.npy"))
-        missing = cache_bytes(decoder.shapes, decoder.channels, decoder.image_type) - there
-        free = shutil.disk_usage(folder).free
+        for entry in folder.iterdir():
+            if time.time() - _changed(entry) > UNUSED_DAYS * 86400:
+                shutil.rmtree(entry, ignore_errors=True)
+        with ThreadPoolExecutor() as pool:
+            there = list(pool.map(self._is_there, range(len(decoder.tiles))))
+        sizes = zip(decoder.tile_bytes, there, strict=True)
+        missing, free = sum(size for size, kept in sizes if not kept), _free_space(folder)
         if missing > free:
-            raise DataError(
+            raise CacheError(
                 f"{folder}: cache=disk needs {missing / 1e9:.1f} GB more, but {free / 1e9:.1f} GB "
                 "are free. Make room, set output_dir to another disk, or set cache=none."
             )
 
-    def read(self, number, window):
-        """Returns the arrays of a window (row, column, rows, columns) of a tile."""
-        with self._locks[number]:
-            entry = self._entry(number)
-            if not entry.is_dir():
-                self._decode(number, entry)
-        # Opened for each window, so that the pages do not count as this process' memory.
-        paths = {name: entry / f"{name}.npy" for name in ("image", "heights", "classes")}
-        return _cut({name: np.load(path, mmap_mode="r") for name, path in paths.items()}, window)
+    def _is_there(self, number):
+        files = self._decoder.files(number)
+        return self._entry(files, stamps(files)).is_dir()
 
-    def _entry(self, number):
-        """Returns the folder of a tile as it is now: <digest of its path>-<of its content>."""
-        files, stamp, entry = self._known.get(number, ((), None, None))
-        if stamp is None or stamps(files) != stamp:
-            files = self._decoder.files(number)
-            stamp = stamps(files)
-            content = (files, stamp, self._decoder.record, self._decoder.image_type)
-            path = self._decoder.tiles[number].rgb
-            entry = self._folder / f"{_digest(path)}-{_digest(content)}"
-            self._known[number] = files, stamp, entry
+    def _entry(self, files, stamp):
+        """Returns the folder of a tile, whose name is a digest of all that decides its arrays."""
+        content = (FORMAT, GDAL_VERSION, files, stamp, self._decoder.record)
+        content = repr((content, self._decoder.image_type)).encode()
+        return self._folder / hashlib.blake2b(content, digest_size=16).hexdigest()
+
+    def _keep(self, number, state):
+        entry = self._entry(*state)
+        if entry.is_dir():
+            os.utime(entry)  # it is in use
+        else:
+            self._write(number, entry)
         return entry
 
-    def _decode(self, number, entry):
+    def _cut(self, number, entry, window):
+        # Opened for each window, so that the pages do not count as this process' memory.
+        try:
+            return _cut(_open(entry), window)
+        except (OSError, ValueError):  # deleted or damaged by others: once more
+            with self._locks[number]:
+                shutil.rmtree(entry, ignore_errors=True)
+                self._write(number, entry)
+        try:
+            return _cut(_open(entry), window)
+        except (OSError, ValueError) as error:
+            raise CacheError(f"{entry}: {error}. Delete the folder, or set cache=none.") from None
+
+    def _write(self, number, entry):
         """Writes a tile's arrays into its folder, which appears when it is whole."""
         rows, columns = self._decoder.shapes[number]
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as folder:
+        part = Path(tempfile.mkdtemp(dir=self._folder, prefix="."))
+        try:
             for row, block in self._decoder.blocks(number):
-                for name, part in block.items():
-                    path, shape = Path(folder) / f"{name}.npy", (rows, columns, part.shape[2])
-                    mode = "r+" if row else "w+"
-                    options = {} if row else {"dtype": part.dtype, "shape": shape}
-                    whole = np.lib.format.open_memmap(path, mode, **options)
-                    whole[row : row + len(part)] = part
-            whole = Path(folder) / "tile"
-            whole.mkdir()
-            for path in Path(folder).glob("*.npy"):
-                path.rename(whole / path.name)
-            for old in self._folder.glob(f"{entry.name.split('-')[0]}-*"):
-                shutil.rmtree(old, ignore_errors=True)
-            try:
-                whole.rename(entry)
-            except OSError:
-                if not entry.is_dir():  # else another process was as quick
-                    raise
+                for name, values in block.items():
+                    path = part / f"{name}.npy"
+                    if row == 0:
+                        _create(path, (rows, columns, values.shape[2]), values.dtype)
+                    whole = np.lib.format.open_memmap(path, "r+")
+                    whole[row : row + len(values)] = values
+                    whole.flush()
+            part.rename(entry)
+        except OSError as error:
+            if not entry.is_dir():  # else another process was as quick
+                raise CacheError(
+                    f"{self._folder}: {error.strerror or error}. Make room, or set cache=none."
+                ) from None
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
 
-def _digest(content):
-    return hashlib.blake2b(repr(content).encode(), digest_size=8).hexdigest()
+def _create(path, shape, kind):
+    """Creates a .npy file with all of its space: on a full disk this fails, and not the writing."""
+    size = np.lib.format.open_memmap(path, "w+", dtype=kind, shape=shape).nbytes
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), path.stat().st_size - size, size)
+
+
+def _open(entry):
+    return {name: np.load(entry / f"{name}.npy", mmap_mode="r") for name in NAMES}
 
 
 def _cut(arrays, window):
@@ -184,3 +235,15 @@ def _cut(arrays, window):
     row, column, rows, columns = window
     place = np.s_[row : row + rows, column : column + columns]
     return {name: np.array(array[place]) for name, array in arrays.items()}
+
+
+def _changed(entry):
+    """Returns when an entry was last used; now, if another process has just taken it away."""
+    try:
+        return entry.stat().st_mtime
+    except OSError:
+        return time.time()
+
+
+def _free_space(folder):
+    return shutil.disk_usage(folder).free

@@ -17,6 +17,7 @@ from datasets.split_warnings import split_warnings
 LOWEST, HIGHEST = -100.0, 1000.0  # metres above ground, beyond which a height is doubted
 ROUNDING = 1  # level by which a scaled photo may leave 0-255: 65535 / 256 is 255.996
 BLOCK_PIXELS = 2_000_000  # of a large tile in memory at a time, per thread
+MOST_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ def check_tiles(record, tiles, crop_size, watch=None):
     Yields:
         `TileReport` of each tile, in their order.
     """
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    threads = min(len(os.sched_getaffinity(0)), MOST_THREADS)
+    with ThreadPoolExecutor(threads) as pool:
         yield from pool.map(lambda tile: _check_tile(tile, record, crop_size, watch), tiles)
 
 

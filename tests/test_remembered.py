@@ -24,10 +24,10 @@ def checked(blocks, tmp_path, monkeypatch):
 
     monkeypatch.setattr(remembered, "check_split", counted)
 
-    def check(record=record, crop_size=32):
+    def check(record=record, crop_size=32, skip=False):
         tiles = list_tiles(record, "train")
         path = tmp_path / "output" / "train.json"
-        return remembered_check(path, record, "train", tiles, crop_size)
+        return remembered_check(path, record, "train", tiles, crop_size, skip=skip)
 
     return check, record, calls
 
@@ -72,3 +72,22 @@ def test_parts_of_a_vrt_are_looked_at_each_time(checked):
     (folder / "train_0.vrt").write_text(text)
     (folder / "copy.vrt").unlink()
     assert check() == check() and len(calls) == 2
+
+
+def test_a_fault_that_passes_is_not_remembered(checked):
+    check, record, calls = checked
+    path = record.folder / "train" / "dsm" / "train_0.tif"
+    whole, times = path.read_bytes(), path.stat()
+    path.write_bytes(whole[:700])
+    assert check(skip=True).unusable == ("train_0",)
+    path.write_bytes(whole)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert check(skip=True).unusable == () and len(calls) == 2
+
+
+def test_other_rights_are_looked_at(checked):
+    check, record, calls = checked
+    check()
+    (record.folder / "train" / "sem" / "train_0.tif").chmod(0o600)
+    check()
+    assert len(calls) == 2

@@ -25,8 +25,9 @@ def run(blocks, tmp_path):
 
     def train(*options):
         places = [f"--{name}={tmp_path / name}" for name in ("checkpoint_dir", "output_dir")]
-        places.append(f"--shortcut_path={tmp_path / 'data'}")
-        train_mtl.main([*RUN, *places, "--resume=never", *options])
+        places += [f"--shortcut_path={tmp_path / 'data'}", "--resume=never"]
+        asked = dict(option.split("=") for option in (*RUN, *places, *options))  # the last wins
+        train_mtl.main([f"{name}={value}" for name, value in asked.items()])
         with (tmp_path / "output_dir" / "blocks" / "mtl" / "history.csv").open(newline="") as file:
             return [(row["loss"], row["normal_loss"]) for row in csv.DictReader(file)]
 
@@ -49,6 +50,14 @@ def test_a_tile_that_cannot_be_read_stops_or_is_left_out(run, tmp_path, capsys):
     assert "left out, as bad_tiles is skip: " in capsys.readouterr().out
 
 
+def test_a_run_that_was_begun_with_other_tiles_is_not_set_aside(run, tmp_path):
+    run()
+    (tmp_path / "data" / "blocks" / "train" / "dsm" / "train_2.tif").write_bytes(b"")
+    with pytest.raises(SystemExit, match="begun when other tiles could be read: train_2. Make"):
+        run("--bad_tiles=skip", "--resume=auto", "--mtl_steps=4")
+    assert [path.name for path in (tmp_path / "checkpoint_dir" / "blocks").iterdir()] == ["mtl"]
+
+
 def test_the_settings_say_what_changes(blocks, tmp_path):
     place = [f"--shortcut_path={blocks}", "--dataset_name=blocks", f"--output_dir={tmp_path}"]
     settings = load("", [*place, "--turns=false", "--scale_jitter=0.5", "--colour_jitter=0.1"])
@@ -57,6 +66,12 @@ def test_the_settings_say_what_changes(blocks, tmp_path):
     assert crop_plan(settings, data).augmentation == expected
     settings = load("", [*place, "--augment=false"])
     assert crop_plan(settings, data).augmentation == Augmentation()
+
+
+def test_pixel_sizes_and_published_normals_contradict_each_other(run, capsys):
+    with pytest.raises(SystemExit):
+        run("--scale_jitter=0.1", "--normal_coding=published")
+    assert "normal_coding=published (command line) knows none" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["brightness", "contrast", "colour", "scale"])
@@ -88,4 +103,7 @@ def test_a_mosaic_of_autzen_is_prepared_checked_and_trained_in_large_tiles(
     assert "suspicious" not in said.lower()
     arguments = [*RUN[1:], "--dataset_name=large", *places, "--crop_size=64", "--norm_flag=false"]
     train_mtl.main(arguments)
-    assert "4 crops are an epoch" in capsys.readouterr().out  # samples_per_epoch, not 16 a tile
+    assert "4 crops are an epoch" in capsys.readouterr().out  # samples_per_epoch, not 64 a tile
+    with (tmp_path / "out" / "large" / "mtl" / "history.csv").open(newline="") as file:
+        losses = [float(row["height_loss"]) for row in csv.DictReader(file)]
+    assert len(losses) == 2 and 0 < min(losses) and max(losses) < 1000  # square metres

@@ -1,6 +1,8 @@
+import errno
 import os
 import shutil
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +10,11 @@ import pytest
 
 from datasets import tile_cache
 from datasets.crop_reader import CropReader
-from datasets.folders import DataError, list_tiles
+from datasets.folders import list_tiles
 from datasets.rasters.reading import RasterError, read_info
 from datasets.rasters.writing import write_raster
 from datasets.records import find_record
-from datasets.tile_cache import Decoder, DiskCache, MemoryCache, cache_bytes
+from datasets.tile_cache import CacheError, Decoder, DiskCache, MemoryCache
 
 SHAPES = ((64, 64),) * 4
 
@@ -96,14 +98,63 @@ def test_threads_that_want_the_same_tile_decode_it_once(make_cache, decoder):
     assert decoder.decoded == [1]
 
 
-def test_a_later_run_finds_the_disk_cache_and_old_tiles_go(decoder, tmp_path):
+def test_a_tile_that_cannot_be_read_is_tried_once_until_it_changes(make_cache, decoder):
+    cache, path = make_cache(), decoder.tiles[0].dsm
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4000])
+    for _ in range(3):
+        with pytest.raises(RasterError, match="train_0.tif"):
+            cache.read(0, (0, 0, 8, 8))
+    assert decoder.decoded == [0]
+    path.write_bytes(whole)
+    assert_like_the_files(cache, decoder)
+
+
+def test_a_later_run_finds_the_disk_cache(decoder, tmp_path):
     DiskCache(decoder, tmp_path / "c").read(2, (0, 0, 8, 8))
     assert_like_the_files(DiskCache(decoder, tmp_path / "c"), decoder)
     DiskCache(decoder, tmp_path / "c").read(2, (8, 8, 8, 8))
     assert decoder.decoded.count(2) == 1
-    os.utime(decoder.tiles[2].rgb, ns=(5, 5))
-    DiskCache(decoder, tmp_path / "c").read(2, (0, 0, 8, 8))
-    assert decoder.decoded.count(2) == 2 and len(list((tmp_path / "c").iterdir())) == 3
+
+
+def test_what_was_not_used_for_a_week_is_deleted(decoder, tmp_path):
+    for number in (0, 1):
+        DiskCache(decoder, tmp_path / "c").read(number, (0, 0, 8, 8))
+    (tmp_path / "c" / ".killed").mkdir()
+    week_ago = time.time() - 7.1 * 86400
+    for entry in (tmp_path / "c").iterdir():
+        os.utime(entry, (week_ago, week_ago))
+    # Only what a run reads is kept fresh: decode tile 0 anew, and 1 not at all.
+    DiskCache(decoder, tmp_path / "c").read(0, (0, 0, 8, 8))
+    assert len(list((tmp_path / "c").iterdir())) == 1 and decoder.decoded == [0, 1, 0]
+
+
+def test_two_processes_share_a_folder(decoder, tmp_path):
+    caches = [DiskCache(decoder, tmp_path / "c") for _ in range(2)]  # each with locks of its own
+    failures = []
+
+    def use(cache):
+        try:
+            for place in 6 * [(0, (0, 0, 8, 8)), (1, (8, 8, 8, 8)), (2, (0, 8, 8, 8))]:
+                assert cache.read(*place)["image"].shape == (8, 8, 3)
+        except Exception as error:  # noqa: BLE001
+            failures.append(error)
+
+    threads = [threading.Thread(target=use, args=(cache,)) for cache in caches]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not failures and len(list((tmp_path / "c").iterdir())) == 3
+
+
+@pytest.mark.parametrize("spoil", [shutil.rmtree, lambda e: (e / "image.npy").write_bytes(b"no")])
+def test_an_entry_that_others_delete_or_damage_is_made_again(decoder, tmp_path, spoil):
+    cache = DiskCache(decoder, tmp_path / "c")
+    expected = cache.read(0, (5, 5, 8, 8))
+    (entry,) = (tmp_path / "c").iterdir()
+    spoil(entry)
+    found = cache.read(0, (5, 5, 8, 8))
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values)
 
 
 def test_another_scale_is_another_entry_on_disk(decoder, tmp_path):
@@ -112,9 +163,10 @@ def test_another_scale_is_another_entry_on_disk(decoder, tmp_path):
     found = DiskCache(other, tmp_path / "c").read(0, (20, 20, 8, 8))
     expected = CropReader(other.tiles, other.record, "uint8").read(0, 20, 20, 8)
     np.testing.assert_array_equal(found["heights"], expected[1])
+    assert len(list((tmp_path / "c").iterdir())) == 2
 
 
-def test_a_tile_that_fails_half_way_leaves_nothing_on_disk(decoder, tmp_path, monkeypatch):
+def test_a_tile_that_fails_half_way_leaves_nothing_on_disk(decoder, tmp_path):
     cache = DiskCache(decoder, tmp_path / "c")
     path = decoder.tiles[0].rgb
     path.write_bytes(path.read_bytes()[:-4000])
@@ -124,22 +176,33 @@ def test_a_tile_that_fails_half_way_leaves_nothing_on_disk(decoder, tmp_path, mo
 
 
 def test_a_disk_that_is_too_small_is_said(decoder, tmp_path, monkeypatch):
-    full = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: full)
-    with pytest.raises(DataError, match="cache=disk needs 0.0 GB more"):
+    monkeypatch.setattr(tile_cache, "_free_space", lambda folder: 4 * 64 * 64 * 9)
+    DiskCache(decoder, tmp_path / "c")
+    monkeypatch.setattr(tile_cache, "_free_space", lambda folder: 4 * 64 * 64 * 9 - 1)
+    with pytest.raises(CacheError, match="cache=disk needs 0.0 GB more"):
         DiskCache(decoder, tmp_path / "c")
 
 
-def test_bytes_by_hand():
-    # 3 bytes of image, 4 of height, 2 of class; with radar and float32 16 of image.
-    assert cache_bytes([(10, 20), (5, 8)], 3, "uint8") == 240 * 9
-    assert cache_bytes([(10, 20)], 4, "float32") == 200 * 22
+def test_a_disk_that_is_full_on_the_way_is_said(decoder, tmp_path, monkeypatch):
+    cache = DiskCache(decoder, tmp_path / "c")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(CacheError, match="No space left on device"):
+        cache.read(0, (0, 0, 8, 8))
+    assert not list((tmp_path / "c").iterdir())
 
 
-def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(tile_cache, "CONTAINER_LIMIT", tmp_path / "memory.max")
-    whole = tile_cache.free_memory()
-    (tmp_path / "memory.max").write_text("max\n")
-    assert abs(tile_cache.free_memory() / whole - 1) < 0.2
-    (tmp_path / "memory.max").write_text("1000\n")
-    assert tile_cache.free_memory() < 1000
+def test_too_little_memory_is_said(decoder, monkeypatch):
+    monkeypatch.setattr(tile_cache, "free_memory", lambda: 1000)
+    with pytest.raises(CacheError, match="cache=memory needs 0.0 GB, but 0.0 GB are free"):
+        MemoryCache(decoder)
+
+
+def test_bytes_by_hand(decoder):
+    # 3 bytes of image, 4 of height, 2 of class; as float32 12 of image.
+    assert decoder.tile_bytes == [64 * 64 * 9] * 4
+    decoder.image_type = "float32"
+    assert decoder.tile_bytes == [64 * 64 * 18] * 4

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -179,9 +180,11 @@ def test_truncated_file(record, tmp_path):
     assert_problem(record, r"rgb.b\.tif: GDAL cannot read this file")
 
 
-def test_file_that_is_no_raster(record, tmp_path):
-    (tmp_path / "train" / "dsm" / "b.tif").write_text("heights")
-    assert_problem(record, r"dsm.b\.tif: GDAL cannot open this file")
+@pytest.mark.parametrize("content", [b"", b"heights", b"II*\0"])
+@pytest.mark.parametrize("kind", ["rgb", "dsm", "sem"])
+def test_file_that_is_no_raster(record, tmp_path, kind, content):
+    (tmp_path / "train" / kind / "b.tif").write_bytes(content)
+    assert_problem(record, rf"{kind}.b\.tif: GDAL cannot open this file")
 
 
 @pytest.mark.parametrize(
@@ -305,6 +308,33 @@ def test_unknown_label_code(record, tmp_path):
     assert_problem(record, r"sem.b\.tif: unknown label codes: 7 \(2 pixels\)")
 
 
+def test_label_codes_between_whole_numbers(record, tmp_path):
+    labels = np.full((8, 8), 2, "float32")
+    labels[0, 0] = 2.5  # as interpolation leaves it between two codes
+    write_tile(tmp_path, "sem", "b", labels)
+    assert_problem(record, r"sem.b\.tif: unknown label codes: 2\.5 \(1 pixel\)\. Known codes: 2")
+
+
+def test_colour_labels_that_were_saved_as_jpeg(record, tmp_path):
+    colours = np.zeros((8, 8, 3), "uint8")
+    colours[:, 3:] = [0, 0, 255]
+    write_tile(tmp_path, "sem", "a", colours)
+    (tmp_path / "train" / "sem" / "b.tif").unlink()
+    cv2.imwrite(str(tmp_path / "train" / "sem" / "b.jpg"), colours[..., ::-1])
+    classes = (ClassLabel((0, 0, 0), "ground"), ClassLabel((0, 0, 255), "building"))
+    coloured = replace(record, classes=classes, ignore_codes=())
+    assert_problem(coloured, r"sem.b\.jpg: unknown label codes: \(\d+, .*Known codes: \(0, 0, 0")
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_photo_of_floats_that_are_no_numbers_has_no_data_there(record, tmp_path, value):
+    photo = np.full((8, 8, 3), 0.5, "float32")
+    write_tile(tmp_path, "rgb", "a", photo)
+    photo[0, 0] = value
+    write_tile(tmp_path, "rgb", "b", photo)
+    assert check(replace(record, rgb_scale=255.0)).valid_pixels == 127
+
+
 def test_image_of_floats_needs_a_scale(record, tmp_path):
     write_tile(tmp_path, "rgb", "b", np.full((8, 8, 3), 0.5, "float32"))
     assert_problem(record, r"rgb.b\.tif: pixels are float32.*rgb_scale")
@@ -414,6 +444,16 @@ def test_file_that_must_not_be_read(record, tmp_path, without_rights):
     (tmp_path / "train" / "dsm" / "b.tif").chmod(0)
     with without_rights():
         assert_problem(replace(record, folder=Path(".")), r"b\.tif: .*\(Permission denied\)")
+
+
+def test_folder_that_must_not_be_read(record, tmp_path, without_rights):
+    (tmp_path / "train" / "dsm").chmod(0)
+    message = (
+        r"train.dsm: the folder cannot be read \(Permission denied\)\. Correct its permissions"
+    )
+    with without_rights(), pytest.raises(DataError, match=message):
+        check(replace(record, folder=Path(".")))
+    (tmp_path / "train" / "dsm").chmod(0o755)
 
 
 def test_file_that_disappears_between_check_and_training_is_named(record, tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, gdal_array, osr
 
+GDAL_VERSION = gdal.__version__
 gdal.UseExceptions()  # a failed call raises; without this GDAL 3 returns None
 osr.UseExceptions()
 # A cut-off JPEG is an error; by default libjpeg fills the rest with grey.
@@ -186,8 +187,9 @@ def pixel_sides(grid):
     """Computes the length of a step along a row and along a column of a grid.
 
     A CRS in degrees is measured on its ellipsoid at the latitude of the grid's centre (radii of
-    curvature M and N; Snyder 1987, Map Projections, USGS PP 1395, p. 24-25). A projection's own
-    scale error is not removed.
+    curvature M and N; Snyder 1987, Map Projections, USGS PP 1395, p. 24-25). Mercator's metres
+    (Web Mercator, EPSG:3857) are too long by 1 / cos(latitude) (p. 44), and shortened by that at
+    the centre. The scale error of other projections is not removed.
 
     Args:
         grid: `Grid`.
@@ -200,9 +202,12 @@ def pixel_sides(grid):
     _, x_column, x_row, top, y_column, y_row = grid.geotransform
     srs = osr.SpatialReference(grid.projection)
     x_metres = y_metres = srs.GetLinearUnits()
+    centre = top + y_column * grid.columns / 2 + y_row * grid.rows / 2
     if srs.IsGeographic():
-        centre = top + y_column * grid.columns / 2 + y_row * grid.rows / 2
         x_metres, y_metres = _metres_per_angle(srs, centre)
+    if srs.GetAttrValue("PROJECTION") == "Mercator_1SP":
+        # y / radius = arsinh(tan(latitude)), and 1 / cosh of that is cos(latitude)
+        x_metres = y_metres = x_metres / math.cosh(centre * x_metres / srs.GetSemiMajor())
     along_row = math.hypot(x_column * x_metres, y_column * y_metres)
     along_column = math.hypot(x_row * x_metres, y_row * y_metres)
     return along_row, along_column
