@@ -7,18 +7,18 @@ import json
 from functools import partial
 
 import numpy as np
-from matplotlib.colors import to_rgb
 
 from datasets.rasters.writing import write_raster
 from datasets.samples import tile_grid
-from evaluation.figures import class_colours, tile_figure
+from evaluation.figures import tile_figure
 from evaluation.inference import evaluate_tiles, predict_maps, true_normals
 from evaluation.metrics import SplitMetrics
 from evaluation.report import intervals_table, metrics_table, write_json, write_rows
+from evaluation.scene_maps import NODATA, class_layer
+from report_page import TilePictures
 from run_record import computed_settings
 from runs import evenly_spaced, output_folder, stored_stage, tile_reader
 
-NODATA = -9999.0  # in the height maps
 MOST_TRAINING_TILES = 20  # measured to see overfitting; a result comes from valid or test
 
 
@@ -43,11 +43,12 @@ class SplitEvaluation:
         self.folder = output_folder(settings, f"{split}_{stage}")
         self.stored = stored_stage(settings, "mtl")
         self.mean = SplitMetrics(self.record.class_names, self.record.building_index)
-        self.drawn = set()
+        self.drawn, self.pictures = set(), None
         if split == "test":
             for name in ("dsm", "sem", "figures"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             self.drawn = {t.name for t in evenly_spaced(self.tiles, settings.options.figures)}
+            self.pictures = TilePictures(self.tiles, self.record, self.gsd)
 
     def run(self, predict, replicas):
         """Predicts and measures all tiles; returns their `SplitMetrics`."""
@@ -80,8 +81,9 @@ class SplitEvaluation:
         )
         if self.split == "test":
             self.write_rasters(tile, maps, sample["has_image"])
+            self.pictures.add(tile, sample, maps, values)
         if tile.name in self.drawn:
-            self.draw(tile, sample, maps, values)
+            self.draw(tile, sample, maps)
 
     def write_rasters(self, tile, maps, has_image):
         """Writes the predicted heights, and classes where there are any, on the tile's grid.
@@ -98,33 +100,23 @@ class SplitEvaluation:
         if "classes" not in maps:
             return
         codes = class_codes(self.record)
-        colours = [
-            (code, label.name, tuple(round(255 * share) for share in to_rgb(colour)))
-            for code, label, colour in zip(
-                codes, self.record.classes, class_colours(len(codes)), strict=True
-            )
-        ]
-        nodata = next(code for code in range(len(codes) + 1) if code not in codes)
-        kind = "uint16" if max(*codes, nodata) > 255 else "uint8"
-        pixels = np.where(has_image, np.array(codes)[maps["classes"]], nodata).astype(kind)
+        layer = class_layer(codes, self.record.class_names, {})
+        pixels = np.where(has_image, np.array(codes)[maps["classes"]], layer.nodata)
         path = self.folder / "sem" / f"{tile.name}.tif"
-        write_raster(path, pixels, grid, nodata, description="class", colours=colours)
-
-    def draw(self, tile, sample, maps, values):
-        """Writes the figure of one tile."""
-        has_classes = tile.sem is not None and "classes" in maps
-        tile_figure(
-            self.folder / "figures" / f"{tile.name}.png",
-            sample["image"][..., :3],
-            sample["heights"],
-            maps["heights"],
-            sample["valid"],
-            classes=sample["classes"] if has_classes else None,
-            predicted_classes=maps.get("classes"),
-            class_names=self.record.class_names,
-            title=f"{self.record.name}, {tile.name}",
-            gsd=self.gsd,
+        write_raster(
+            path,
+            pixels.astype(layer.dtype),
+            grid,
+            layer.nodata,
+            description="class",
+            colours=layer.colours,
         )
+
+    def draw(self, tile, sample, maps):
+        """Writes the figure of one tile."""
+        path = self.folder / "figures" / f"{tile.name}.png"
+        title = f"{self.record.name}, {tile.name}"
+        tile_figure(path, sample, maps, self.record.class_names, title, self.gsd)
 
     def report(self, metrics, seconds):
         """Writes metrics.json and per_tile.csv and prints the table.
@@ -132,6 +124,9 @@ class SplitEvaluation:
         Args:
             metrics: `SplitMetrics` of the network.
             seconds: float, of the evaluation.
+
+        Returns:
+            dict of the table's column titles to dicts with the keys of metrics.json.
         """
         measured, mean = metrics.result(), self.mean.result()
         intervals = metrics.intervals()
@@ -147,10 +142,12 @@ class SplitEvaluation:
         title = {"mtl": "MTL", "dae": "MTL + DAE"}[self.stage]
         print(f"\n{self.record.name}, {self.split} split, {len(self.tiles)} tiles:")
         beside = {"training mean": mean} | stored_yardstick(self.settings, self.split, measured)
-        print(metrics_table({title: measured} | beside))
+        columns = {title: measured | extra} | beside
+        print(metrics_table(columns))
         if intervals:
             print(f"\n{intervals_table(intervals)}")
         print(f"Written to {self.folder}")
+        return columns
 
 
 def stored_yardstick(settings, split, measured):

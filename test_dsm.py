@@ -1,4 +1,4 @@
-"""Evaluates the trained networks on a data set: metrics, GeoTIFFs and figures.
+"""Evaluates the trained networks on a data set: metrics, GeoTIFFs, figures and a report.
 
 With --correction=false stage 1 (MTL) alone, with true stage 1 and 2 (DAE), with auto what is
 trained. Example: python test_dsm.py --dataset_name=Demo --splits=valid,test
@@ -55,7 +55,10 @@ def main(arguments=None):
     splits = settings_module.read_splits(settings.options.splits)
     if settings.options.figures < 0:
         settings_module.fail(f"--figures={settings.options.figures}: expected 0 or more.")
+    if settings.match_gsd:
+        print("match_gsd has no effect here: tiles are measured at the pixel size of their heights.")
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    import report_page
     import results
     import runs
     from evaluation.inference import make_predictor
@@ -72,14 +75,16 @@ def main(arguments=None):
         runs.load_stage(settings, "mtl", mtl)
         if corrected:
             runs.load_stage(settings, "dae", dae)
-        network = make_height_network(mtl, dae, Extras(settings.normal_coding))
+        network = make_height_network(mtl, dae, Extras(settings.normal_coding, settings.tta))
         predict = make_predictor(strategy, network)
         stage = "dae" if corrected else "mtl"
         for split in splits:
             start = time.perf_counter()
             evaluation = results.SplitEvaluation(settings, data, split, stage)
             metrics = evaluation.run(predict, strategy.num_replicas_in_sync)
-            evaluation.report(metrics, time.perf_counter() - start)
+            columns = evaluation.report(metrics, time.perf_counter() - start)
+            if split == "test":
+                report_page.write_report_page(evaluation, columns)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ LOWEST, HIGHEST, BIN = -10.0, 310.0, 0.25  # metres; what lies beyond counts in 
 COUNT = round((HIGHEST - LOWEST) / BIN)
 SHOWN = 0.9999  # of the pixels; single extremes must not shrink the plot of the rest
 PRINT_DPI = 300
+LINE = 70  # letters below a panel
 BAR_COLOURS = {"rmse": "#D55E00", "mae": "#E69F00"}  # Okabe and Ito (2008)
 
 
@@ -58,7 +59,7 @@ def density_figure(pairs, title=""):
         matplotlib `Figure`.
     """
     low, high = pairs.limits()
-    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(6.2, 4.8), layout="constrained")
     axes = figure.subplots()
     edges = np.linspace(LOWEST, HIGHEST, COUNT + 1)
     counts = np.ma.masked_equal(pairs.counts.T, 0)
@@ -82,7 +83,7 @@ def errors_figure(groups):
     Returns:
         matplotlib `Figure`.
     """
-    figure = Figure(figsize=(5.2 * len(groups), 3.8), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(groups), 4.2), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     for panel, (title, members) in zip(panels, groups.items(), strict=True):
         _draw_bars(panel, {name: m for name, m in members.items() if m["valid_pixels"]})
@@ -100,8 +101,11 @@ def _draw_bars(panel, members):
     bias = [measures["bias"] for measures in members.values()]
     panel.plot(places, bias, "D", color="black", markersize=4, label="bias")
     panel.axhline(0, color="black", linewidth=0.6)
-    names = [f"{name}\n{m['valid_pixels'] / total:.1%}" for name, m in members.items()]
-    panel.set_xticks(places, names, fontsize=8, rotation=60 if len(names) > 8 else 0)
+    crowded = len(members) * max(map(len, members), default=0) > LINE
+    between = ", " if crowded else "\n"
+    names = [f"{name}{between}{m['valid_pixels'] / total:.1%}" for name, m in members.items()]
+    panel.set_xticks(places, names, fontsize=8, rotation=90 if crowded else 0)
     panel.grid(axis="y", alpha=0.3)
     panel.set_axisbelow(True)
-    panel.legend(fontsize=8)
+    panel.margins(y=0.2)  # room for the legend
+    panel.legend(fontsize=8, loc="upper center", ncols=3)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 
@@ -185,8 +186,8 @@ def coloured(values, colours, low, high):
     Returns:
         uint8 (rows, columns, 3), red first.
     """
-    scale = ScalarMappable(Normalize(low, high), colours)
-    scale.cmap.set_bad(str(UNKNOWN))
+    colour_map = colormaps[colours].with_extremes(bad=str(UNKNOWN))
+    scale = ScalarMappable(Normalize(low, high), colour_map)
     return scale.to_rgba(np.ma.masked_invalid(values), bytes=True)[..., :3]
 
 

@@ -4,8 +4,15 @@ from evaluation.height_metrics import HEIGHT_MEASURES
 from evaluation.html_page import html_table
 from evaluation.report import MEASURES, interval_text, measure_text
 
-GROUP_COLUMNS = ("valid_pixels", "rmse", "mae", "bias", "median_error", "nmad")
-GROUP_COLUMNS += ("p90_absolute_error", "r2", "delta1")
+GROUP_COLUMNS = (
+    "valid_pixels",
+    "rmse",
+    "mae",
+    "bias",
+    "median_error",
+    "nmad",
+    "p90_absolute_error",
+)
 CLASS_COLUMNS = ("iou", "precision", "recall", "f1", "valid_pixels", "rmse", "mae", "bias", "nmad")
 
 OTHER_LABELS = {  # path into metrics.json: how a reader knows what the terminal does not show

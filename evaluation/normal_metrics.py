@@ -58,7 +58,8 @@ class NormalSums:
 def normal_sums(normals, predicted):
     """Sums up the angles between normals.
 
-    angle = arccos of the scalar product, in degrees.
+    angle = atan2(|n x m|, n . m) in degrees, of lengths and directions that need not be exact: the
+    arccos of float32 unit vectors would be up to 0.03 degrees off near 0.
 
     Args:
         normals: float (pixels, 3), true unit normals, finite.
@@ -67,8 +68,9 @@ def normal_sums(normals, predicted):
     Returns:
         `NormalSums`.
     """
-    cosine = np.einsum("ij,ij->i", normals, predicted, dtype="float64").clip(-1, 1)
-    angles = np.degrees(np.arccos(cosine))
+    normals, predicted = np.asarray(normals, "float64"), np.asarray(predicted, "float64")
+    sines = np.linalg.norm(np.cross(normals, predicted), axis=-1)
+    angles = np.degrees(np.arctan2(sines, (normals * predicted).sum(axis=-1)))
     return NormalSums(
         angles.size,
         float(angles.sum()),

@@ -29,7 +29,7 @@ CONVENTIONS = {  # of `published_pairs`: what is published under them
     "true_above_0": ("rmse", "mae", *DELTAS),
     "either_above_3": ("rmse", "mae", *DELTAS),
 }
-CLIPPED_HEIGHT = 1e-5  # metres
+CLIPPED_HEIGHT, SYNRS3D_CLIPPED_HEIGHT = 1e-5, 1e-6  # metres
 REFUSED_HEIGHT = 999.0  # metres
 HIGH_OBJECT = 3.0  # metres
 
@@ -84,7 +84,8 @@ def published_pairs(heights, predicted):
 
     clipped: heights <= 0 become 1e-5 m in truth and prediction, before every measure.
     dfc2023: the same, but predictions below 0 become 999 m. true_above_0: only pixels with a
-    true height above 0. either_above_3: only pixels with a true or predicted height above 3 m.
+    true height above 0. either_above_3: heights <= 0 become 1e-6 m in both, and only pixels with a
+    true or predicted height above 3 m are left.
 
     Args:
         heights: float (pixels,), true heights, metres.
@@ -93,9 +94,14 @@ def published_pairs(heights, predicted):
     Returns:
         dict of `CONVENTIONS` to (true heights, predicted heights), each (pixels left,).
     """
-    true = np.where(heights <= 0, CLIPPED_HEIGHT, heights)
-    clipped = np.where(predicted <= 0, CLIPPED_HEIGHT, predicted)
-    refused = np.where(predicted < 0, REFUSED_HEIGHT, clipped)
+    both = heights, predicted
+    true, clipped = (np.where(values <= 0, CLIPPED_HEIGHT, values) for values in both)
     above, either = heights > 0, (heights > HIGH_OBJECT) | (predicted > HIGH_OBJECT)
-    masked = [(heights[mask], predicted[mask]) for mask in (above, either)]
-    return dict(zip(CONVENTIONS, ((true, clipped), (true, refused), *masked), strict=True))
+    return {
+        "clipped": (true, clipped),
+        "dfc2023": (true, np.where(predicted < 0, REFUSED_HEIGHT, clipped)),
+        "true_above_0": tuple(values[above] for values in both),
+        "either_above_3": tuple(
+            np.where(values <= 0, SYNRS3D_CLIPPED_HEIGHT, values)[either] for values in both
+        ),
+    }

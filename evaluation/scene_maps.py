@@ -43,12 +43,15 @@ def map_layers(names, codes, class_names, tags):
         ),
     }
     if codes:
-        layers["classes"] = _class_layer(codes, class_names, tags)
+        layers["classes"] = class_layer(codes, class_names, tags)
     return {name: layers[name] for name in names}
 
 
-def _class_layer(codes, class_names, tags):
-    """Returns the `Layer` of class codes; nodata is the smallest number that is no code."""
+def class_layer(codes, class_names, tags):
+    """Returns the `Layer` of class codes; nodata is the smallest number that is no code.
+
+    Args: as of `map_layers`, `codes` not empty.
+    """
     nodata = next(code for code in range(len(codes) + 1) if code not in codes)
     kind = "uint16" if max(*codes, nodata) > 255 else "uint8"
     colours = [

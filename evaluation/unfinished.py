@@ -1,10 +1,10 @@
 """A scene while it is predicted: finished rows wait in a hidden folder beside the output."""
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from pathlib import Path
 
 from datasets.rasters.cogs import RowFile, read_tags, write_cog
 from datasets.rasters.reading import RasterError
@@ -12,6 +12,7 @@ from evaluation.report import write_json
 from evaluation.scene_maps import map_rows
 
 IDENTITY_TAG = "DSMNET_IDENTITY"
+PROGRESS, LOCK = "progress.json", "lock"  # in the work folder
 
 
 def map_path(output, name):
@@ -58,10 +59,15 @@ class UnfinishedScene:
             grid: `datasets.rasters.reading.Grid` of the maps.
             identity: dict of what the prediction depends on.
             resume: bool, False = start anew whatever is there.
+
+        Raises:
+            BlockingIOError: if another process is predicting into the same output.
         """
         self.output, self.layers, self.codes, self.grid = output, layers, codes, grid
         self.folder = work_folder(output)
         self.digest = digest(identity)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = _locked(self.folder / LOCK, output)
         self.finished_rows = self._stored_rows() if resume else 0
         try:
             self.files = self._open()
@@ -80,22 +86,28 @@ class UnfinishedScene:
         self._note(row + len(valid))
 
     def finish(self):
-        """Writes the Cloud-Optimized GeoTIFFs and takes the folder away; the heights come last."""
+        """Writes the Cloud-Optimized GeoTIFFs and takes the folder away; the heights come last.
+
+        The note of finished rows goes before the rows: a process that is killed in between leaves
+        nothing that another would go on with.
+        """
         for name, file in self.files.items():
             file.close()
             write_cog(file.path, self._part(name, "cog"), classes=name == "classes")
         for name in sorted(self.files, key=lambda name: name == "heights"):
             os.replace(self._part(name, "cog"), map_path(self.output, name))
+        (self.folder / PROGRESS).unlink()
         shutil.rmtree(self.folder)
 
     def _open(self):
         """Opens the files of rows; without finished rows new ones."""
-        if not self.finished_rows:
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            self._note(0)
+        new = None if self.finished_rows else self.grid
+        if new:
+            self._note(0)  # before the rows that were noted are gone
+            for path in self.folder.glob("*.tif*"):
+                path.unlink()
         return {
-            name: RowFile(self._part(name, "rows"), layer, self.grid)
+            name: RowFile(self._part(name, "rows"), layer, new)
             for name, layer in self.layers.items()
         }
 
@@ -103,17 +115,36 @@ class UnfinishedScene:
         return self.folder / f"{name}.{kind}.tif"
 
     def _note(self, rows):
-        write_json(self.folder / "progress.json", {"identity": self.digest, "rows": rows})
+        write_json(self.folder / PROGRESS, {"identity": self.digest, "rows": rows})
 
     def _stored_rows(self):
         """Returns the finished rows of the same prediction in the folder, else 0."""
-        if not self.folder.exists():
+        path = self.folder / PROGRESS
+        if not path.exists():
             return 0
         try:
-            stored = json.loads(Path(self.folder / "progress.json").read_text(encoding="utf-8"))
+            stored = json.loads(path.read_text(encoding="utf-8"))
             rows, same = int(stored["rows"]), stored["identity"] == self.digest
-        except (OSError, ValueError, KeyError, TypeError):
-            rows, same = 0, False
+        except (ValueError, KeyError, TypeError) as error:
+            print(f"warning: {path} is damaged ({error}); the scene is begun again.")
+            return 0
         if not same:
             print(f"{self.folder} holds rows of another prediction: discarded.")
         return rows if same else 0
+
+
+def _locked(path, output):
+    """Locks a file for as long as this process has it open; returns the open file.
+
+    Raises:
+        BlockingIOError: if another process has locked it.
+    """
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise BlockingIOError(
+            f"{output} is being predicted by another process. Wait for it, or name another output."
+        ) from None
+    return file

@@ -7,6 +7,7 @@ import numpy as np
 
 from evaluation.streaming import stream_windows
 
+ROUNDING = 1e-6  # pixels; 0.9 of 320 px overlaps by 288 px, not by 289
 SMALLEST_WEIGHT = 1e-6  # of one axis; keeps a pixel that only one corner covers away from 0 / 0
 
 
@@ -68,7 +69,8 @@ class Windows:
     Attributes:
         rows, columns: int, pixels of the image.
         size: int, pixels of a window.
-        overlap: float in [0, 1), share of a window; step = size * (1 - overlap), rounded.
+        overlap: float in [0, 1), share of a window; step = size * (1 - overlap), rounded
+            down, as the published code does.
     """
 
     rows: int
@@ -88,7 +90,7 @@ class Windows:
     @property
     def step(self):
         """Pixels from one window to the next."""
-        return max(1, round(self.size * (1 - self.overlap)))
+        return max(1, int(self.size * (1 - self.overlap) + ROUNDING))
 
     @cached_property
     def padding(self):

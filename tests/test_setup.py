@@ -131,6 +131,29 @@ def test_developers_tools_come_on_request(ready):
     assert ready.setup().stderr == ""  # what running needs came with them
 
 
+def test_browser_comes_with_the_developers_tools(ready):
+    ready.program("id", "echo 0")
+    ready.setup()
+    assert "chromium" not in ready.calls()
+    ready.setup("--dev")
+    assert "install -y --no-install-recommends chromium chromium-driver" in ready.calls()
+
+
+def test_browser_at_hand_is_not_installed_again(ready):
+    ready.program("chromium", "")
+    ready.program("chromedriver", "")
+    ready.setup("--dev")
+    assert ready.setup("--dev").stderr == ""
+    assert "apt-get" not in ready.calls()
+
+
+def test_developers_tools_come_without_the_browser_where_it_cannot_be_had(ready):
+    result = ready.setup("--dev")
+    assert result.returncode == 0
+    assert "sudo apt-get install -y --no-install-recommends chromium chrom" in result.stderr
+    assert "the browser's tests will be skipped" in result.stderr
+
+
 def test_new_system_gdal_rebuilds_the_bindings(ready):
     ready.program("gdal-config", "echo 3.8.4")
     ready.setup()
