@@ -6,6 +6,7 @@ from benchmarks.ablation import default_rows, main, read_row, spread_cell
 
 RUN = ["blocks", "--backbone=tiny", "--decoder_width=0.02", "--crop_size=32", "--batch_size=2"]
 RUN += ["--mtl_steps=4", "--dae_steps=2", "--samples_per_epoch=4", "--warmup_epochs=0"]
+RUN += ["--sem_flag=false", "--norm_flag=false"]
 
 
 def test_default_rows_put_back_each_setting_that_the_presets_disagree_on():

@@ -7,7 +7,7 @@ import tensorflow as tf
 from benchmarks import overhead
 
 RUN = ["blocks", "--backbone=tiny", "--decoder_width=0.02", "--crop_size=32", "--sem_flag=false"]
-RUN += ["--norm_flag=false"]
+RUN += ["--norm_flag=false", "--dropout=0"]
 
 
 # Ranks of the sign test's 95 % interval, as tables of order statistics give them.
