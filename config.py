@@ -87,9 +87,9 @@ gradient_checkpointing: bool = False  # features are computed twice instead of b
 # Inference
 correction: str = "auto"  # subtract the DAE's correction: auto = if it is trained, true, false
 window_size: int | None = None  # pixels, multiple of 32; None = crop_size
-overlap: float | None = None  # share of a window, step = window_size * (1 - overlap); None = 0.5
+overlap: float | None = None  # share of a window that the next one repeats; None = 0.33
 batch_windows: int = 8  # windows per batch and replica
-tta: bool = False  # predict.py: mean over 8 flips and turns of each window, 8 times the work
+tta: bool = False  # mean over 8 flips and turns of each window: predict.py and test_dsm.py
 match_gsd: bool = False  # predict.py: the scene is resampled to the gsd of the training
 
 # Several settings at once

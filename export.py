@@ -31,22 +31,50 @@ def make_raw_network(network, scales):
     Returns:
         Function (image float32 (batch, rows, columns, bands)) -> dict of float32 tensors: `heights`
         (..., 1) metres, and as the network has them `probabilities` and `normals`. What rows and
-        columns lack of a multiple of 32 is mirrored at the end, and cut off again.
+        columns lack of a multiple of 32 is mirrored on both sides, as predict.py does, and cut off
+        again.
     """
     import tensorflow as tf
 
+    def mirrored(length):
+        missing = -length % STRIDE
+        place = tf.range(length + missing) - missing // 2
+        place %= 2 * length  # the image and its mirror image, again and again
+        return tf.minimum(place, 2 * length - 1 - place), missing // 2
+
     def run(image):
         rows, columns = tf.shape(image)[1], tf.shape(image)[2]
-        missing = [[0, 0], [0, -rows % STRIDE], [0, -columns % STRIDE], [0, 0]]
-        outputs = network(tf.pad(image * tf.constant(scales), missing, "SYMMETRIC"))
+        (row_places, above), (column_places, left) = mirrored(rows), mirrored(columns)
+        padded = tf.gather(tf.gather(image, row_places, axis=1), column_places, axis=2)
+        outputs = network(padded * tf.constant(scales))
         outputs = {"probabilities" if k == "semantics" else k: v for k, v in outputs.items()}
         return {
-            name: tf.cast(value, tf.float32)[:, :rows, :columns]
+            name: tf.cast(value, tf.float32)[:, above : above + rows, left : left + columns]
             for name, value in outputs.items()
             if name != "correction"
         }
 
     return run
+
+
+def write_model(folder, networks, serve, channels):
+    """Writes a SavedModel.
+
+    Args:
+        folder: `Path`.
+        networks: Keras models whose weights it holds.
+        serve: function of `make_raw_network`.
+        channels: int, bands of the image.
+    """
+    import keras
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    for network in networks:
+        archive.track(network)
+    image = tf.TensorSpec((None, None, None, channels), tf.float32, name="image")
+    archive.add_endpoint("serve", serve, [image])
+    archive.write_out(str(folder), verbose=False)
 
 
 def export(settings, folder):
@@ -59,9 +87,6 @@ def export(settings, folder):
     Raises:
         SettingsError: if the folder exists.
     """
-    import keras
-    import tensorflow as tf
-
     import runs
     from models.inference import Extras, make_height_network
     from scene_model import build_networks, model_identity, version
@@ -87,12 +112,8 @@ def export(settings, folder):
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        archive = keras.export.ExportArchive()
-        for model in (mtl, dae) if dae is not None else (mtl,):
-            archive.track(model)
-        image = tf.TensorSpec((None, None, None, channels), tf.float32, name="image")
-        archive.add_endpoint("serve", make_raw_network(network, scales), [image])
-        archive.write_out(str(part), verbose=False)
+        networks = [stage for stage in (mtl, dae) if stage is not None]
+        write_model(part, networks, make_raw_network(network, scales), channels)
         (part / "model.json").write_text(json.dumps(described, indent=2) + "\n")
         part.chmod(0o755)
         part.rename(folder)

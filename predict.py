@@ -4,10 +4,11 @@ The network is that of checkpoint_dir and dataset_name, or of --model. Several s
 a pattern in quotes) go to a folder. Example: python predict.py scene.tif heights.tif --tta=true
 """
 
+import sys
 from pathlib import Path
 
 import settings as settings_module
-from scene_files import list_scenes, pair_with_outputs
+from scene_files import check_collisions, list_scenes, pair_with_outputs
 from scene_model import trained_record
 
 OPTIONS = (
@@ -45,16 +46,44 @@ def main(arguments=None):
         settings_module.fail(error)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
     import runs
+    from evaluation.unfinished import map_path
     from scene_prediction import Predictor
 
     with runs.clear_errors():
         predictor = Predictor(runs.adopt_stored_network(settings))
-        for scene, output in pairs:
-            if options.dry_run:
+        check_collisions([(s, map_path(o, name)) for s, o in pairs for name in predictor.names])
+        errors = predict_all(predictor, pairs, options.dry_run)
+    if len(pairs) == 1 and errors:
+        sys.exit(f"error: {errors[0]}")
+    if errors:
+        sys.exit("\n".join([f"error: {len(errors)} of {len(pairs)} scenes failed:", *errors]))
+
+
+def predict_all(predictor, pairs, dry_run):
+    """Predicts scenes one after the other, or tells about them.
+
+    Args:
+        predictor: `scene_prediction.Predictor`.
+        pairs: list of (scene, output) paths.
+        dry_run: bool, True = write nothing.
+
+    Returns:
+        list of str, what is wrong with the scenes that cannot be predicted.
+    """
+    from datasets.rasters.reading import RasterError
+
+    errors = []
+    for scene, output in pairs:
+        try:
+            if dry_run:
                 predictor.tell(scene)
             else:
                 Path(output).parent.mkdir(parents=True, exist_ok=True)
                 predictor.predict(scene, output)
+        except (RasterError, settings_module.SettingsError, BlockingIOError) as error:
+            errors.append(str(error))
+            print(f"{scene} is left out: {error}" if len(pairs) > 1 else f"{scene} is left out.")
+    return errors
 
 
 if __name__ == "__main__":

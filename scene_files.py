@@ -50,7 +50,7 @@ def pair_with_outputs(scenes, text):
         list of (scene, output) paths.
 
     Raises:
-        SettingsError: if outputs collide, with each other or with scenes, or have no folder.
+        SettingsError: if the outputs have no folder.
     """
     target = Path(text)
     if len(scenes) == 1 and target.suffix.lower() in OUTPUT_EXTENSIONS and not target.is_dir():
@@ -64,15 +64,21 @@ def pair_with_outputs(scenes, text):
         raise SettingsError(f"The output is {target}, expected {many}.")
     else:
         pairs = [(scene, target / f"{scene.stem}.tif") for scene in scenes]
-    _check_collisions(pairs)
     return pairs
 
 
-def _check_collisions(pairs):
-    """Raises SettingsError where an output is written twice or over a scene."""
-    scenes = {scene.resolve() for scene, _ in pairs}
+def check_collisions(written):
+    """Checks that no file is written twice or over a scene.
+
+    Args:
+        written: list of (scene, path) of all maps.
+
+    Raises:
+        SettingsError: naming the first such file.
+    """
+    scenes = {scene.resolve() for scene, _ in written}
     seen = {}
-    for scene, output in pairs:
+    for scene, output in written:
         if output.resolve() in scenes:
             raise SettingsError(f"{output} is a scene itself. Give another output.")
         if output in seen:

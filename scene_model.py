@@ -1,8 +1,10 @@
 """The trained networks that predict.py uses, and what is known of them without their data set."""
 
 import ast
+import contextlib
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 from datasets.records import ClassLabel, Record
@@ -77,11 +79,21 @@ def build_networks(settings, strategy):
     corrected = runs.use_correction(settings)
     with strategy.scope():
         mtl = runs.build_stage1(settings)
-        dae = runs.build_stage2(settings) if corrected else None
+        dae = runs.build_stage2(_stage2_settings(settings)) if corrected else None
     runs.load_stage(settings, "mtl", mtl)
     if corrected:
         runs.load_stage(settings, "dae", dae)
     return mtl, dae
+
+
+def _stage2_settings(settings):
+    """Returns the settings with stage 2's own dropout, unless the user has asked for one."""
+    import runs
+
+    if not settings.sources["dropout"].startswith("record of "):
+        return settings
+    stored = runs.stored_stage(settings, "dae")["settings"]["dropout"]
+    return replace(settings, values=settings.values | {"dropout": stored})
 
 
 def model_identity(settings, corrected):
@@ -93,10 +105,14 @@ def model_identity(settings, corrected):
 
 
 def version():
-    """Returns the commit of this checkout; without git the title of the newest changes."""
-    command = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        lines = (ROOT / "CHANGES.md").read_text(encoding="utf-8").splitlines()
-        return next(line[3:] for line in lines if line.startswith("## "))
+    """Returns what git calls this checkout, "-dirty" if it was changed since its commit.
+
+    Of a copy without a repository of its own, the title of the newest changes.
+    """
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    if (ROOT / ".git").exists():  # git would look further up, into the repository of others
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            run = subprocess.run(command, capture_output=True, text=True, check=True)
+            return run.stdout.strip()
+    lines = (ROOT / "CHANGES.md").read_text(encoding="utf-8").splitlines()
+    return next(line[3:] for line in lines if line.startswith("## "))

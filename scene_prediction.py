@@ -4,14 +4,17 @@ import quiet_tensorflow  # noqa: F401  first, so that it silences what follows
 
 # isort: split
 import json
+import resource
 import statistics
 import time
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
-from datasets.rasters.photos import file_state, open_photo, open_radar
+from datasets.rasters.photos import cache_limit, file_state, open_photo, open_radar
 from datasets.rasters.reading import read_info
+from datasets.tile_cache import free_memory
 from evaluation.inference import make_predictor
 from evaluation.scene_maps import EXTRA_MAPS, SOURCES, map_layers
 from evaluation.streaming import band_bytes, stream_windows
@@ -22,12 +25,16 @@ from results import class_codes
 from run_record import computed_settings
 from runs import start_strategy, stored_stage, weights_file
 from scene_model import build_networks, model_identity, version
+from scene_notes import describe_sides, duration, gsd_notes
 from settings import SettingsError
 from settings_table import NETWORK
 
-GSD_TOLERANCE = 0.05  # share of the training's gsd
 TIMED_BATCHES = 3
-DECISIVE = (*NETWORK, "window_size", "overlap", "tta", "match_gsd", "precision", "dropout", "seed")
+DECISIVE = (
+    *NETWORK,
+    *("window_size", "overlap", "batch_windows", "tta", "match_gsd"),
+    *("precision", "dropout", "seed"),
+)
 
 
 class Predictor:
@@ -53,6 +60,10 @@ class Predictor:
         self.batch = settings.batch_windows * strategy.num_replicas_in_sync
         networks = build_networks(settings, strategy)
         self.network_identity = model_identity(settings, networks[1] is not None)
+        self.devices = {
+            "replicas": strategy.num_replicas_in_sync,
+            "device": "GPU" if tf.config.list_logical_devices("GPU") else "CPU",
+        }
         self.codes = class_codes(self.record) if self.record.classes else []
         extras = Extras(
             settings.normal_coding if "normals" in self.names else None,
@@ -60,6 +71,8 @@ class Predictor:
             "uncertainty" in self.names,
         )
         wanted = {SOURCES[name] for name in self.names}
+        channels = {"heights": 1, "semantics": len(self.codes), "normals": 3, "uncertainty": 1}
+        self.depth = sum(channels[name] for name in wanted)
         height_network = make_height_network(*networks, extras)
 
         def network(image):
@@ -73,84 +86,100 @@ class Predictor:
         Args:
             scene: path of a raster.
             output: `Path` of the heights; other maps get their names from it.
+
+        Raises:
+            RasterError: if the scene cannot be read or a map cannot be written.
+            SettingsError: if the scene is too wide for the memory.
+            BlockingIOError: if another process is predicting into the same output.
         """
         photo, radar = self._open(scene)
         identity = self._identity(scene)
         if self.settings.resume == "auto" and is_finished(output, self.names, identity):
             print(f"{output} is finished. --resume=never predicts it again.")
             return
+        windows = self._windows(photo)
         layers = map_layers(
             self.names, self.codes, self.record.class_names, self._tags(scene, identity)
         )
         resume = self.settings.resume == "auto"
         unfinished = UnfinishedScene(output, layers, self.codes, photo.grid, identity, resume)
         try:
-            self._stream(photo, radar, unfinished, scene.name)
+            self._stream(windows, image_reader(photo, radar), unfinished, scene.name)
             unfinished.finish()
         except KeyboardInterrupt:
             print(
                 f"\nThe finished rows are in {unfinished.folder}; the same command goes on there."
             )
             raise
+        for image in filter(None, (photo, radar)):
+            if image.clipped:
+                print(
+                    f"warning: {image.clipped} pixels of {image.path} were beyond 0-255 and have "
+                    "been clipped, as cubic resampling makes some at sharp edges."
+                )
         print("\n".join(f"Written {map_path(output, name)}" for name in self.names))
 
     def tell(self, scene):
         """Prints what predicting a scene will take, by timing a few batches of random pixels."""
         photo, _ = self._open(scene)
         windows = self._windows(photo)
-        channels = 4 if self.settings.sar_mode == "fusion" else 3
         noise = np.random.default_rng(0).uniform(
-            0, 255, (self.batch, *2 * [windows.size], channels)
+            0, 255, (self.batch, *2 * [windows.size], self.channels)
         )
         noise = noise.astype("float32")
-        outputs = self.predict_batch(noise)  # compiles
+        self.predict_batch(noise)  # compiles
         seconds = statistics.median(self._seconds(noise) for _ in range(TIMED_BATCHES))
         batches = len(windows.row_origins) * -(-len(windows.column_origins) // self.batch)
-        depth = sum(values.shape[-1] for values in outputs.values())
+        process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # its peak
+        parts = process, band_bytes(windows, self.channels, self.depth), cache_limit()
+        told = [f"{part / 2**20:.0f} MB" for part in (sum(parts), *parts)]
         print(
             f"{windows.count} windows of {windows.size} px every {windows.step} px, in {batches} "
             f"batches of at most {self.batch}; those without data are left out.\n"
-            f"About {band_bytes(windows, channels, depth) / 2**20:.0f} MB of memory beyond the "
-            f"network and GDAL's cache.\n"
+            f"About {told[0]} of memory: {told[1]} with the network and a batch (without that of "
+            f"GPUs), {told[2]} for a row of windows, at most {told[3]} for GDAL's cache.\n"
             f"At most about {duration(batches * seconds)}: {seconds:.3g} s per batch here."
         )
+
+    @property
+    def channels(self):
+        """int, of the images."""
+        return 4 if self.settings.sar_mode == "fusion" else 3
 
     def _open(self, scene):
         """Opens photo and radar and prints what a user should know; returns both."""
         gsd = self.gsd if self.settings.match_gsd else None
         photo = open_photo(scene, self.record.rgb_scale, gsd)
         grid = read_info(scene).grid
-        size = "gsd not known" if photo.gsd is None else f"{photo.gsd:.3g} m per pixel"
+        size = describe_sides(photo.sides)
         print(f"{scene}: {grid.rows} x {grid.columns} pixels (rows x columns), {size}")
-        for note in (*photo.notes, *self._gsd_notes(photo)):
+        notes = gsd_notes(photo, self.gsd, self.settings.match_gsd)
+        for note in (*photo.notes, *notes):
             print(f"  {note}")
         sar = self.settings.options.sar
         return photo, open_radar(sar, photo.grid, self.record.sar_scale, gsd) if sar else None
 
-    def _gsd_notes(self, photo):
-        """Returns notes on place and pixel size."""
-        notes = [] if photo.grid.projection else ["no CRS; the heights will have none either"]
-        if photo.gsd is None:
-            return [*notes, f"the network has learned at {self.gsd:.3g} m per pixel"]
-        if self.settings.match_gsd:
-            return [
-                f"resampled to {self.gsd:.3g} m per pixel, {photo.grid.rows} x "
-                f"{photo.grid.columns} pixels; the heights are on that grid"
-            ]
-        if abs(photo.gsd / self.gsd - 1) > GSD_TOLERANCE:
-            notes.append(
-                f"warning: the network has learned at {self.gsd:.3g} m per pixel. Heights may be "
-                "wrong by that ratio; --match_gsd=true resamples the scene."
-            )
-        return notes
-
     def _windows(self, photo):
-        settings = self.settings
-        return Windows(photo.grid.rows, photo.grid.columns, settings.window_size, settings.overlap)
+        """Returns the `Windows` of a scene.
 
-    def _stream(self, photo, radar, unfinished, title):
+        Raises:
+            SettingsError: if a row of them does not fit into the memory.
+        """
+        grid, settings = photo.grid, self.settings
+        windows = Windows(grid.rows, grid.columns, settings.window_size, settings.overlap)
+        needed, free = band_bytes(windows, self.channels, self.depth), free_memory()
+        if needed > free:
+            raise SettingsError(
+                f"{photo.path} is {grid.columns} px wide: a row of windows of {windows.size} px, "
+                f"with {self.depth} values per pixel, takes {needed / 2**30:.3g} GB of memory, but "
+                f"{free / 2**30:.3g} GB are free. Set a smaller window_size, ask for fewer maps "
+                "(--outputs), or cut the scene into narrower parts (gdal_translate -srcwin)."
+            )
+        return windows
+
+    def _stream(self, windows, read, unfinished, title):
         """Predicts what is missing, with a progress bar."""
-        windows, done = self._windows(photo), unfinished.finished_rows
+        done = unfinished.finished_rows
         before = windows.first_number(done) if done < windows.rows else len(windows.row_origins)
         before *= len(windows.column_origins)
         with tqdm(
@@ -158,7 +187,7 @@ class Predictor:
         ) as bar:
             stream_windows(
                 windows,
-                image_reader(photo, radar),
+                read,
                 self.predict_batch,
                 unfinished.write,
                 self.batch,
@@ -167,22 +196,24 @@ class Predictor:
             )
 
     def _identity(self, scene):
-        """Returns what the maps of a scene depend on, as JSON can hold it."""
+        """Returns what the maps of a scene depend on, as JSON can hold it.
+
+        The version of the code is not in it: few changes of the code change heights.
+        """
         values = computed_settings(self.settings)
         sar = self.settings.options.sar
         return {
             "scene": file_state(scene),
             "sar": file_state(sar) if sar else None,
             "weights": self.network_identity,
-            "settings": {name: values[name] for name in DECISIVE} | {"batch": self.batch},
+            "settings": {name: values[name] for name in DECISIVE} | self.devices,
             "maps": list(self.names),
-            "version": version(),
         }
 
     def _tags(self, scene, identity):
         """Returns the metadata of the maps."""
         return {
-            "TIFFTAG_SOFTWARE": f"DSMNet {identity['version']}",
+            "TIFFTAG_SOFTWARE": f"DSMNet {version()}",
             "DSMNET_SCENE": scene.name,
             "DSMNET_MODEL": str(weights_file(self.settings, "mtl")),
             **{f"DSMNET_{k.upper()}_SHA256": v for k, v in identity["weights"].items()},
@@ -246,10 +277,3 @@ def image_reader(photo, radar=None):
         return np.where(both[..., None], np.concatenate([image, echo], axis=-1), 0), both
 
     return read
-
-
-def duration(seconds):
-    """Returns a duration for people."""
-    units = ((5400, 3600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
-    size, unit = next((size, unit) for least, size, unit in units if seconds >= least)
-    return f"{seconds / size:.1f} {unit}"

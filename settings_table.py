@@ -148,7 +148,7 @@ TABLE = {
     "gradient_checkpointing": Setting(False, "run"),
     "correction": Setting("auto", "run", choices=("auto", "true", "false")),
     "window_size": Setting(None, "run", minimum=_STRIDE, multiple_of=_STRIDE, like="crop_size"),
-    "overlap": Setting(0.5, "run", minimum=0, below=1),
+    "overlap": Setting(0.33, "run", minimum=0, below=1),
     "batch_windows": Setting(8, "run", minimum=1),
     "tta": Setting(False, "run"),
     "match_gsd": Setting(False, "run"),

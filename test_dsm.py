@@ -56,7 +56,7 @@ def main(arguments=None):
     if settings.options.figures < 0:
         settings_module.fail(f"--figures={settings.options.figures}: expected 0 or more.")
     if settings.match_gsd:
-        print("match_gsd has no effect here: tiles are measured at the pixel size of their heights.")
+        print("match_gsd has no effect here: tiles are measured as they are. Leave it out.")
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
     import report_page
     import results

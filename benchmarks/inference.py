@@ -2,8 +2,8 @@
 
 overlap: trained weights on a split, for several overlaps: pooled RMSE, windows, seconds. speed: the
 published way (a plain loop over windows, eager, one at a time) against predict.py's, and its share
-of this machine's matrix product; weights are random where none are trained. large: a scene of
---pixels, 90 % of it without data: seconds, windows computed, memory beyond the network.
+of this machine's matrix product; the weights are random. large: trained weights on a scene of
+--pixels, 90 % of it without data: seconds, memory beyond the network and beyond a batch.
 """
 
 import statistics
@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 
 import settings as settings_module
+from datasets.records import SPLITS
 from evaluation.report import write_json
 
 PARTS = ("overlap", "speed", "large")
 OPTIONS = (
     ("--part", {"choices": PARTS, "required": True, "help": "what to measure"}),
-    ("--splits", {"default": "test", "metavar": "SPLIT", "help": "of part overlap [test]"}),
+    ("--splits", {"default": "test", "choices": SPLITS, "help": "of part overlap [test]"}),
     ("--pixels", {"type": int, "metavar": "INT", "help": "sides of the scene [1024; 20000]"}),
     (
         "--eager_windows",
@@ -29,7 +30,7 @@ OPTIONS = (
     ("--outputs", {"default": "", "metavar": "LIST", "help": "of predict.py"}),
     ("--sar", {"metavar": "FILE", "help": "of predict.py"}),
 )
-OVERLAPS = (0.0, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 5 / 6)
+OVERLAPS = (0.0, 1 / 4, 0.33, 1 / 2, 2 / 3, 3 / 4, 5 / 6)
 PUBLISHED_OVERLAP = 5 / 6
 TOLERANCE = 0.01  # share of the RMSE at the published overlap
 PRODUCT_SIZE = 4096  # rows and columns of the timed matrix product
@@ -210,18 +211,22 @@ def large(settings):
     pixels = settings.options.pixels or 20000
     _make_scene(scene, pixels)
     predictor = Predictor(runs.adopt_stored_network(settings))
+    loaded = _resident("VmRSS")  # the weights, and nothing computed
     predictor.tell(scene)  # compiles
     _reset_peak()
     predictor.tell(scene)
     network = _resident("VmHWM")  # with the features of a batch
     _reset_peak()
     seconds = _seconds(lambda: predictor.predict(scene, output))
+    peak = _resident("VmHWM")
     place = read_info(output).grid.geotransform == read_info(scene).grid.geotransform
     return {
         "pixels": pixels,
         "seconds": seconds,
+        "loaded_gib": loaded,
         "network_gib": network,
-        "beyond_network_gib": _resident("VmHWM") - network,
+        "beyond_loaded_gib": peak - loaded,
+        "beyond_network_gib": peak - network,
         "same_place": place,
         "megabytes": output.stat().st_size / 1e6,
     }
@@ -266,7 +271,6 @@ def _seconds(function):
 def main(arguments=None):
     settings = settings_module.load_named(__doc__, arguments, OPTIONS)
     part = settings.options.part
-    settings_module.read_splits(settings.options.splits)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
     import runs
 

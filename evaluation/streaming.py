@@ -57,7 +57,7 @@ def stream_windows(
 
 
 def band_bytes(windows, channels, depth):
-    """Estimates the memory that `stream_windows` takes.
+    """Bounds the memory that `stream_windows` takes beyond a batch.
 
     Args:
         windows: `evaluation.windows.Windows`.
@@ -65,10 +65,11 @@ def band_bytes(windows, channels, depth):
         depth: int, channels of all outputs together.
 
     Returns:
-        int, bytes: three strips (in use, waiting, being joined), and the sums with one copy.
+        int, bytes: three strips (in use, waiting, being joined), the sums, and of each pixel the
+        finished rows, those being written, and the map that is made of them.
     """
     pixels = windows.size * (windows.columns + sum(windows.padding[1]))
-    return 4 * pixels * (3 * channels + 2 * (depth + 1))
+    return 4 * pixels * (3 * channels + 4 * (depth + 1))
 
 
 def _strips(windows, read, first):

@@ -19,7 +19,7 @@ def finished(folder, layer=HEIGHTS, classes=False):
     """Writes rows 0 to 599 of a layer, in two processes' worth of files, then the COG."""
     pixels = np.arange(600 * 700 * len(layer.bands)).reshape(600, 700, -1) % 200
     for start in (0, 300):
-        rows = RowFile(folder / "rows.tif", layer, GRID)
+        rows = RowFile(folder / "rows.tif", layer, None if start else GRID)
         rows.write(start, pixels[start : start + 300].astype(layer.dtype))
         rows.close()
     write_cog(folder / "rows.tif", folder / "a.tif", classes)
@@ -92,6 +92,12 @@ def test_classes_have_colours_names_and_overviews_of_codes(tmp_path):
     assert band.GetMetadataItem("CLASS_7") == "name 7"
     assert not (tmp_path / "a.tif.aux.xml").exists()
     assert set(np.unique(band.GetOverview(0).ReadAsArray())) <= {7, 90, 255}
+
+
+def test_a_file_to_go_on_with_must_be_there(tmp_path):
+    with pytest.raises(RasterError, match="rows.tif"):
+        RowFile(tmp_path / "rows.tif", HEIGHTS)
+    assert not list(tmp_path.iterdir())
 
 
 def test_full_disk_or_missing_folder_is_named(tmp_path):

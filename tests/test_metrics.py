@@ -157,6 +157,21 @@ def test_nodata_pixels_never_matter(tile, rubbish):
     assert detailed((*changed, valid, classes, found_changed)) == detailed(tile)
 
 
+@settings(deadline=None, max_examples=30, derandomize=True, database=None)
+@given(whole_tiles(), st.sampled_from([NAN, np.inf, -9999.0]))
+def test_normals_where_they_are_not_known_never_matter(tile, rubbish):
+    known = np.broadcast_to(tile[2][..., None], (*tile[2].shape, 3))
+    true = np.where(known, np.array([0.0, 0.6, 0.8]), NAN)
+    found = np.broadcast_to([0.0, 0.0, 1.0], known.shape)
+    results = []
+    for predicted in (found, np.where(known, found, rubbish)):
+        metrics = SplitMetrics(NAMES, 2, detailed=True)
+        metrics.update("a", *tile)
+        metrics.add_normals(true, predicted)
+        results.append(metrics.result()["normals"])
+    assert results[0] == results[1] and results[0]["valid_pixels"] == tile[2].sum()
+
+
 @pytest.mark.parametrize("rubbish", [NAN, np.inf, -9999.0])
 def test_pixels_that_are_not_valid_never_matter(rubbish):
     changed = [np.where(VALID, array, rubbish) for array in (HEIGHTS, PREDICTED)]

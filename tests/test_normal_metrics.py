@@ -25,6 +25,13 @@ def test_scalar_products_beyond_1_are_rounding():
     assert normal_sums(UP, UP * 1.0000001).measures()["mean_angle"] == 0
 
 
+def test_small_angles_of_float32_vectors_are_exact():
+    tilt = np.radians(np.full(50, 0.01))
+    tilted = np.stack([np.sin(tilt), np.zeros(50), np.cos(tilt)], axis=-1).astype("float32")
+    up = np.array([[0.0, 0.0, 1.0]] * 50, "float32")
+    assert normal_sums(up, tilted).measures()["mean_angle"] == pytest.approx(0.01, rel=1e-5)
+
+
 def test_median_of_tiles_is_at_most_half_a_bin_off():
     random = np.random.default_rng(0).normal(size=(2, 301, 3)) + [0, 0, 2]
     true, predicted = random / np.linalg.norm(random, axis=-1, keepdims=True)

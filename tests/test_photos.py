@@ -97,13 +97,28 @@ def test_what_is_no_photo_is_refused_with_advice(tmp_path, pixels, message):
         open_photo(photo_file(tmp_path, pixels))
 
 
-def test_values_that_the_first_look_missed_are_refused_when_they_come(tmp_path):
-    pixels = colours(300, 300, kind="uint16") % 200 + 10
-    pixels[151, 151] = 4000
+def test_single_values_beyond_the_range_are_clipped_and_counted(tmp_path):
+    pixels = colours(300, 300, kind="float32") % 200 + 10
+    pixels[151, 151], pixels[151, 152, 0], pixels[0, 0] = 4000, -7, 300
+    photo = open_photo(photo_file(tmp_path, pixels))  # the first look meets the corner
+    np.testing.assert_array_equal(photo.read(151, 1)[0][0], pixels[151].clip(0, 255))
+    assert photo.clipped == 2
+
+
+def test_a_dark_strip_of_a_bright_photo_is_read(tmp_path):
+    pixels = colours(20, 6, kind="float32") % 250
+    pixels[10:] = 0.7
     photo = open_photo(photo_file(tmp_path, pixels))
-    photo.read(0, 151)
-    with pytest.raises(RasterError, match="to 4000, expected 0-255"):
-        photo.read(151, 1)
+    np.testing.assert_array_equal(photo.read(10, 10)[0], pixels[10:])
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("uint16", 1 / 16), ("float32", 1)])
+def test_what_cubic_resampling_makes_beyond_the_range_is_clipped(tmp_path, kind, scale):
+    checks = np.indices((8, 6)).sum(axis=0) // 2 % 2 * 255 / scale  # edges from 0 to 255
+    pixels = np.repeat(checks[..., None], 3, axis=-1).astype(kind)
+    photo = open_photo(photo_file(tmp_path, pixels), rgb_scale=scale, gsd=0.2)
+    image, _ = photo.read(0, photo.grid.rows)
+    assert (image.min(), image.max()) == (0, 255) and photo.clipped > 0
 
 
 def test_infrared_first_is_refused_with_the_bands_names(tmp_path):
@@ -127,6 +142,15 @@ def test_degrees_are_measured_in_metres(tmp_path):
     place = (0.0, 1e-4, 0.0, 4e-4, 0.0, -1e-4)
     photo = open_photo(photo_file(tmp_path, colours(), place, 4326))
     assert photo.gsd == pytest.approx((11.132 + 11.057) / 2, abs=0.001)
+
+
+def test_web_mercator_is_measured_on_the_ground(tmp_path):
+    # at y = 6,378,137 m x arsinh(tan 60 degrees) = 8,399,738 m: half as long as they say
+    place = (0.0, 1.0, 0.0, 8399742.0, 0.0, -1.0)
+    path = photo_file(tmp_path, colours(), place, 3857)
+    assert open_photo(path).gsd == pytest.approx(0.5, abs=1e-6)
+    photo = open_photo(path, gsd=0.25)
+    assert (photo.grid.rows, photo.grid.columns) == (16, 12)
 
 
 def test_coarser_pixels_are_means_of_finer_ones(tmp_path):

@@ -37,3 +37,8 @@ def test_masked_conventions_leave_pixels_out():
     pairs = published_pairs(HEIGHTS, PREDICTED)
     assert [array.tolist() for array in pairs["true_above_0"]] == [[2, 4, 4], [-3, 5, 1]]
     assert [array.tolist() for array in pairs["either_above_3"]] == [[4, 4], [5, 1]]
+
+
+def test_heights_up_to_0_count_as_almost_0_before_high_objects_are_picked():
+    pairs = published_pairs(np.array([5.0, -1.0, 2.0]), np.array([-2.0, 4.0, 0.0]))
+    assert [array.tolist() for array in pairs["either_above_3"]] == [[5, 1e-6], [1e-6, 4]]

@@ -1,6 +1,6 @@
 import pytest
 
-from scene_files import list_scenes, pair_with_outputs
+from scene_files import check_collisions, list_scenes, pair_with_outputs
 from settings_table import SettingsError
 
 
@@ -42,8 +42,12 @@ def test_impossible_outputs_are_refused(photos):
         pair_with_outputs(scenes[:1], str(photos / "h.png"))
     with pytest.raises(SettingsError, match="does not exist"):
         pair_with_outputs(scenes[:1], str(photos / "absent" / "h.tif"))
+
+
+def test_maps_that_collide_are_refused(photos):
+    scenes = list_scenes(str(photos))
     with pytest.raises(SettingsError, match="b.tif is a scene itself"):
-        pair_with_outputs(scenes, str(photos))
+        check_collisions(pair_with_outputs(scenes, str(photos)))
     (photos / "b.png").touch()
     with pytest.raises(SettingsError, match="b.png and .*b.tif would both"):
-        pair_with_outputs(list_scenes(str(photos)), str(photos / "out"))
+        check_collisions(pair_with_outputs(list_scenes(str(photos)), str(photos / "out")))

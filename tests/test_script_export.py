@@ -14,6 +14,8 @@ import predict
 import train_dae
 import train_mtl
 from datasets.rasters.reading import read_raster
+from evaluation.windows import predict_tile
+from models.inference import make_height_network
 from models.mtl import NetworkOptions, build_mtl
 
 RUN = ["--dataset_name=blocks", "--backbone=tiny", "--decoder_width=0.02", "--dropout=0"]
@@ -62,9 +64,21 @@ def test_raw_values_are_scaled_and_any_size_is_taken():
     mtl = build_mtl(NetworkOptions("tiny", 0.02), 0, normals=False)
     run = export.make_raw_network(lambda image: mtl(image, training=False), [0.5, 0.5, 0.5])
     image = tf.random.stateless_uniform((1, 50, 70, 3), (1, 2), 0, 510)
-    mirrored = np.pad(image, [(0, 0), (0, 14), (0, 26), (0, 0)], mode="symmetric")
-    expected = mtl(mirrored * 0.5, training=False)["heights"][:, :50, :70]
-    np.testing.assert_allclose(run(image)["heights"], expected, atol=1e-5)
+    mirrored = np.pad(image, [(0, 0), (7, 7), (13, 13), (0, 0)], mode="symmetric")
+    expected = mtl(mirrored * 0.5, training=False)["heights"][:, 7:57, 13:83]
+    np.testing.assert_allclose(
+        run(image)["heights"], expected, rtol=0, atol=1e-3 * np.ptp(expected)
+    )
+
+
+@pytest.mark.parametrize("shape", [(21, 27), (10, 31), (3, 32)])
+def test_odd_and_tiny_images_give_what_one_window_gives(shape):
+    mtl = build_mtl(NetworkOptions("tiny", 0.02), 0, normals=False)
+    network = make_height_network(mtl)
+    image = np.random.default_rng(0).uniform(0, 255, (*shape, 3)).astype("float32")
+    expected = predict_tile(image, lambda batch: network(batch), 32, 0.0, 1)["heights"]
+    found = export.make_raw_network(network, [1.0, 1.0, 1.0])(image[None])["heights"][0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * np.ptp(expected))
 
 
 def test_an_existing_folder_is_kept(trained, tmp_path):

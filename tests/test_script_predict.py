@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,12 +15,17 @@ import pytest
 from osgeo import gdal
 from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
 
+import export
 import predict
+import scene_model
+import settings as settings_module
+import test_dsm
 import train_dae
 import train_mtl
 from datasets.rasters.projections import projection_wkt
 from datasets.rasters.reading import Grid, read_info, read_raster
 from datasets.rasters.writing import write_raster
+from models.dropout import SampleDropout
 
 ROOT = Path(__file__).parents[1]
 NETWORK = ["--backbone=tiny", "--decoder_width=0.02", "--decoder_norm=batch", "--dropout=0.3"]
@@ -50,9 +56,11 @@ def run(checkpoints, tmp_path):
     return call
 
 
-def make_scene(folder, rows=90, columns=70, place=PLACE, epsg=32632, nodata=None, bands=3):
-    pixels = np.random.default_rng(1).integers(20, 230, (rows, columns, bands)).astype("uint8")
-    pixels[:20, :20] = 5
+def make_scene(
+    folder, rows=90, columns=70, place=PLACE, epsg=32632, nodata=None, gap=np.s_[:20, :20]
+):
+    pixels = np.random.default_rng(1).integers(20, 230, (rows, columns, 3)).astype("uint8")
+    pixels[gap] = 5
     path = folder / "scene.tif"
     projection = projection_wkt(epsg) if epsg else ""
     write_raster(path, pixels, Grid(rows, columns, place, projection), nodata)
@@ -147,12 +155,117 @@ def test_what_is_finished_is_not_predicted_again(run, tmp_path, capsys):
     assert run(scene, "h.tif", "--resume=never").stat().st_mtime_ns != before
 
 
+def test_another_commit_changes_nothing_and_another_number_of_replicas_does(
+    run, tmp_path, monkeypatch
+):
+    scene = make_scene(tmp_path)
+    before = run(scene).stat().st_mtime_ns
+    monkeypatch.setattr("scene_prediction.version", lambda: "another")
+    assert run(scene).stat().st_mtime_ns == before
+    options = ("--cpu_replicas=2", "--batch_windows=4")  # batches of 8 as before
+    after = run(scene, "h.tif", *options)
+    assert after.stat().st_mtime_ns != before
+    assert gdal.Open(str(after)).GetMetadata()["TIFFTAG_SOFTWARE"] == "DSMNet another"
+
+
 def test_a_scene_of_another_gsd_is_warned_of_or_resampled(run, tmp_path, capsys):
     scene = make_scene(tmp_path, place=(5e5, 0.25, 0.0, 5e6, 0.0, -0.25))
     run(scene)
     assert "warning: the network has learned at 0.5 m" in capsys.readouterr().out
     info = read_info(run(scene, "r.tif", "--match_gsd=true"))
     assert (info.gsd, info.grid.rows, info.grid.columns) == (0.5, 45, 35)
+
+
+@pytest.mark.parametrize(
+    ("place", "epsg", "size"),
+    [
+        ((5e5, 0.4, 0.0, 5e6, 0.0, -0.6), 32632, "0.4 m (along a row) x 0.6 m per pixel"),
+        ((0.0, 0.5, 0.0, 8399738.0, 0.0, -0.5), 3857, "0.25 m per pixel"),  # at 60 degrees
+    ],
+)
+def test_pixels_of_another_size_on_the_ground_are_warned_of(
+    run, tmp_path, capsys, place, epsg, size
+):
+    run(make_scene(tmp_path, place=place, epsg=epsg))
+    out = capsys.readouterr().out
+    assert size in out and "warning: the network has learned at 0.5 m" in out
+
+
+def test_values_that_were_clipped_are_said_at_the_end(run, tmp_path, capsys):
+    pixels = np.full((100, 100, 3), 90.0, "float32")
+    pixels[51, 51] = 400
+    write_raster(tmp_path / "scene.tif", pixels, Grid(100, 100, PLACE, projection_wkt(32632)))
+    run(tmp_path / "scene.tif")
+    assert "warning: 1 pixels of" in capsys.readouterr().out
+
+
+def test_a_broken_scene_does_not_stop_the_others(run, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.tif").write_text("no raster")
+    make_scene(tmp_path / "photos")
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path / "photos", "out")
+    assert "1 of 2 scenes failed" in stopped.value.code and "a.tif" in stopped.value.code
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["scene.tif"]
+
+
+def test_maps_that_would_overwrite_each_other_are_refused(run, tmp_path):
+    (tmp_path / "photos").mkdir()
+    scene = make_scene(tmp_path / "photos")
+    shutil.copy(scene, tmp_path / "photos" / "scene_classes.tif")
+    with pytest.raises(SystemExit, match="would both be written to .*out/scene_classes.tif"):
+        run(tmp_path / "photos", "out", "--outputs=classes")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",)])
+def test_a_scene_too_wide_for_the_memory_is_refused_with_numbers(
+    run, tmp_path, monkeypatch, options
+):
+    monkeypatch.setattr("scene_prediction.free_memory", lambda: 2**17)
+    # 32 x 70 px of 3 x 3 + 4 x 2 float32, in 2^30 bytes
+    with pytest.raises(SystemExit, match="70 px wide.*0.000142 GB .* 0.000122 GB are free"):
+        run(make_scene(tmp_path), "h.tif", *options)
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
+def test_stage_2_samples_with_its_own_dropout(checkpoints, tmp_path):
+    import runs
+
+    shutil.copytree(checkpoints, tmp_path / "ck")
+    path = tmp_path / "ck" / "blocks" / "dae" / "settings.json"
+    stored = json.loads(path.read_text())
+    stored["settings"]["dropout"] = 0.125
+    path.write_text(json.dumps(stored))
+
+    def rates(*arguments):
+        arguments = [
+            "out",
+            f"--checkpoint_dir={tmp_path / 'ck'}",
+            "--dataset_name=blocks",
+            *arguments,
+        ]
+        settings = settings_module.load("", arguments, export.OPTIONS, scene_model.trained_record)
+        settings = runs.adopt_stored_network(settings)
+        networks = scene_model.build_networks(settings, runs.start_strategy(settings))
+        layers = [list(network._flatten_layers()) for network in networks]
+        return [{x.rate for x in found if isinstance(x, SampleDropout)} for found in layers]
+
+    assert rates() == [{0.3}, {0.125}]
+    assert rates("--dropout=0.2") == [{0.2}, {0.2}]
+
+
+def test_evaluation_takes_the_mean_over_views_but_resamples_nothing(
+    checkpoints, blocks, tmp_path, capsys
+):
+    run = ["--dataset_name=blocks", f"--checkpoint_dir={checkpoints}", f"--shortcut_path={blocks}"]
+    errors = []
+    for options in (["--match_gsd=true"], ["--tta=true"]):
+        test_dsm.main([*run, f"--output_dir={tmp_path}", "--splits=valid", *options])
+        metrics = json.loads((tmp_path / "blocks" / "valid_dae" / "metrics.json").read_text())
+        errors.append(metrics["rmse"])
+    assert errors[0] != errors[1]
+    assert capsys.readouterr().out.count("match_gsd has no effect here") == 1
 
 
 def test_a_scene_without_crs_gives_heights_without(run, tmp_path, capsys):
@@ -188,12 +301,14 @@ def test_a_dry_run_of_a_scene_beyond_int32_says_windows_and_memory(run, tmp_path
     options = ["SPARSE_OK=TRUE", "TILED=YES", "BIGTIFF=YES", "PHOTOMETRIC=RGB"]
     path, size = tmp_path / "scene.tif", 50000
     gdal.GetDriverByName("GTiff").Create(str(path), size, size, 3, gdal.GDT_Byte, options)
-    run(path, "h.tif", "--dry-run", "--window_size=64")
+    run(path, "h.tif", "--dry-run", "--window_size=64", "--overlap=0.5")
     out = capsys.readouterr().out
     # windows at 0, 32, ..., 49888 and 49936: 1562 along each axis
     assert f"{1562**2} windows of 64 px every 32 px" in out
-    # strips: 3 x 3 bands; sums: 2 x (1 + 1); of 64 x 50000 float32
-    assert f"About {4 * 64 * 50000 * 13 / 2**20:.0f} MB" in out
+    # strips: 3 x 3 bands; sums and rows: 4 x (1 + 1); of 64 x 50000 float32
+    assert f"{4 * 64 * 50000 * 17 / 2**20:.0f} MB for a row of windows" in out
+    whole, *parts = (int(number) for number in re.findall(r"(\d+) MB", out))
+    assert whole == pytest.approx(sum(parts), abs=3) and parts[0] > 100  # TensorFlow alone is more
     assert not (tmp_path / "h.tif").exists()
 
 
@@ -202,13 +317,13 @@ def test_a_dry_run_of_a_scene_beyond_int32_says_windows_and_memory(run, tmp_path
     [(0.2, "0.2 seconds"), (89, "89.0 seconds"), (90, "1.5 minutes"), (5400, "1.5 hours")],
 )
 def test_durations_are_for_people(seconds, words):
-    from scene_prediction import duration
+    from scene_notes import duration
 
     assert duration(seconds) == words
 
 
 def test_a_killed_process_goes_on_to_the_same_bits(tmp_path, checkpoints):
-    scene = make_scene(tmp_path, 2000, 2000, nodata=5)
+    scene = make_scene(tmp_path, 2000, 2000, nodata=5, gap=np.s_[600:1300, 400:1700])
     model = ["--dataset_name=blocks", f"--checkpoint_dir={checkpoints}", "--window_size=256"]
     command = [sys.executable, "predict.py", str(scene)]
     silent = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": ROOT}

@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -74,7 +75,27 @@ def test_rows_are_read_once_and_written_once_in_order():
 
 def test_memory_does_not_grow_with_the_rows():
     low, high = Windows(100, 400, 32, 0.5), Windows(2**31, 400, 32, 0.5)
-    assert band_bytes(low, 3, 1) == band_bytes(high, 3, 1) == 4 * 32 * 400 * (9 + 4)
+    assert band_bytes(low, 3, 1) == band_bytes(high, 3, 1) == 4 * 32 * 400 * (9 + 8)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 5 / 6])
+def test_no_more_memory_is_taken_than_said(overlap):
+    windows, depth = Windows(160, 5000, 32, overlap), 10
+
+    def network(batch):
+        return {"semantics": np.ones((*batch.shape[:3], depth), "float32")}
+
+    def read(row, rows):
+        return np.zeros((rows, 5000, 3), "float32"), np.ones((rows, 5000), bool)
+
+    def write(row, values, valid):
+        np.where(valid[..., None], values["semantics"], np.float32(-9999))
+
+    tracemalloc.start()
+    stream_windows(windows, read, network, write, 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.5 < peak / band_bytes(windows, 3, depth) < 1
 
 
 @pytest.mark.parametrize("finished", [1, 8, 9, 17, 34, 49])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evaluation.windows import blend_weights, predict_tile, window_origins
+from evaluation.windows import Windows, blend_weights, predict_tile, window_origins
 
 
 def ramp_image(rows, columns):
@@ -18,6 +18,19 @@ def first_bands(windows):
 def test_last_window_ends_at_the_border():
     assert window_origins(10, 4, 3) == [0, 3, 6]
     assert window_origins(11, 4, 3) == [0, 3, 6, 7]
+
+
+@pytest.mark.parametrize(
+    ("size", "overlap", "step"),
+    # int(crop / 6) of the published code; overlaps that binary fractions miss
+    [(256, 5 / 6, 42), (320, 5 / 6, 53), (256, 0.75, 64), (320, 0.9, 32), (96, 1 / 3, 64)],
+)
+def test_steps_are_rounded_down(size, overlap, step):
+    assert Windows(1024, 1024, size, overlap).step == step
+
+
+def test_a_scene_has_as_many_windows_as_the_published_code_cuts():
+    assert Windows(1024, 1024, 256, 5 / 6).count == 400
 
 
 def test_one_window_where_it_covers_the_axis():

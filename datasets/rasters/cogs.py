@@ -36,22 +36,21 @@ class Layer:
 class RowFile:
     """A GeoTIFF that is written in rows, and outlives the process that writes it."""
 
-    def __init__(self, path, layer, grid):
-        """Opens the file if it is there, else creates it without data.
+    def __init__(self, path, layer, grid=None):
+        """Creates the file without data, or opens one that is there to go on with it.
 
         Args:
             path: `Path` of the file.
             layer: `Layer`.
-            grid: `datasets.rasters.reading.Grid`.
+            grid: `datasets.rasters.reading.Grid` of a file to create; None = it is there.
 
         Raises:
             RasterError: if it cannot be opened or created.
         """
         self.path, self.layer = Path(path), layer
         with gdal_errors(path, "write", SPACE):
-            exists = self.path.exists()
             self.dataset = (
-                gdal.Open(str(path), gdal.GA_Update) if exists else _create(path, layer, grid)
+                _create(path, layer, grid) if grid else gdal.Open(str(path), gdal.GA_Update)
             )
 
     def write(self, row, pixels):

@@ -22,30 +22,39 @@ from datasets.rasters.reading import (
 RGB = (gdal.GCI_RedBand, gdal.GCI_GreenBand, gdal.GCI_BlueBand)
 UNSAID = (*RGB, gdal.GCI_Undefined, gdal.GCI_GrayIndex)  # what bands of a plain GeoTIFF say
 LARGEST = 255.5  # of 0-255, rounding allowed
+MOST_BEYOND = 0.01  # of a photo's values; more are no glints, but another range
 CACHE = 2**28, 2**30  # bytes, least and most, of decoded blocks; GDAL's own is a share of the RAM
 
 
-@dataclass(frozen=True)
+@dataclass
 class Photo:
     """An open photo, of which strips can be read.
 
     Attributes:
         path: the file.
         grid: `Grid` of what is read: the file's own, or the resampled one.
-        gsd: metres per pixel of the file itself; None where it is not known.
+        sides: metres along a row and along a column of a pixel of the file itself; None where
+            they are not known.
         notes: tuple of str, what a user should know about how the file is read.
         dataset: GDAL dataset; `read` may be called in one thread at a time.
         bands: numbers of its bands that are read.
         scale: 0-255 = stored x scale.
+        clipped: int, pixels read so far of which a band was beyond 0-255.
     """
 
     path: Path
     grid: Grid
-    gsd: float | None
+    sides: tuple | None
     notes: tuple
     dataset: object
     bands: tuple
     scale: float
+    clipped: int = 0
+
+    @property
+    def gsd(self):
+        """Metres per pixel of the file itself, the mean of `sides`; None where not known."""
+        return self.sides and sum(self.sides) / 2
 
     def read(self, row, rows):
         """Reads whole rows.
@@ -56,17 +65,19 @@ class Photo:
 
         Returns:
             (image, valid): float32 (rows, columns, bands) of 0-255, 0 where there is no data;
-            bool (rows, columns), False at nodata, masks, alpha 0 and NaN.
+            bool (rows, columns), False at nodata, masks, alpha 0 and NaN. What is beyond 0-255,
+            as cubic resampling makes some, is clipped.
 
         Raises:
-            RasterError: if the file cannot be read, or its values leave 0-255.
+            RasterError: if the file cannot be read.
         """
         with gdal_errors(self.path, "read", BROKEN):
             window = (0, row, self.grid.columns, rows)
             pixels, valid = read_bands(self.dataset, window, list(self.bands))
         image = np.where(valid[..., None], pixels, 0).astype("float32") * np.float32(self.scale)
         if pixels.dtype != np.uint8 or self.scale > 1:
-            _check_range(self.path, image, pixels.dtype, self.scale)
+            self.clipped += int(_beyond(image).any(axis=-1).sum())
+            image.clip(0, 255, out=image)
         return image, valid
 
 
@@ -101,7 +112,8 @@ def open_photo(path, rgb_scale=1.0, gsd=None):
     _check_range(path, values * np.float64(scale), values.dtype, scale)
     if gsd is not None:
         dataset = resampled(path, gsd)
-    return Photo(Path(path), grid_of(dataset), info.gsd, tuple(notes), dataset, tuple(bands), scale)
+    sides = pixel_sides(info.grid)
+    return Photo(Path(path), grid_of(dataset), sides, tuple(notes), dataset, tuple(bands), scale)
 
 
 def open_radar(path, grid, scale=1.0, gsd=None):
@@ -130,7 +142,8 @@ def open_radar(path, grid, scale=1.0, gsd=None):
             f"{found.geotransform}, but the photo has {grid.rows} x {grid.columns} at "
             f"{grid.geotransform}. Warp it to the photo's grid, for instance with gdalwarp."
         )
-    return Photo(Path(path), found, read_info(path).gsd, (), dataset, tuple(bands), scale)
+    sides = pixel_sides(read_info(path).grid)
+    return Photo(Path(path), found, sides, (), dataset, tuple(bands), scale)
 
 
 def resampled(path, gsd):
@@ -211,6 +224,11 @@ def _bound_cache(dataset):
     gdal.SetCacheMax(min(max(wanted, CACHE[0]), CACHE[1]))
 
 
+def cache_limit():
+    """Returns the bytes of decoded blocks that GDAL keeps at most."""
+    return gdal.GetCacheMax()
+
+
 def _alpha_note(dataset):
     """Returns a note where the last band hides pixels: of 4 bands GDAL makes the last alpha."""
     alpha = sorted({*range(1, dataset.RasterCount + 1)} - {*pixel_bands(dataset)})
@@ -228,14 +246,19 @@ def _check_kind(info):
         raise RasterError(f"{info.path}: pixels are {info.dtype}, expected real numbers. Convert.")
 
 
+def _beyond(values):
+    """Returns where values are not in 0-255, rounding allowed."""
+    return (values > LARGEST) | (values < -0.5)
+
+
 def _check_range(path, values, dtype, scale):
-    """Raises RasterError where values (0-255 expected) have another range."""
+    """Raises RasterError where samples of a photo (0-255 expected) have another range."""
     if not values.size:
         return
     low, high = float(values.min()), float(values.max())
     with_scale = "" if scale == 1 else f" after the rgb_scale {scale:.3g}"
     advice = "Scale them, for instance with gdal_translate -ot Byte -scale"
-    if high > LARGEST or low < -0.5:
+    if _beyond(values).mean() > MOST_BEYOND:
         raise RasterError(
             f"{path}: {dtype} values from {low:.6g} to {high:.6g}{with_scale}, expected 0-255. "
             f"{advice} <low> <high> 0 255, or train with rgb_scale in dataset.toml."
