@@ -57,12 +57,12 @@ def make_raw_network(network, scales):
     return run
 
 
-def write_model(folder, networks, serve, channels):
+def write_model(folder, stages, serve, channels):
     """Writes a SavedModel.
 
     Args:
         folder: `Path`.
-        networks: Keras models whose weights it holds.
+        stages: Keras models whose weights it holds.
         serve: function of `make_raw_network`.
         channels: int, bands of the image.
     """
@@ -70,7 +70,7 @@ def write_model(folder, networks, serve, channels):
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
-    for network in networks:
+    for network in stages:
         archive.track(network)
     image = tf.TensorSpec((None, None, None, channels), tf.float32, name="image")
     archive.add_endpoint("serve", serve, [image])
@@ -81,21 +81,22 @@ def export(settings, folder):
     """Writes the SavedModel of the trained networks, and model.json beside it.
 
     Args:
-        settings: `settings.Settings` of `runs.adopt_stored_network`.
+        settings: `settings.Settings` of `networks.adopt_stored_network`.
         folder: `Path`, which appears when it is whole.
 
     Raises:
         SettingsError: if the folder exists.
     """
+    import networks
     import runs
     from models.inference import Extras, make_height_network
-    from scene_model import build_networks, model_identity, version
+    from scene_model import model_identity, version
 
     if folder.exists():
         raise settings_module.SettingsError(
             f"{folder} exists already. Name a new folder, or remove it."
         )
-    mtl, dae = build_networks(settings, runs.start_strategy(settings))
+    mtl, dae = networks.load_networks(settings, runs.start_strategy(settings))
     record, channels = settings.record, mtl.input_shape[-1]
     scales = [record.rgb_scale] * 3 + [record.sar_scale] * (channels - 3)
     network = make_height_network(mtl, dae, Extras(settings.normal_coding, settings.tta))
@@ -112,8 +113,8 @@ def export(settings, folder):
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        networks = [stage for stage in (mtl, dae) if stage is not None]
-        write_model(part, networks, make_raw_network(network, scales), channels)
+        stages = [stage for stage in (mtl, dae) if stage is not None]
+        write_model(part, stages, make_raw_network(network, scales), channels)
         (part / "model.json").write_text(json.dumps(described, indent=2) + "\n")
         part.chmod(0o755)
         part.rename(folder)
@@ -125,10 +126,11 @@ def export(settings, folder):
 def main(arguments=None):
     settings = settings_module.load(__doc__, arguments, OPTIONS, trained_record)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    import networks
     import runs
 
     with runs.clear_errors():
-        export(runs.adopt_stored_network(settings), Path(settings.options.folder))
+        export(networks.adopt_stored_network(settings), Path(settings.options.folder))
 
 
 if __name__ == "__main__":

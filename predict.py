@@ -45,12 +45,13 @@ def main(arguments=None):
     except settings_module.SettingsError as error:
         settings_module.fail(error)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    import networks
     import runs
     from evaluation.unfinished import map_path
     from scene_prediction import Predictor
 
     with runs.clear_errors():
-        predictor = Predictor(runs.adopt_stored_network(settings))
+        predictor = Predictor(networks.adopt_stored_network(settings))
         check_collisions([(s, map_path(o, name)) for s, o in pairs for name in predictor.names])
         errors = predict_all(predictor, pairs, options.dry_run)
     if len(pairs) == 1 and errors:

@@ -13,7 +13,8 @@ from evaluation.html_gallery import html_gallery
 from evaluation.html_page import html_figure, html_page, html_table
 from evaluation.html_tables import bin_label, detail_tables, headline_tables
 from evaluation.report import write_bytes
-from runs import evenly_spaced, output_folder, stored_stage, weights_digest
+from networks import stored_stage, weights_digest
+from runs import evenly_spaced, output_folder
 from settings_table import TABLE, show
 from training.resume import read_stored
 

@@ -15,9 +15,10 @@ from evaluation.inference import evaluate_tiles, predict_maps, true_normals
 from evaluation.metrics import SplitMetrics
 from evaluation.report import intervals_table, metrics_table, write_json, write_rows
 from evaluation.scene_maps import NODATA, class_layer
+from networks import stored_stage
 from report_page import TilePictures
 from run_record import computed_settings
-from runs import evenly_spaced, output_folder, stored_stage, tile_reader
+from runs import evenly_spaced, output_folder, tile_reader
 
 MOST_TRAINING_TILES = 20  # measured to see overfitting; a result comes from valid or test
 

@@ -5,7 +5,8 @@ import math
 
 import keras
 
-from runs import output_folder, stage_folder
+from networks import stage_folder
+from runs import output_folder
 from settings import describe, identity
 from training.devices import describe_devices
 

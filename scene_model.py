@@ -4,7 +4,6 @@ import ast
 import contextlib
 import json
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 from datasets.records import ClassLabel, Record
@@ -64,44 +63,12 @@ def _record(stored, folder):
     )
 
 
-def build_networks(settings, strategy):
-    """Builds the networks and loads their weights.
-
-    Args:
-        settings: `settings.Settings` of `runs.adopt_stored_network`.
-        strategy: `tf.distribute.Strategy`.
-
-    Returns:
-        (stage 1, stage 2 or None).
-    """
-    import runs
-
-    corrected = runs.use_correction(settings)
-    with strategy.scope():
-        mtl = runs.build_stage1(settings)
-        dae = runs.build_stage2(_stage2_settings(settings)) if corrected else None
-    runs.load_stage(settings, "mtl", mtl)
-    if corrected:
-        runs.load_stage(settings, "dae", dae)
-    return mtl, dae
-
-
-def _stage2_settings(settings):
-    """Returns the settings with stage 2's own dropout, unless the user has asked for one."""
-    import runs
-
-    if not settings.sources["dropout"].startswith("record of "):
-        return settings
-    stored = runs.stored_stage(settings, "dae")["settings"]["dropout"]
-    return replace(settings, values=settings.values | {"dropout": stored})
-
-
 def model_identity(settings, corrected):
     """Returns dict: the digests of the weights of each stage that takes part."""
-    import runs
+    import networks
 
     stages = ("mtl", "dae") if corrected else ("mtl",)
-    return {stage: runs.weights_digest(settings, stage) for stage in stages}
+    return {stage: networks.weights_digest(settings, stage) for stage in stages}
 
 
 def version():

@@ -21,10 +21,11 @@ from evaluation.streaming import band_bytes, stream_windows
 from evaluation.unfinished import IDENTITY_TAG, UnfinishedScene, digest, is_finished, map_path
 from evaluation.windows import Windows
 from models.inference import Extras, make_height_network
+from networks import load_networks, stored_stage, weights_file
 from results import class_codes
 from run_record import computed_settings
-from runs import start_strategy, stored_stage, weights_file
-from scene_model import build_networks, model_identity, version
+from runs import start_strategy
+from scene_model import model_identity, version
 from scene_notes import describe_sides, duration, gsd_notes
 from settings import SettingsError
 from settings_table import NETWORK
@@ -44,7 +45,7 @@ class Predictor:
         """Builds the network and loads its weights.
 
         Args:
-            settings: `settings.Settings` of `runs.adopt_stored_network`, whose `options` have
+            settings: `settings.Settings` of `networks.adopt_stored_network`, whose `options` have
                 `outputs` and `sar`.
 
         Raises:
@@ -58,8 +59,8 @@ class Predictor:
         self.gsd = stored_stage(settings, "mtl")["gsd"]
         strategy = start_strategy(settings)
         self.batch = settings.batch_windows * strategy.num_replicas_in_sync
-        networks = build_networks(settings, strategy)
-        self.network_identity = model_identity(settings, networks[1] is not None)
+        stages = load_networks(settings, strategy)
+        self.network_identity = model_identity(settings, stages[1] is not None)
         self.devices = {
             "replicas": strategy.num_replicas_in_sync,
             "device": "GPU" if tf.config.list_logical_devices("GPU") else "CPU",
@@ -73,7 +74,7 @@ class Predictor:
         wanted = {SOURCES[name] for name in self.names}
         channels = {"heights": 1, "semantics": len(self.codes), "normals": 3, "uncertainty": 1}
         self.depth = sum(channels[name] for name in wanted)
-        height_network = make_height_network(*networks, extras)
+        height_network = make_height_network(*stages, extras)
 
         def network(image):
             return {k: v for k, v in height_network(image).items() if k in wanted}

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+import networks
 import runs
 from feeding import distributed_batches, stage_plan
 from optimisation import compile_step
@@ -28,9 +29,9 @@ def check_stage(settings, name):
     Returns:
         list of str, what is wrong; empty if all is well.
     """
-    trained = name == "dae" and runs.is_trained(settings, "mtl")
+    trained = name == "dae" and networks.is_trained(settings, "mtl")
     if trained:
-        settings = runs.adopt_stored_network(settings)
+        settings = networks.adopt_stored_network(settings)
     strategy = runs.start_strategy(settings)
     data = runs.prepare_data(settings, ("train",))
     if name == "mtl":

@@ -15,18 +15,17 @@ from evaluation.report import write_json
 from feeding import crop_reader, distributed_batches, stage_plan
 from models.backbones import pretrained_weights
 from models.inference import make_height_network
-from optimisation import compile_step, learning_rates
-from run_record import print_banner, stored_description
-from runs import (
+from networks import (
     build_stage1,
     build_stage2,
     load_stage,
-    output_folder,
     stage_folder,
     stored_stage,
-    tile_reader,
     weights_digest,
 )
+from optimisation import compile_step, learning_rates
+from run_record import print_banner, stored_description
+from runs import output_folder, tile_reader
 from training.audit import audit_construction
 from training.checkpoints import RunState
 from training.history import RunLog, SilentLog

@@ -58,6 +58,7 @@ def main(arguments=None):
     if settings.match_gsd:
         print("match_gsd has no effect here: tiles are measured as they are. Leave it out.")
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    import networks
     import report_page
     import results
     import runs
@@ -65,19 +66,13 @@ def main(arguments=None):
     from models.inference import Extras, make_height_network
 
     with runs.clear_errors():
-        settings = runs.adopt_stored_network(settings)
+        settings = networks.adopt_stored_network(settings)
         strategy = runs.start_strategy(settings)
         data = runs.prepare_data(settings, splits, results.MOST_TRAINING_TILES)
-        corrected = runs.use_correction(settings)
-        with strategy.scope():
-            mtl = runs.build_stage1(settings)
-            dae = runs.build_stage2(settings) if corrected else None
-        runs.load_stage(settings, "mtl", mtl)
-        if corrected:
-            runs.load_stage(settings, "dae", dae)
+        mtl, dae = networks.load_networks(settings, strategy)
         network = make_height_network(mtl, dae, Extras(settings.normal_coding, settings.tta))
         predict = make_predictor(strategy, network)
-        stage = "dae" if corrected else "mtl"
+        stage = "mtl" if dae is None else "dae"
         for split in splits:
             start = time.perf_counter()
             evaluation = results.SplitEvaluation(settings, data, split, stage)

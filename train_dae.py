@@ -10,12 +10,13 @@ import settings as settings_module
 def main(arguments=None):
     settings = settings_module.load(__doc__, arguments)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    import networks
     import runs
     from stages import dae_stage, train_stage
     from training.workers import chief_first, find_cluster
 
     with runs.clear_errors():
-        settings = runs.adopt_stored_network(settings)
+        settings = networks.adopt_stored_network(settings)
         strategy = runs.start_strategy(settings, find_cluster())
         with chief_first(strategy):
             data = runs.prepare_data(settings)

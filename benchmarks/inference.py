@@ -39,17 +39,19 @@ PRODUCTS = 5
 
 def overlap_rows(settings, overlaps=OVERLAPS):
     """Measures trained weights on a split; returns a list of dict, one per overlap."""
+    import networks
     import runs
     from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
     from evaluation.windows import Windows
     from models.inference import make_height_network
-    from scene_model import build_networks
 
-    settings = runs.adopt_stored_network(settings)
+    settings = networks.adopt_stored_network(settings)
     strategy = runs.start_strategy(settings)
     split = settings.options.splits
     data = runs.prepare_data(settings, (split,))
-    predict = make_predictor(strategy, make_height_network(*build_networks(settings, strategy)))
+    predict = make_predictor(
+        strategy, make_height_network(*networks.load_networks(settings, strategy))
+    )
     read, size = runs.tile_reader(data.record), settings.window_size
     batch = settings.batch_windows * strategy.num_replicas_in_sync
     shapes = [read(tile)["image"].shape[:2] for tile in data.tiles[split]]
@@ -151,6 +153,7 @@ def speed(settings):
     """Times the plain loop, before and after, and the engine; returns a dict."""
     import tensorflow as tf
 
+    import networks
     import runs
     from evaluation.inference import make_predictor, predict_maps
     from evaluation.windows import Windows
@@ -158,7 +161,7 @@ def speed(settings):
 
     strategy = runs.start_strategy(settings)
     with strategy.scope():
-        mtl, dae = runs.build_stage1(settings), runs.build_stage2(settings)
+        mtl, dae = networks.build_stage1(settings), networks.build_stage2(settings)
     network = make_height_network(mtl, dae)
     predict = make_predictor(strategy, lambda image: {"heights": network(image)["heights"]})
     pixels, size = settings.options.pixels or 1024, settings.window_size
@@ -201,7 +204,7 @@ def _speed_result(engine, per_window, rates, loops, windows):
 
 def large(settings):
     """Predicts a large scene with little data in it; returns a dict."""
-    import runs
+    import networks
     from datasets.rasters.reading import read_info
     from scene_prediction import Predictor
 
@@ -210,7 +213,7 @@ def large(settings):
     scene, output = folder / "scene.tif", folder / "heights.tif"
     pixels = settings.options.pixels or 20000
     _make_scene(scene, pixels)
-    predictor = Predictor(runs.adopt_stored_network(settings))
+    predictor = Predictor(networks.adopt_stored_network(settings))
     loaded = _resident("VmRSS")  # the weights, and nothing computed
     predictor.tell(scene)  # compiles
     _reset_peak()

@@ -230,6 +230,7 @@ def test_a_scene_too_wide_for_the_memory_is_refused_with_numbers(
 
 
 def test_stage_2_samples_with_its_own_dropout(checkpoints, tmp_path):
+    import networks
     import runs
 
     shutil.copytree(checkpoints, tmp_path / "ck")
@@ -246,9 +247,9 @@ def test_stage_2_samples_with_its_own_dropout(checkpoints, tmp_path):
             *arguments,
         ]
         settings = settings_module.load("", arguments, export.OPTIONS, scene_model.trained_record)
-        settings = runs.adopt_stored_network(settings)
-        networks = scene_model.build_networks(settings, runs.start_strategy(settings))
-        layers = [list(network._flatten_layers()) for network in networks]
+        settings = networks.adopt_stored_network(settings)
+        stages = networks.load_networks(settings, runs.start_strategy(settings))
+        layers = [list(network._flatten_layers()) for network in stages]
         return [{x.rate for x in found if isinstance(x, SampleDropout)} for found in layers]
 
     assert rates() == [{0.3}, {0.125}]
