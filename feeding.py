@@ -6,11 +6,13 @@ from datasets.augmentation import Augmentation
 from datasets.crop_reader import CropReader
 from datasets.free_memory import free_memory
 from datasets.pipeline import CropPlan, Share, feeding_order, training_dataset
-from datasets.tile_cache import MEMORY_SHARE, Decoder, DiskCache, MemoryCache
+from datasets.tile_cache import Decoder, DiskCache, MemoryCache
 from run_record import batch_size
 from runs import output_folder
 from training.plan import make_plan
 from training.workers import worker
+
+MEMORY_SHARE = 0.5  # of the free memory that the caches of a machine may fill unasked
 
 
 def crop_plan(settings, data):

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from datasets.free_memory import free_memory
 from datasets.rasters.photos import cache_limit, file_state, open_photo, open_radar
 from datasets.rasters.reading import read_info
-from datasets.tile_cache import free_memory
 from evaluation.inference import make_predictor
 from evaluation.scene_maps import EXTRA_MAPS, SOURCES, map_layers
 from evaluation.streaming import band_bytes, stream_windows

@@ -30,25 +30,11 @@ def told(settings, name):
 def conflicts(settings):
     """Yields a message for each pair of settings that contradict each other."""
     said = {name: told(settings, name) for name in settings.values}
-    if settings.cpu_replicas > 0 and settings.gpu_devices != "auto":
-        yield (
-            f"{said['cpu_replicas']} rehearses without GPUs, but {said['gpu_devices']} names some. "
-            "Give only one of the two."
-        )
-    if settings.cpu_replicas > 1 and not settings.multi_gpu_enabled:
-        yield (
-            f"{said['cpu_replicas']} needs several devices, but {said['multi_gpu_enabled']} "
-            "allows one. Set multi_gpu_enabled=true or cpu_replicas=1."
-        )
+    yield from _of_devices(settings, said)
     if settings.sem_flag and not settings.record.classes:
         yield (
             f"{said['sem_flag']} needs classes, but {settings.dataset_name} has none. Set "
             "sem_flag=false, or list the classes in its dataset.toml."
-        )
-    if settings.gradient_pack_bytes and settings.gradient_reduction != "auto":
-        yield (
-            f"{said['gradient_pack_bytes']} has no effect with {said['gradient_reduction']}. Leave "
-            "it out, or set gradient_reduction=auto."
         )
     if settings.eval_metric == "miou" and not settings.sem_flag:
         yield (
@@ -73,6 +59,30 @@ def conflicts(settings):
         )
     if settings.backbone == "tiny" and settings.backbone_weights not in ("auto", "none"):
         yield f"{said['backbone_weights']}, but {said['backbone']} has none. Leave it out."
+    yield from _without_effect(settings, said)
+
+
+def _of_devices(settings, said):
+    """Yields a message for each pair of settings of devices that contradict each other."""
+    if settings.cpu_replicas > 0 and settings.gpu_devices != "auto":
+        yield (
+            f"{said['cpu_replicas']} rehearses without GPUs, but {said['gpu_devices']} names some. "
+            "Give only one of the two."
+        )
+    if settings.cpu_replicas > 1 and not settings.multi_gpu_enabled:
+        yield (
+            f"{said['cpu_replicas']} needs several devices, but {said['multi_gpu_enabled']} "
+            "allows one. Set multi_gpu_enabled=true or cpu_replicas=1."
+        )
+    if settings.gradient_pack_bytes and settings.gradient_reduction != "auto":
+        yield (
+            f"{said['gradient_pack_bytes']} has no effect with {said['gradient_reduction']}. Leave "
+            "it out, or set gradient_reduction=auto."
+        )
+
+
+def _without_effect(settings, said):
+    """Yields a message for each setting that was given, but needs another one."""
     for name, switch, needed in _NEEDS:
         if settings.values[switch] not in needed and _is_deliberate(settings.sources, name, switch):
             yield (

@@ -1,5 +1,6 @@
 """Decoded tiles, kept in memory or on disk so that each is decoded once."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -17,7 +18,6 @@ from datasets.rasters.declared import file_list
 from datasets.rasters.reading import GDAL_VERSION
 
 BLOCK_PIXELS = 1_000_000  # of a tile that are decoded at a time
-MEMORY_SHARE = 0.5  # of the free memory that the caches of a machine may fill unasked
 UNUSED_DAYS = 7  # after which an entry on disk is deleted
 FORMAT = 1  # of what is decoded; a change makes earlier entries on disk useless
 NAMES = ("image", "heights", "classes")
@@ -101,7 +101,7 @@ class TileCache:
                     kept = error
                 self._known[number] = files, stamp, kept
         if isinstance(kept, Exception):
-            raise kept
+            raise type(kept)(*kept.args)  # the same one would gather tracebacks
         return self._cut(number, kept, window)
 
 
@@ -127,9 +127,9 @@ class MemoryCache(TileCache):
         rows, columns = self._decoder.shapes[number]
         for row, block in self._decoder.blocks(number):
             for name, part in block.items():
-                shape = (rows, columns, part.shape[2])
-                whole = arrays.setdefault(name, np.empty(shape, part.dtype))
-                whole[row : row + len(part)] = part
+                if row == 0:
+                    arrays[name] = np.empty((rows, columns, part.shape[2]), part.dtype)
+                arrays[name][row : row + len(part)] = part
         return arrays
 
     def _cut(self, _, arrays, window):
@@ -178,45 +178,58 @@ class DiskCache(TileCache):
     def _keep(self, number, state):
         entry = self._entry(*state)
         if entry.is_dir():
-            os.utime(entry)  # it is in use
+            with contextlib.suppress(OSError):  # of another user, or just deleted
+                os.utime(entry)  # it is in use
         else:
             self._write(number, entry)
         return entry
 
     def _cut(self, number, entry, window):
         # Opened for each window, so that the pages do not count as this process' memory.
-        try:
+        with contextlib.suppress(OSError, ValueError):
             return _cut(_open(entry), window)
-        except (OSError, ValueError):  # deleted or damaged by others: once more
-            with self._locks[number]:
-                shutil.rmtree(entry, ignore_errors=True)
-                self._write(number, entry)
-        try:
-            return _cut(_open(entry), window)
-        except (OSError, ValueError) as error:
-            raise CacheError(f"{entry}: {error}. Delete the folder, or set cache=none.") from None
+        with self._locks[number]:  # deleted or damaged by others, or mended by another thread
+            with contextlib.suppress(OSError, ValueError):
+                return _cut(_open(entry), window)
+            shutil.rmtree(entry, ignore_errors=True)
+            self._write(number, entry)
+            with self._said_clearly():
+                return _cut(_open(entry), window)
 
     def _write(self, number, entry):
         """Writes a tile's arrays into its folder, which appears when it is whole."""
-        rows, columns = self._decoder.shapes[number]
-        part = Path(tempfile.mkdtemp(dir=self._folder, prefix="."))
-        try:
+        with (
+            self._said_clearly(),
+            tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as part,
+        ):
+            whole = Path(part) / "tile"
+            whole.mkdir()
             for row, block in self._decoder.blocks(number):
-                for name, values in block.items():
-                    path = part / f"{name}.npy"
-                    if row == 0:
-                        _create(path, (rows, columns, values.shape[2]), values.dtype)
-                    whole = np.lib.format.open_memmap(path, "r+")
-                    whole[row : row + len(values)] = values
-                    whole.flush()
-            part.rename(entry)
+                self._write_block(whole, self._decoder.shapes[number], row, block)
+            try:
+                whole.rename(entry)
+            except OSError:
+                if not entry.is_dir():  # else another process was as quick
+                    raise
+
+    def _write_block(self, folder, shape, row, block):
+        for name, values in block.items():
+            path = folder / f"{name}.npy"
+            if row == 0:
+                _create(path, (*shape, values.shape[2]), values.dtype)
+            whole = np.lib.format.open_memmap(path, "r+")
+            whole[row : row + len(values)] = values
+            whole.flush()
+
+    @contextlib.contextmanager
+    def _said_clearly(self):
+        """Turns errors of the disk into `CacheError`."""
+        try:
+            yield
         except OSError as error:
-            if not entry.is_dir():  # else another process was as quick
-                raise CacheError(
-                    f"{self._folder}: {error.strerror or error}. Make room, or set cache=none."
-                ) from None
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+            raise CacheError(
+                f"{self._folder}: {error.strerror or error}. Make room, or set cache=none."
+            ) from None
 
 
 def _create(path, shape, kind):

@@ -157,6 +157,25 @@ def test_an_entry_that_others_delete_or_damage_is_made_again(decoder, tmp_path, 
         np.testing.assert_array_equal(found[name], values)
 
 
+def test_threads_that_meet_a_deleted_entry_make_it_again_once(decoder, tmp_path):
+    cache, failures = DiskCache(decoder, tmp_path / "c"), []
+    cache.read(0, (0, 0, 8, 8))
+
+    def use():
+        try:
+            for _ in range(20):
+                cache.read(0, (0, 0, 64, 64))
+        except Exception as error:  # noqa: BLE001
+            failures.append(error)
+
+    threads = [threading.Thread(target=use) for _ in range(8)]
+    [thread.start() for thread in threads]
+    (entry,) = (path for path in (tmp_path / "c").iterdir() if path.name[0] != ".")
+    shutil.rmtree(entry, ignore_errors=True)
+    [thread.join() for thread in threads]
+    assert not failures and decoder.decoded in ([0, 0], [0])
+
+
 def test_another_scale_is_another_entry_on_disk(decoder, tmp_path):
     DiskCache(decoder, tmp_path / "c").read(0, (0, 0, 8, 8))
     other = Decoder(decoder.tiles, replace(decoder.record, height_scale=0.1), SHAPES, "uint8")
