@@ -1,6 +1,7 @@
 """The networks of the settings, and the trained weights of their stages."""
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def stage_folder(settings, stage):
     model = getattr(settings.options, "model", None)
     if model:
         folder = Path(model).parent
-        return folder if stage == "mtl" else folder.with_name(stage)
+        # In full, as "." and ".." have no name that could be replaced.
+        return folder if stage == "mtl" else Path(os.path.abspath(folder)).with_name(stage)
     return Path(settings.checkpoint_dir) / settings.dataset_name / stage
 
 

@@ -61,7 +61,7 @@ def main(arguments=None):
 
 
 def predict_all(predictor, pairs, dry_run):
-    """Predicts scenes one after the other, or tells about them.
+    """Predicts scenes one after the other, or tells about them; one that fails stops no other.
 
     Args:
         predictor: `scene_prediction.Predictor`.
@@ -81,8 +81,10 @@ def predict_all(predictor, pairs, dry_run):
             else:
                 Path(output).parent.mkdir(parents=True, exist_ok=True)
                 predictor.predict(scene, output)
-        except (RasterError, settings_module.SettingsError, BlockingIOError) as error:
-            errors.append(str(error))
+        except (RasterError, settings_module.SettingsError, OSError) as error:
+            # The system's own messages name no scene, and some not even a file.
+            reason = f"{scene}: {error}" if getattr(error, "errno", None) else str(error)
+            errors.append(reason)
             print(f"{scene} is left out: {error}" if len(pairs) > 1 else f"{scene} is left out.")
     return errors
 

@@ -13,12 +13,13 @@ from evaluation.html_gallery import html_gallery
 from evaluation.html_page import html_figure, html_page, html_table
 from evaluation.html_tables import bin_label, detail_tables, headline_tables
 from evaluation.report import write_bytes
-from networks import stored_stage, weights_digest
+from networks import stage_folder, stored_stage, weights_digest
 from runs import evenly_spaced, output_folder
 from settings_table import TABLE, show
 from training.resume import read_stored
 
 HISTORY = "history.csv"
+PLACES = ("shortcut_path", "checkpoint_dir", "output_dir")
 
 
 class TilePictures:
@@ -129,14 +130,20 @@ def _provenance(evaluation, stages):
 
 
 def _settings_table(settings, stages):
-    """Returns the table of settings that are not the built-in default, here or in a training."""
+    """Returns the table of settings that are not the built-in default, here or in a training.
+
+    It names no folders of this machine: the page may be sent to others.
+    """
+    file = str(stage_folder(settings, "mtl") / "settings.json")
     trained = [stored_stage(settings, stage)["settings"] for stage in stages]
     rows = []
     for name, value in settings.values.items():
         values = [value, *(stored.get(name) for stored in trained)]
-        if any(value != TABLE[name].default for value in values):
+        if name not in PLACES and any(value != TABLE[name].default for value in values):
             here, *there = map(show, values)
-            rows.append((name, *there, here, settings.sources[name]))
+            source = settings.sources[name]
+            source = "settings.json of MTL" if source == file else source
+            rows.append((name, *there, here, source))
     header = ["setting", *(f"training of {stage.upper()}" for stage in stages)]
     caption = "Settings that are not built-in defaults"
     return html_table(caption, (*header, "this evaluation", "from"), rows, words=True)

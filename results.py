@@ -20,6 +20,8 @@ from report_page import TilePictures
 from run_record import computed_settings
 from runs import evenly_spaced, output_folder, tile_reader
 
+WRITTEN = ("report.html", "metrics.json", "per_tile.csv", "density.png", "errors.png")
+RASTERS = {"dsm": ".tif", "sem": ".tif", "figures": ".png"}  # a file for each tile
 MOST_TRAINING_TILES = 20  # measured to see overfitting; a result comes from valid or test
 
 
@@ -30,7 +32,7 @@ class SplitEvaluation:
     """
 
     def __init__(self, settings, data, split, stage):
-        """Prepares the output folder.
+        """Prepares the output folder: what an earlier evaluation wrote into it is removed.
 
         Args:
             settings: `settings.Settings`.
@@ -45,8 +47,9 @@ class SplitEvaluation:
         self.stored = stored_stage(settings, "mtl")
         self.mean = SplitMetrics(self.record.class_names, self.record.building_index)
         self.drawn, self.pictures = set(), None
+        remove_earlier(self.folder)
         if split == "test":
-            for name in ("dsm", "sem", "figures"):
+            for name in RASTERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             self.drawn = {t.name for t in evenly_spaced(self.tiles, settings.options.figures)}
             self.pictures = TilePictures(self.tiles, self.record, self.gsd)
@@ -149,6 +152,21 @@ class SplitEvaluation:
             print(f"\n{intervals_table(intervals)}")
         print(f"Written to {self.folder}")
         return columns
+
+
+def remove_earlier(folder):
+    """Removes what an earlier evaluation wrote; files of other names stay.
+
+    The measures go first: a process that is killed leaves none beside rasters of another network.
+
+    Args:
+        folder: `Path` of the evaluation.
+    """
+    for name in WRITTEN:
+        (folder / name).unlink(missing_ok=True)
+    for name, ending in RASTERS.items():
+        for path in (folder / name).glob(f"*{ending}"):
+            path.unlink()
 
 
 def stored_yardstick(settings, split, measured):

@@ -91,12 +91,12 @@ class Predictor:
         Raises:
             RasterError: if the scene cannot be read or a map cannot be written.
             SettingsError: if the scene is too wide for the memory.
-            BlockingIOError: if another process is predicting into the same output.
+            OSError: if a file is gone or cannot be written; BlockingIOError: if another process is
+                predicting into the same output.
         """
         photo, radar = self._open(scene)
         identity = self._identity(scene)
-        if self.settings.resume == "auto" and is_finished(output, self.names, identity):
-            print(f"{output} is finished. --resume=never predicts it again.")
+        if self._finished(output, identity):
             return
         windows = self._windows(photo)
         layers = map_layers(
@@ -104,6 +104,9 @@ class Predictor:
         )
         resume = self.settings.resume == "auto"
         unfinished = UnfinishedScene(output, layers, self.codes, photo.grid, identity, resume)
+        if self._finished(output, identity):  # by another process, before the lock was taken
+            unfinished.discard()
+            return
         try:
             self._stream(windows, image_reader(photo, radar), unfinished, scene.name)
             unfinished.finish()
@@ -133,7 +136,7 @@ class Predictor:
         batches = len(windows.row_origins) * -(-len(windows.column_origins) // self.batch)
         process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # its peak
         parts = process, band_bytes(windows, self.channels, self.depth), cache_limit()
-        told = [f"{part / 2**20:.0f} MB" for part in (sum(parts), *parts)]
+        told = [f"{part / 2**20:.0f} MiB" for part in (sum(parts), *parts)]
         print(
             f"{windows.count} windows of {windows.size} px every {windows.step} px, in {batches} "
             f"batches of at most {self.batch}; those without data are left out.\n"
@@ -146,6 +149,13 @@ class Predictor:
     def channels(self):
         """int, of the images."""
         return 4 if self.settings.sar_mode == "fusion" else 3
+
+    def _finished(self, output, identity):
+        """Says, on the terminal too, whether an output is whole and is to stay."""
+        whole = self.settings.resume == "auto" and is_finished(output, self.names, identity)
+        if whole:
+            print(f"{output} is finished. --resume=never predicts it again.")
+        return whole
 
     def _open(self, scene):
         """Opens photo and radar and prints what a user should know; returns both."""
@@ -172,9 +182,9 @@ class Predictor:
         if needed > free:
             raise SettingsError(
                 f"{photo.path} is {grid.columns} px wide: a row of windows of {windows.size} px, "
-                f"with {self.depth} values per pixel, takes {needed / 2**30:.3g} GB of memory, but "
-                f"{free / 2**30:.3g} GB are free. Set a smaller window_size, ask for fewer maps "
-                "(--outputs), or cut the scene into narrower parts (gdal_translate -srcwin)."
+                f"with {self.depth} values per pixel, takes {needed / 2**30:.3g} GiB of memory, "
+                f"but {free / 2**30:.3g} GiB are free. Set a smaller window_size, ask for fewer "
+                "maps (--outputs), or cut the scene into narrower parts (gdal_translate -srcwin)."
             )
         return windows
 

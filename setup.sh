@@ -3,6 +3,7 @@
 #
 #   ./setup.sh          what running needs
 #   ./setup.sh --dev    what testing needs, too; Chromium, for the tests of report.html, if it can
+#                       (tried once: apt-get install -y chromium chromium-driver makes up for it)
 #
 # An active virtual environment is used, else .venv is made; "${VIRTUAL_ENV:-.venv}/bin/python"
 # is the Python to run with. Quiet, quick and offline when nothing is missing.
@@ -13,9 +14,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 environment=${VIRTUAL_ENV:-$here/.venv}
 python=$environment/bin/python
 oldest=11 newest=13 # of Python 3, for which TensorFlow and Keras have packages
+outcome=error         # of a failure; some may be lived with
 
 say() { printf 'setup: %s\n' "$*" >&2; }
-fail() { printf "setup: error: %s\n" "$*" >&2; exit 1; }
+fail() { printf "setup: %s: %s\n" "$outcome" "$*" >&2; exit 1; }
 
 minor_version() { "$1" -c 'import sys; print(sys.version_info[1] if sys.version_info[0] == 3 else 0)'; }
 
@@ -96,8 +98,12 @@ require_browser() {
   command -v chromium >/dev/null || missing+=(chromium)
   command -v chromedriver >/dev/null || missing+=(chromium-driver)
   if ((${#missing[@]} == 0)); then return; fi
+  if [[ -f $no_browser && $(<"$no_browser") == "$(wanted)" ]]; then return; fi
   # In a shell of its own: all but some tests work without.
-  (install_packages "${missing[@]}") || say "without Chromium: the browser's tests will be skipped"
+  (outcome=skipped install_packages "${missing[@]}") || {
+    say "without Chromium: the browser's tests will be skipped"
+    wanted >"$no_browser"
+  }
 }
 
 pip_install() {
@@ -126,13 +132,15 @@ case "$*" in
   --dev) requirements="requirements-dev.txt" ;;
   *) fail "unknown arguments: $*. Expected none, or --dev." ;;
 esac
-if [[ $* == --dev ]]; then require_browser; fi
 stamp=$environment/.ready-$requirements
-if [[ -x $python && -f $stamp && $(<"$stamp") == "$(wanted)" ]]; then exit 0; fi
+no_browser=$environment/.no-chromium # holds what `wanted` said when Chromium could not be installed
 
-make_environment
-bindings_work || require_build_tools
-say "installing $requirements (several minutes the first time)"
-pip_install -r "$here/$requirements"
-bindings_work || build_bindings
-wanted | tee "$environment/.ready-requirements.txt" >"$stamp" # the developers' list has the other in it
+if [[ ! -x $python || ! -f $stamp || $(<"$stamp") != "$(wanted)" ]]; then
+  make_environment
+  bindings_work || require_build_tools
+  say "installing $requirements (several minutes the first time)"
+  pip_install -r "$here/$requirements"
+  bindings_work || build_bindings
+  wanted | tee "$environment/.ready-requirements.txt" >"$stamp" # the developers' list has the other in it
+fi
+if [[ $* == --dev ]]; then require_browser; fi

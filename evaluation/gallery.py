@@ -14,7 +14,8 @@ from evaluation.figures import class_colours, class_maps, photo, robust_limit
 LONGER_SIDE = 256  # pixels
 JPEG_QUALITY = 75
 EXTREME_TILES = 20  # of the worst and of the best, that are kept in any case
-SPACED_TILES = 60  # kept whatever their error: 100 tiles and some 16 MB in all
+SPACED_TILES = 60  # kept whatever their error
+ALL_TILES = 100  # all are kept of at most so many: some 16 MB
 UNKNOWN = 0.88  # grey of pixels without data
 
 
@@ -79,13 +80,18 @@ class Gallery:
         self.tiles += 1
         pictures = thumbnails(sample, maps, self._class_count, self._gsd)
         self._cards.append(Card(name, values, pictures))
-        ranked = [card.name for card in self.cards() if card.values["rmse"] is not None]
-        kept = {*ranked[:EXTREME_TILES], *ranked[-EXTREME_TILES:], *self._spaced}
-        self._cards = [card for card in self._cards if card.name in kept]
+        if self.tiles > ALL_TILES:
+            self._drop()
 
     def cards(self):
         """Returns list of `Card`, the largest RMSE first; tiles without valid pixels last."""
         return sorted(self._cards, key=_by_rmse)
+
+    def _drop(self):
+        """Keeps the worst, the best and the spaced tiles."""
+        ranked = [card.name for card in self.cards() if card.values["rmse"] is not None]
+        kept = {*ranked[:EXTREME_TILES], *ranked[-EXTREME_TILES:], *self._spaced}
+        self._cards = [card for card in self._cards if card.name in kept]
 
 
 def _by_rmse(card):

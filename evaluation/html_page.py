@@ -6,6 +6,31 @@ from html import escape
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<header>
+<h1>{title}</h1>
+<p>{lead}</p>
+<nav aria-label="Sections">
+{links}
+</nav>
+</header>
+<main>
+{bodies}
+</main>
+<script>{script}</script>
+</body>
+</html>
+"""
 
 
 def html_page(title, lead, sections):
@@ -35,31 +60,15 @@ def html_page(title, lead, sections):
         f'<section aria-labelledby="{key}">\n<h2 id="{key}">{escape(head)}</h2>\n{body}\n</section>'
         for key, (head, body) in filled.items()
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>{escape(title)}</title>
-<style>{style}</style>
-</head>
-<body>
-<header>
-<h1>{escape(title)}</h1>
-<p>{escape(lead)}</p>
-<nav aria-label="Sections">
-{links}
-</nav>
-</header>
-<main>
-{bodies}
-</main>
-<script>{script}</script>
-</body>
-</html>
-"""
+    return PAGE.format(
+        policy=policy,
+        title=escape(title),
+        style=style,
+        lead=escape(lead),
+        links=links,
+        bodies=bodies,
+        script=script,
+    )
 
 
 def _digest(text):

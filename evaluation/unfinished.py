@@ -1,10 +1,10 @@
 """A scene while it is predicted: finished rows wait in a hidden folder beside the output."""
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
-import shutil
 
 from datasets.rasters.cogs import RowFile, read_tags, write_cog
 from datasets.rasters.reading import RasterError
@@ -66,8 +66,7 @@ class UnfinishedScene:
         self.output, self.layers, self.codes, self.grid = output, layers, codes, grid
         self.folder = work_folder(output)
         self.digest = digest(identity)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.lock = _locked(self.folder / LOCK, output)
+        self.lock = _locked_folder(self.folder, output)
         self.finished_rows = self._stored_rows() if resume else 0
         try:
             self.files = self._open()
@@ -86,18 +85,28 @@ class UnfinishedScene:
         self._note(row + len(valid))
 
     def finish(self):
-        """Writes the Cloud-Optimized GeoTIFFs and takes the folder away; the heights come last.
-
-        The note of finished rows goes before the rows: a process that is killed in between leaves
-        nothing that another would go on with.
-        """
+        """Writes the Cloud-Optimized GeoTIFFs and takes the folder away; the heights come last."""
         for name, file in self.files.items():
             file.close()
             write_cog(file.path, self._part(name, "cog"), classes=name == "classes")
         for name in sorted(self.files, key=lambda name: name == "heights"):
             os.replace(self._part(name, "cog"), map_path(self.output, name))
+        self.discard()
+
+    def discard(self):
+        """Takes the folder away with the rows in it.
+
+        The note of finished rows goes first: a process that is killed in between leaves nothing
+        that another would go on with. The lock goes last: until then no other process writes here.
+        """
+        self.files = {}
         (self.folder / PROGRESS).unlink()
-        shutil.rmtree(self.folder)
+        for path in self.folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+        (self.folder / LOCK).unlink()
+        with contextlib.suppress(OSError):  # another process may have locked the folder since
+            self.folder.rmdir()
 
     def _open(self):
         """Opens the files of rows; without finished rows new ones."""
@@ -131,6 +140,21 @@ class UnfinishedScene:
         if not same:
             print(f"{self.folder} holds rows of another prediction: discarded.")
         return rows if same else 0
+
+
+def _locked_folder(folder, output):
+    """Makes the work folder and locks it; returns the open lock file.
+
+    Raises:
+        BlockingIOError: if another process has locked it.
+    """
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A process that finishes takes folder and lock away, maybe between any two lines here.
+        with contextlib.suppress(FileNotFoundError):
+            file = _locked(folder / LOCK, output)
+            if os.path.samestat(os.fstat(file.fileno()), (folder / LOCK).stat()):
+                return file
 
 
 def _locked(path, output):

@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.gallery import Gallery, coloured, shrunk, thumbnails
+from evaluation.gallery import SPACED_TILES, Gallery, coloured, shrunk, thumbnails
+from runs import evenly_spaced
 
 TITLES = ["Photo", "True heights", "Predicted heights", "Predicted - true"]
 TITLES += ["True heights, hillshade", "Predicted heights, hillshade"]
@@ -80,6 +81,15 @@ def test_of_many_tiles_worst_best_and_spaced_ones_are_kept():
     names = [card.name for card in gallery.cards()]
     kept = [*range(119, 99, -1), 70, 50, *range(19, -1, -1)]
     assert names == [*map(str, kept), "nodata"] and gallery.tiles == 121
+
+
+@pytest.mark.parametrize("count", [80, 100])
+def test_all_of_at_most_a_hundred_tiles_are_kept(count):
+    tile, names = sample(2, 2), [str(number) for number in range(count)]
+    gallery = Gallery(evenly_spaced(names, SPACED_TILES), 0, 0.5)
+    for number, name in enumerate(names):
+        gallery.add(name, tile, {"heights": tile["heights"]}, {"rmse": float(number)})
+    assert [card.name for card in gallery.cards()] == names[::-1]
 
 
 def test_a_hundred_cards_of_blotchy_tiles_stay_below_20_megabytes():

@@ -209,6 +209,56 @@ def test_a_broken_scene_does_not_stop_the_others(run, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["scene.tif"]
 
 
+def test_a_scene_whose_heights_cannot_be_written_does_not_stop_the_others(run, tmp_path):
+    (tmp_path / "photos").mkdir()
+    make_scene(tmp_path / "photos").rename(tmp_path / "photos" / "a.tif")
+    make_scene(tmp_path / "photos")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".a.tif.partial").touch()  # where the folder of the rows belongs
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path / "photos", "out")
+    assert "1 of 2 scenes failed" in stopped.value.code
+    assert f"{tmp_path / 'photos' / 'a.tif'}: [Errno 17] File exists" in stopped.value.code
+    assert (tmp_path / "out" / "scene.tif").is_file()
+
+
+def test_a_scene_that_goes_while_it_is_read_does_not_stop_the_others(run, tmp_path, monkeypatch):
+    from datasets.rasters.declared import file_list
+
+    (tmp_path / "photos").mkdir()
+    make_scene(tmp_path / "photos").rename(tmp_path / "photos" / "a.tif")
+    make_scene(tmp_path / "photos")
+
+    def gone(path):
+        monkeypatch.setattr("datasets.rasters.photos.file_list", file_list)
+        parts = file_list(path)
+        path.unlink()
+        return parts
+
+    monkeypatch.setattr("datasets.rasters.photos.file_list", gone)
+    with pytest.raises(SystemExit, match="1 of 2 scenes failed(.|\n)*a.tif: .Errno 2"):
+        run(tmp_path / "photos", "out")
+    assert (tmp_path / "out" / "scene.tif").is_file()
+
+
+def test_what_another_process_finishes_before_the_lock_is_held_stays(
+    run, tmp_path, monkeypatch, capsys
+):
+    from evaluation.unfinished import is_finished
+
+    scene = make_scene(tmp_path)
+    before = run(scene).stat().st_mtime_ns
+
+    def before_it_was(*given):
+        monkeypatch.setattr("scene_prediction.is_finished", is_finished)
+        return False
+
+    monkeypatch.setattr("scene_prediction.is_finished", before_it_was)
+    assert run(scene).stat().st_mtime_ns == before
+    assert "is finished" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["h.tif", "scene.tif"]
+
+
 def test_maps_that_would_overwrite_each_other_are_refused(run, tmp_path):
     (tmp_path / "photos").mkdir()
     scene = make_scene(tmp_path / "photos")
@@ -224,7 +274,7 @@ def test_a_scene_too_wide_for_the_memory_is_refused_with_numbers(
 ):
     monkeypatch.setattr("scene_prediction.free_memory", lambda: 2**17)
     # 32 x 70 px of 3 x 3 + 4 x 2 float32, in 2^30 bytes
-    with pytest.raises(SystemExit, match="70 px wide.*0.000142 GB .* 0.000122 GB are free"):
+    with pytest.raises(SystemExit, match="70 px wide.*0.000142 GiB .* 0.000122 GiB are free"):
         run(make_scene(tmp_path), "h.tif", *options)
     assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
 
@@ -307,8 +357,8 @@ def test_a_dry_run_of_a_scene_beyond_int32_says_windows_and_memory(run, tmp_path
     # windows at 0, 32, ..., 49888 and 49936: 1562 along each axis
     assert f"{1562**2} windows of 64 px every 32 px" in out
     # strips: 3 x 3 bands; sums and rows: 4 x (1 + 1); of 64 x 50000 float32
-    assert f"{4 * 64 * 50000 * 17 / 2**20:.0f} MB for a row of windows" in out
-    whole, *parts = (int(number) for number in re.findall(r"(\d+) MB", out))
+    assert f"{4 * 64 * 50000 * 17 / 2**20:.0f} MiB for a row of windows" in out
+    whole, *parts = (int(number) for number in re.findall(r"(\d+) MiB", out))
     assert whole == pytest.approx(sum(parts), abs=3) and parts[0] > 100  # TensorFlow alone is more
     assert not (tmp_path / "h.tif").exists()
 

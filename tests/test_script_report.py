@@ -11,6 +11,7 @@ from selenium.webdriver.chrome.service import Service
 
 import test_dsm
 import train_mtl
+from evaluation.report import write_bytes
 
 NASTY = 'a&"b>'  # "<" in a file's name is refused, in a class name it is not
 GROUND = "<b>ground"
@@ -33,8 +34,10 @@ def folder(blocks, tmp_path_factory):
     run = ["--dataset_name=blocks", f"--shortcut_path={root}", f"--checkpoint_dir={root / 'ck'}"]
     run.append(f"--output_dir={root / 'out'}")
     train_mtl.main([*run, "--backbone=tiny", "--decoder_width=0.02", "--mtl_steps=2"])
+    result = root / "out" / "blocks" / "test_mtl"
+    write_bytes(result / "dsm" / "earlier.tif", b"")
     test_dsm.main([*run, "--figures=0"])
-    return root / "out" / "blocks" / "test_mtl"
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +123,13 @@ def test_page_tells_the_run_and_its_training(browser, folder):
 def test_figures_of_the_whole_split_are_files_too(folder):
     names = {path.name for path in Path(folder).iterdir()}
     assert {"density.png", "errors.png", "report.html"} <= names
+
+
+def test_rasters_of_an_earlier_evaluation_are_gone(folder):
+    names = {path.stem for path in (folder / "dsm").iterdir()}
+    assert names == {NASTY, "test_0", "test_1", "zz"}
+
+
+def test_page_names_no_folder_of_this_machine(folder):
+    page = (folder / "report.html").read_text()
+    assert str(folder.parents[2]) not in page and "settings.json of MTL" in page

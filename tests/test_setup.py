@@ -25,8 +25,9 @@ class Machine:
     def __init__(self, folder):
         self.folder, self.bin = folder, folder / "bin"
         self.bin.mkdir()
-        for name in ("setup.sh", "requirements.txt", "requirements-dev.txt"):
-            shutil.copy(ROOT / name, folder)
+        (folder / ".ci").mkdir()
+        for name in ("setup.sh", ".ci/run", "requirements.txt", "requirements-dev.txt"):
+            shutil.copy(ROOT / name, folder / name)
         for name in TOOLS:
             (self.bin / name).symlink_to(shutil.which(name))
         (folder / "Python.h").touch()
@@ -40,8 +41,8 @@ class Machine:
         path.write_text(f'#!/bin/bash\necho {name} "$@" >> {self.folder}/calls\n{script}\n')
         path.chmod(0o755)
 
-    def setup(self, *arguments, **variables):
-        command = [self.folder / "setup.sh", *arguments]
+    def setup(self, *arguments, script="setup.sh", **variables):
+        command = [self.folder / script, *arguments]
         variables["PATH"] = str(self.bin)
         return subprocess.run(command, env=variables, capture_output=True, text=True)
 
@@ -152,6 +153,28 @@ def test_developers_tools_come_without_the_browser_where_it_cannot_be_had(ready)
     assert result.returncode == 0
     assert "sudo apt-get install -y --no-install-recommends chromium chrom" in result.stderr
     assert "the browser's tests will be skipped" in result.stderr
+    assert "setup: skipped: missing" in result.stderr and "error" not in result.stderr
+
+
+def test_browser_that_could_not_be_had_is_not_tried_again(ready):
+    ready.program("id", "echo 0")
+    ready.program("apt-get", "exit 100")
+    ready.setup("--dev")
+    (ready.folder / "calls").unlink()
+    assert ready.setup("--dev").stderr == ""
+    assert "apt-get" not in ready.calls()
+    (ready.folder / "requirements.txt").write_text("numpy")
+    ready.setup("--dev")
+    assert "install -y --no-install-recommends chromium" in ready.calls()
+
+
+def test_all_checks_need_the_browser(ready):
+    ready.program("chromium", "")
+    result = ready.setup(script=".ci/run")
+    assert result.returncode == 1
+    assert ".ci/run: error: chromedriver is missing" in result.stderr.splitlines()[-1]
+    ready.program("chromedriver", "")
+    assert ".ci/run: error" not in ready.setup(script=".ci/run").stderr
 
 
 def test_new_system_gdal_rebuilds_the_bindings(ready):

@@ -10,9 +10,10 @@ RUN += ["--norm_flag=false"]
 
 
 @pytest.fixture(scope="module")
-def prepared(blocks):
+def prepared(blocks, tmp_path_factory):
     """Returns (settings, data) of a tiny network on small crops."""
-    settings = settings_module.load("", [*RUN, f"--shortcut_path={blocks}"])
+    places = [f"--shortcut_path={blocks}", f"--output_dir={tmp_path_factory.mktemp('out')}"]
+    settings = settings_module.load("", [*RUN, *places])
     return settings, runs.prepare_data(settings, ("train",))
 
 

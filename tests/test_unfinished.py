@@ -1,3 +1,6 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -95,12 +98,53 @@ def test_two_processes_do_not_write_the_same_output(tmp_path):
     assert not work_folder(tmp_path / "h.tif").exists()
 
 
+def before_the_first(monkeypatch, name, action):
+    """Does what another process may do just before the first call of a method of `Path`."""
+    method = getattr(Path, name)
+
+    def call(path, *arguments, **options):
+        monkeypatch.setattr(Path, name, method)
+        action(path)
+        return method(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, name, call)
+
+
+def test_a_folder_that_is_taken_away_while_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    before_the_first(monkeypatch, "open", lambda path: shutil.rmtree(path.parent))
+    scene = begin(tmp_path / "h.tif")
+    with pytest.raises(BlockingIOError):
+        begin(tmp_path / "h.tif")
+    scene.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_is_taken_away_before_it_is_held_is_taken_anew(tmp_path, monkeypatch):
+    before_the_first(monkeypatch, "stat", lambda path: path.unlink())
+    scene = begin(tmp_path / "h.tif")
+    with pytest.raises(BlockingIOError):
+        begin(tmp_path / "h.tif")
+    scene.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_process_locks_at_the_end_stays(tmp_path, monkeypatch):
+    scene = begin(tmp_path / "h.tif")
+    scene.write(0, values(6, 3.0), all_valid(6))
+    before_the_first(monkeypatch, "rmdir", lambda path: (path / "lock").touch())
+    scene.finish()
+    assert (read_raster(tmp_path / "h.tif").pixels == 3).all()
+    assert [path.name for path in work_folder(tmp_path / "h.tif").iterdir()] == ["lock"]
+
+
 def test_a_kill_while_the_folder_is_taken_away_leaves_no_rows_to_go_on_with(tmp_path, monkeypatch):
     scene = begin(tmp_path / "h.tif")
     scene.write(0, values(6, 3.0), all_valid(6))
-    monkeypatch.setattr("shutil.rmtree", lambda folder: (folder / "heights.rows.tif").unlink())
-    scene.finish()
-    del scene  # and with it the lock
+    monkeypatch.setattr(Path, "iterdir", lambda path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        scene.finish()
+    monkeypatch.undo()
+    scene.lock.close()
     assert begin(tmp_path / "h.tif").finished_rows == 0
 
 
