@@ -156,7 +156,7 @@ class DiskCache(TileCache):
             if time.time() - _changed(entry) > UNUSED_DAYS * 86400:
                 shutil.rmtree(entry, ignore_errors=True)
         with ThreadPoolExecutor() as pool:
-            there = list(pool.map(self._is_there, range(len(decoder.tiles))))
+            there = list(pool.map(self._find, range(len(decoder.tiles))))
         sizes = zip(decoder.tile_bytes, there, strict=True)
         missing, free = sum(size for size, kept in sizes if not kept), _free_space(folder)
         if missing > free:
@@ -165,9 +165,17 @@ class DiskCache(TileCache):
                 "are free. Make room, set output_dir to another disk, or set cache=none."
             )
 
-    def _is_there(self, number):
+    def _find(self, number):
+        """Says whether a tile is there already, and takes it into use."""
         files = self._decoder.files(number)
-        return self._entry(files, stamps(files)).is_dir()
+        stamp = stamps(files)
+        entry = self._entry(files, stamp)
+        if not entry.is_dir():
+            return False
+        with contextlib.suppress(OSError):  # of another user, or just deleted
+            os.utime(entry)
+        self._known[number] = files, stamp, entry
+        return True
 
     def _entry(self, files, stamp):
         """Returns the folder of a tile, whose name is a digest of all that decides its arrays."""
@@ -177,10 +185,7 @@ class DiskCache(TileCache):
 
     def _keep(self, number, state):
         entry = self._entry(*state)
-        if entry.is_dir():
-            with contextlib.suppress(OSError):  # of another user, or just deleted
-                os.utime(entry)  # it is in use
-        else:
+        if not entry.is_dir():
             self._write(number, entry)
         return entry
 
