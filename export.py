@@ -11,92 +11,34 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import settings as settings_module
-from scene_model import trained_record
+from runs.trained_model import trained_record
+from settings.loading import SettingsError, load
 
 OPTIONS = (
     ("folder", {"help": "folder to write; it must not exist yet"}),
     ("--model", {"metavar": "FILE", "help": "best.weights.h5 of stage 1, settings.json beside it"}),
 )
-STRIDE = 32  # of the encoder
-
-
-def make_raw_network(network, scales):
-    """Makes a network that takes images as they are stored, of any size.
-
-    Args:
-        network: function of `models.inference.make_height_network`.
-        scales: float for each band; 0-255 = stored x scale.
-
-    Returns:
-        Function (image float32 (batch, rows, columns, bands)) -> dict of float32 tensors: `heights`
-        (..., 1) metres, and as the network has them `probabilities` and `normals`. What rows and
-        columns lack of a multiple of 32 is mirrored on both sides, as predict.py does, and cut off
-        again.
-    """
-    import tensorflow as tf
-
-    def mirrored(length):
-        missing = -length % STRIDE
-        place = tf.range(length + missing) - missing // 2
-        place %= 2 * length  # the image and its mirror image, again and again
-        return tf.minimum(place, 2 * length - 1 - place), missing // 2
-
-    def run(image):
-        rows, columns = tf.shape(image)[1], tf.shape(image)[2]
-        (row_places, above), (column_places, left) = mirrored(rows), mirrored(columns)
-        padded = tf.gather(tf.gather(image, row_places, axis=1), column_places, axis=2)
-        outputs = network(padded * tf.constant(scales))
-        outputs = {"probabilities" if k == "semantics" else k: v for k, v in outputs.items()}
-        return {
-            name: tf.cast(value, tf.float32)[:, above : above + rows, left : left + columns]
-            for name, value in outputs.items()
-            if name != "correction"
-        }
-
-    return run
-
-
-def write_model(folder, stages, serve, channels):
-    """Writes a SavedModel.
-
-    Args:
-        folder: `Path`.
-        stages: Keras models whose weights it holds.
-        serve: function of `make_raw_network`.
-        channels: int, bands of the image.
-    """
-    import keras
-    import tensorflow as tf
-
-    archive = keras.export.ExportArchive()
-    for network in stages:
-        archive.track(network)
-    image = tf.TensorSpec((None, None, None, channels), tf.float32, name="image")
-    archive.add_endpoint("serve", serve, [image])
-    archive.write_out(str(folder), verbose=False)
 
 
 def export(settings, folder):
     """Writes the SavedModel of the trained networks, and model.json beside it.
 
     Args:
-        settings: `settings.Settings` of `networks.adopt_stored_network`.
+        settings: `settings.loading.Settings` of `runs.stored.adopt_stored_network`.
         folder: `Path`, which appears when it is whole.
 
     Raises:
         SettingsError: if the folder exists.
     """
-    import networks
-    import runs
-    from models.inference import Extras, make_height_network
-    from scene_model import model_identity, version
+    from models.height_network import Extras, make_height_network
+    from models.saved_model import make_raw_network, write_model
+    from runs.networks import load_networks
+    from runs.start import start_strategy
+    from runs.trained_model import model_identity, version
 
     if folder.exists():
-        raise settings_module.SettingsError(
-            f"{folder} exists already. Name a new folder, or remove it."
-        )
-    mtl, dae = networks.load_networks(settings, runs.start_strategy(settings))
+        raise SettingsError(f"{folder} exists already. Name a new folder, or remove it.")
+    mtl, dae = load_networks(settings, start_strategy(settings))
     record, channels = settings.record, mtl.input_shape[-1]
     scales = [record.rgb_scale] * 3 + [record.sar_scale] * (channels - 3)
     network = make_height_network(mtl, dae, Extras(settings.normal_coding, settings.tta))
@@ -124,13 +66,13 @@ def export(settings, folder):
 
 
 def main(arguments=None):
-    settings = settings_module.load(__doc__, arguments, OPTIONS, trained_record)
+    settings = load(__doc__, arguments, OPTIONS, trained_record)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
-    import networks
-    import runs
+    from commands.errors import clear_errors
+    from runs.stored import adopt_stored_network
 
-    with runs.clear_errors():
-        export(networks.adopt_stored_network(settings), Path(settings.options.folder))
+    with clear_errors():
+        export(adopt_stored_network(settings), Path(settings.options.folder))
 
 
 if __name__ == "__main__":

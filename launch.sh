@@ -6,4 +6,6 @@ set -Eeuo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 "$here/setup.sh"
-exec "${VIRTUAL_ENV:-$here/.venv}/bin/python" "$here/launch.py" "$@"
+# -P: modules come from the project, not from the folder in which the user stands.
+export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
+exec "${VIRTUAL_ENV:-$here/.venv}/bin/python" -P -m commands.launch "$@"

@@ -7,9 +7,9 @@ a pattern in quotes) go to a folder. Example: python predict.py scene.tif height
 import sys
 from pathlib import Path
 
-import settings as settings_module
-from scene_files import check_collisions, list_scenes, pair_with_outputs
-from scene_model import trained_record
+from prediction.scene_files import check_collisions, list_scenes, pair_with_outputs
+from runs.trained_model import trained_record
+from settings.loading import SettingsError, fail, load
 
 OPTIONS = (
     ("scene", {"help": "raster file, VRT, folder, or pattern"}),
@@ -36,22 +36,22 @@ OPTIONS = (
 
 
 def main(arguments=None):
-    settings = settings_module.load(__doc__, arguments, OPTIONS, trained_record)
+    settings = load(__doc__, arguments, OPTIONS, trained_record)
     options = settings.options
     try:
         pairs = pair_with_outputs(list_scenes(options.scene), options.heights)
         if options.sar and len(pairs) > 1:
-            raise settings_module.SettingsError("--sar belongs to one scene; name a single one.")
-    except settings_module.SettingsError as error:
-        settings_module.fail(error)
+            raise SettingsError("--sar belongs to one scene; name a single one.")
+    except SettingsError as error:
+        fail(error)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
-    import networks
-    import runs
-    from evaluation.unfinished import map_path
-    from scene_prediction import Predictor
+    from commands.errors import clear_errors
+    from prediction.predictor import Predictor
+    from prediction.unfinished import map_path
+    from runs.stored import adopt_stored_network
 
-    with runs.clear_errors():
-        predictor = Predictor(networks.adopt_stored_network(settings))
+    with clear_errors():
+        predictor = Predictor(adopt_stored_network(settings))
         check_collisions([(s, map_path(o, name)) for s, o in pairs for name in predictor.names])
         errors = predict_all(predictor, pairs, options.dry_run)
     if len(pairs) == 1 and errors:
@@ -64,7 +64,7 @@ def predict_all(predictor, pairs, dry_run):
     """Predicts scenes one after the other, or tells about them; one that fails stops no other.
 
     Args:
-        predictor: `scene_prediction.Predictor`.
+        predictor: `prediction.predictor.Predictor`.
         pairs: list of (scene, output) paths.
         dry_run: bool, True = write nothing.
 
@@ -81,7 +81,7 @@ def predict_all(predictor, pairs, dry_run):
             else:
                 Path(output).parent.mkdir(parents=True, exist_ok=True)
                 predictor.predict(scene, output)
-        except (RasterError, settings_module.SettingsError, OSError) as error:
+        except (RasterError, SettingsError, OSError) as error:
             # The system's own messages name no scene, and some not even a file.
             reason = f"{scene}: {error}" if getattr(error, "errno", None) else str(error)
             errors.append(reason)

@@ -4,13 +4,13 @@ Says whether the losses are finite and fall, whether gradients reach every varia
 the replicas agree; the exit status says it too. Writes nothing to checkpoint_dir.
 """
 
-import settings as settings_module
+from settings.loading import load
 
 
 def main(arguments=None):
-    settings = settings_module.load(__doc__, arguments)
+    settings = load(__doc__, arguments)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
-    from smoke import run_check
+    from commands.quick_test import run_check
 
     run_check(settings, "dae")
 

@@ -9,7 +9,7 @@ import resource
 import statistics
 import time
 
-import settings as settings_module
+from settings.loading import fail, load
 
 OPTIONS = (
     (
@@ -47,8 +47,8 @@ def peak_memory():
 
 def time_training(settings, data, strategy, stage, repeats):
     """Times the training step of a stage on one batch."""
-    from feeding import distributed_batches, stage_plan
-    from optimisation import compile_step
+    from training.stages.feeding import distributed_batches, stage_plan
+    from training.stages.step import compile_step
 
     plan = stage_plan(settings, data, stage.name, strategy)
     step, _ = compile_step(settings, strategy, stage, plan)
@@ -59,13 +59,13 @@ def time_training(settings, data, strategy, stage, repeats):
 
 def run_phases(settings, repeats):
     """Runs the five phases; yields (name, dict of seconds and samples per run) of each."""
-    import runs
-    from evaluation.inference import make_predictor, predict_maps
-    from feeding import distributed_batches, stage_plan
-    from stages import dae_stage, mtl_stage
+    from prediction.tiles import make_predictor, predict_maps
+    from runs.start import prepare_data, start_strategy, tile_reader
+    from training.stages.feeding import distributed_batches, stage_plan
+    from training.stages.stage import dae_stage, mtl_stage
 
-    strategy = runs.start_strategy(settings)
-    data = runs.prepare_data(settings, ("train",))
+    strategy = start_strategy(settings)
+    data = prepare_data(settings, ("train",))
     plan = stage_plan(settings, data, "mtl", strategy)
     # Ten batches a run, so that what was read ahead during the warm-up does not count.
     steps = range(10 * (repeats + 1))
@@ -78,7 +78,7 @@ def run_phases(settings, repeats):
     dae = dae_stage(settings, strategy, trained=False)
     yield "DAE step", time_training(settings, data, strategy, dae, repeats)
     predict = make_predictor(strategy, dae.height_network)
-    image = runs.tile_reader(data.record)(data.tiles["train"][0])["image"]
+    image = tile_reader(data.record)(data.tiles["train"][0])["image"]
     batch = settings.batch_windows * strategy.num_replicas_in_sync
     inference = timed(
         lambda: predict_maps(image, predict, settings.window_size, settings.overlap, batch), repeats
@@ -87,24 +87,25 @@ def run_phases(settings, repeats):
 
 
 def main(arguments=None):
-    settings = settings_module.load(__doc__, arguments, OPTIONS)
+    settings = load(__doc__, arguments, OPTIONS)
     repeats = settings.options.repeats
     if repeats < 1:
-        settings_module.fail(f"--repeats={repeats}: expected 1 or more.")
+        fail(f"--repeats={repeats}: expected 1 or more.")
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
-    import runs
-    from evaluation.report import write_json
+    from commands.errors import clear_errors
+    from runs.files import write_json
+    from runs.folders import output_folder
 
     table = {}
     columns = ("first s", "median s", "fastest", "slowest", "per s")
     print(f"{'phase':<20} {' '.join(f'{column:>9}' for column in columns)}    GiB")
-    with runs.clear_errors():
+    with clear_errors():
         for name, row in run_phases(settings, repeats):
             table[name] = row | {"peak_memory_gib": peak_memory()}
             times = " ".join(f"{row[k]:9.3f}" for k in ("first", "median", "fastest", "slowest"))
             rate = f"{row['samples'] / row['median']:9.1f}" if "samples" in row else " " * 9
             print(f"{name:<20} {times} {rate} {peak_memory():6.1f}", flush=True)
-    path = runs.output_folder(settings, "benchmark.json")
+    path = output_folder(settings, "benchmark.json")
     write_json(path, {"phases": table, "repeats": repeats, "settings": settings.values})
     print(f"Written to {path}")
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import settings as settings_module
+from settings.loading import fail, load, read_splits
 
 OPTIONS = (
     ("--splits", {"default": "test", "metavar": "LIST", "help": "of train, valid, test [test]"}),
@@ -39,7 +39,7 @@ def compare(settings):
 
     titles = [title.strip() for title in settings.options.compare.split(",")]
     if len(titles) != 2:
-        settings_module.fail(f"--compare={settings.options.compare}: expected RUN,RUN.")
+        fail(f"--compare={settings.options.compare}: expected RUN,RUN.")
     names = Path(settings.output_dir) / settings.dataset_name
     folders = [Path(title) if Path(title).is_dir() else names / title for title in titles]
     try:
@@ -49,37 +49,39 @@ def compare(settings):
 
 
 def main(arguments=None):
-    settings = settings_module.load(__doc__, arguments, OPTIONS)
+    settings = load(__doc__, arguments, OPTIONS)
     if settings.options.compare is not None:
         return compare(settings)
-    splits = settings_module.read_splits(settings.options.splits)
+    splits = read_splits(settings.options.splits)
     if settings.options.figures < 0:
-        settings_module.fail(f"--figures={settings.options.figures}: expected 0 or more.")
+        fail(f"--figures={settings.options.figures}: expected 0 or more.")
     if settings.match_gsd:
         print("match_gsd has no effect here: tiles are measured as they are. Leave it out.")
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
-    import networks
-    import report_page
-    import results
-    import runs
-    from evaluation.inference import make_predictor
-    from models.inference import Extras, make_height_network
+    from commands.errors import clear_errors
+    from evaluation.report.page import write_report_page
+    from evaluation.split import MOST_TRAINING_TILES, SplitEvaluation
+    from models.height_network import Extras, make_height_network
+    from prediction.tiles import make_predictor
+    from runs.networks import load_networks
+    from runs.start import prepare_data, start_strategy
+    from runs.stored import adopt_stored_network
 
-    with runs.clear_errors():
-        settings = networks.adopt_stored_network(settings)
-        strategy = runs.start_strategy(settings)
-        data = runs.prepare_data(settings, splits, results.MOST_TRAINING_TILES)
-        mtl, dae = networks.load_networks(settings, strategy)
+    with clear_errors():
+        settings = adopt_stored_network(settings)
+        strategy = start_strategy(settings)
+        data = prepare_data(settings, splits, MOST_TRAINING_TILES)
+        mtl, dae = load_networks(settings, strategy)
         network = make_height_network(mtl, dae, Extras(settings.normal_coding, settings.tta))
         predict = make_predictor(strategy, network)
         stage = "mtl" if dae is None else "dae"
         for split in splits:
             start = time.perf_counter()
-            evaluation = results.SplitEvaluation(settings, data, split, stage)
+            evaluation = SplitEvaluation(settings, data, split, stage)
             metrics = evaluation.run(predict, strategy.num_replicas_in_sync)
             columns = evaluation.report(metrics, time.perf_counter() - start)
             if split == "test":
-                report_page.write_report_page(evaluation, columns)
+                write_report_page(evaluation, columns)
 
 
 if __name__ == "__main__":

@@ -4,21 +4,22 @@ Batches are split and known sums reduced over the replicas. A tiny network takes
 one device and over the replicas, which must give the same losses and the same weights on all.
 """
 
-import settings as settings_module
+from settings.loading import load
 
 
 def main(arguments=None):
-    settings = settings_module.load(__doc__, arguments)
+    settings = load(__doc__, arguments)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
-    import runs
-    from training.device_table import device_table, memory_lines
-    from training.devices import describe_devices, list_gpus
+    from commands.errors import clear_errors
+    from devices.strategy import describe_devices, list_gpus
+    from devices.table import device_table, memory_lines
+    from devices.workers import find_cluster
+    from runs.start import start_strategy
     from training.selfcheck import run_checks
-    from training.workers import find_cluster
 
     problems = []
-    with runs.clear_errors():
-        strategy = runs.start_strategy(settings, find_cluster())
+    with clear_errors():
+        strategy = start_strategy(settings, find_cluster())
         print(f"GPUs that TensorFlow sees: {', '.join(list_gpus()) or 'none'}")
         print("\n".join(device_table()))
         print(f"Used: {describe_devices(strategy)}")

@@ -4,22 +4,24 @@ Stage 1 must be trained; it stays frozen and runs inside the compiled training s
 python train_dae.py --dataset_name=Demo --dae_epochs=5
 """
 
-import settings as settings_module
+from settings.loading import load
 
 
 def main(arguments=None):
-    settings = settings_module.load(__doc__, arguments)
+    settings = load(__doc__, arguments)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
-    import networks
-    import runs
-    from stages import dae_stage, train_stage
-    from training.workers import chief_first, find_cluster
+    from commands.errors import clear_errors
+    from devices.workers import chief_first, find_cluster
+    from runs.start import prepare_data, start_strategy
+    from runs.stored import adopt_stored_network
+    from training.stages.run import train_stage
+    from training.stages.stage import dae_stage
 
-    with runs.clear_errors():
-        settings = networks.adopt_stored_network(settings)
-        strategy = runs.start_strategy(settings, find_cluster())
+    with clear_errors():
+        settings = adopt_stored_network(settings)
+        strategy = start_strategy(settings, find_cluster())
         with chief_first(strategy):
-            data = runs.prepare_data(settings)
+            data = prepare_data(settings)
         train_stage(settings, data, strategy, dae_stage(settings, strategy))
 
 

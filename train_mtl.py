@@ -5,20 +5,22 @@ and Geometric Guidance", IEEE Access 2021. Example:
 python train_mtl.py --dataset_name=Demo --mtl_epochs=5
 """
 
-import settings as settings_module
+from settings.loading import load
 
 
 def main(arguments=None):
-    settings = settings_module.load(__doc__, arguments)
+    settings = load(__doc__, arguments)
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
-    import runs
-    from stages import mtl_stage, train_stage
-    from training.workers import chief_first, find_cluster
+    from commands.errors import clear_errors
+    from devices.workers import chief_first, find_cluster
+    from runs.start import prepare_data, start_strategy
+    from training.stages.run import train_stage
+    from training.stages.stage import mtl_stage
 
-    with runs.clear_errors():
-        strategy = runs.start_strategy(settings, find_cluster())
+    with clear_errors():
+        strategy = start_strategy(settings, find_cluster())
         with chief_first(strategy):
-            data = runs.prepare_data(settings)
+            data = prepare_data(settings)
         train_stage(settings, data, strategy, mtl_stage(settings, data, strategy))
 
 

@@ -19,11 +19,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-import settings as settings_module
 from benchmarks.step_times import make_demo
-from evaluation.report import write_bytes, write_json
-from settings_presets import PRESETS
-from settings_table import TABLE, show
+from runs.files import write_bytes, write_json
+from settings.loading import COMMAND_LINE, fail, load, load_named
+from settings.presets import PRESETS
+from settings.table import TABLE, show
 
 OPTIONS = (
     ("--rows", {"metavar": "LIST", "help": 'such as "published,improved,improved dropout=0"'}),
@@ -104,7 +104,7 @@ def plan_runs(settings, rows, seeds):
     common = {
         name: show(value)
         for name, value in settings.values.items()
-        if settings.sources[name] == settings_module.COMMAND_LINE
+        if settings.sources[name] == COMMAND_LINE
     }
     root = Path(settings.output_dir) / settings.dataset_name / "ablation"
     runs = []
@@ -113,7 +113,7 @@ def plan_runs(settings, rows, seeds):
             folder = root / re.sub(r"[^\w.=-]+", "_", row) / f"seed{seed}"
             places = {"checkpoint_dir": folder / "checkpoints", "output_dir": folder / "output"}
             arguments = common | read_row(row) | {"seed": str(seed)} | places
-            settings_module.load(__doc__, command_line(arguments))
+            load(__doc__, command_line(arguments))
             runs.append(Run(row, seed, arguments, folder, settings.dataset_name))
     return runs
 
@@ -239,17 +239,17 @@ def read_options(options):
             read_row(row)
         seeds = [int(seed) for seed in options.seeds.split(",")]
     except ValueError as error:
-        settings_module.fail(error)
+        fail(error)
     if options.stages not in ("mtl", "mtl,dae"):
-        settings_module.fail(f"--stages={options.stages}: expected mtl, or mtl,dae.")
+        fail(f"--stages={options.stages}: expected mtl, or mtl,dae.")
     if not 1 <= options.jobs <= len(os.sched_getaffinity(0)):
-        settings_module.fail(f"--jobs={options.jobs}: expected 1 to the number of CPU cores.")
+        fail(f"--jobs={options.jobs}: expected 1 to the number of CPU cores.")
     stages = options.stages.split(",")
     return rows or default_rows(stages), seeds, stages
 
 
 def main(arguments=None):
-    settings = settings_module.load_named(__doc__, arguments, OPTIONS)
+    settings = load_named(__doc__, arguments, OPTIONS)
     rows, seeds, stages = read_options(settings.options)
     runs = plan_runs(settings, rows, seeds)
     make_demo(settings)

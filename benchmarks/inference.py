@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-import settings as settings_module
-from datasets.records import SPLITS
-from evaluation.report import write_json
+from datasets.records.record import SPLITS
+from runs.files import write_json
+from settings.loading import load_named
 
 PARTS = ("overlap", "speed", "large")
 OPTIONS = (
@@ -39,20 +39,20 @@ PRODUCTS = 5
 
 def overlap_rows(settings, overlaps=OVERLAPS):
     """Measures trained weights on a split; returns a list of dict, one per overlap."""
-    import networks
-    import runs
-    from evaluation.inference import evaluate_tiles, make_predictor, predict_maps
-    from evaluation.windows import Windows
-    from models.inference import make_height_network
+    from evaluation.tiles import evaluate_tiles
+    from models.height_network import make_height_network
+    from prediction.tiles import make_predictor, predict_maps
+    from prediction.windows import Windows
+    from runs.networks import load_networks
+    from runs.start import prepare_data, start_strategy, tile_reader
+    from runs.stored import adopt_stored_network
 
-    settings = networks.adopt_stored_network(settings)
-    strategy = runs.start_strategy(settings)
+    settings = adopt_stored_network(settings)
+    strategy = start_strategy(settings)
     split = settings.options.splits
-    data = runs.prepare_data(settings, (split,))
-    predict = make_predictor(
-        strategy, make_height_network(*networks.load_networks(settings, strategy))
-    )
-    read, size = runs.tile_reader(data.record), settings.window_size
+    data = prepare_data(settings, (split,))
+    predict = make_predictor(strategy, make_height_network(*load_networks(settings, strategy)))
+    read, size = tile_reader(data.record), settings.window_size
     batch = settings.batch_windows * strategy.num_replicas_in_sync
     shapes = [read(tile)["image"].shape[:2] for tile in data.tiles[split]]
 
@@ -136,7 +136,7 @@ def plain_loop(image, network, windows, count):
     Returns:
         float, seconds per window.
     """
-    from evaluation.windows import blend_weights
+    from prediction.windows import blend_weights
 
     size, weights = windows.size, blend_weights(windows.size)
     total, weight = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])
@@ -153,15 +153,15 @@ def speed(settings):
     """Times the plain loop, before and after, and the engine; returns a dict."""
     import tensorflow as tf
 
-    import networks
-    import runs
-    from evaluation.inference import make_predictor, predict_maps
-    from evaluation.windows import Windows
-    from models.inference import make_height_network
+    from models.height_network import make_height_network
+    from prediction.tiles import make_predictor, predict_maps
+    from prediction.windows import Windows
+    from runs.networks import build_stage1, build_stage2
+    from runs.start import start_strategy
 
-    strategy = runs.start_strategy(settings)
+    strategy = start_strategy(settings)
     with strategy.scope():
-        mtl, dae = networks.build_stage1(settings), networks.build_stage2(settings)
+        mtl, dae = build_stage1(settings), build_stage2(settings)
     network = make_height_network(mtl, dae)
     predict = make_predictor(strategy, lambda image: {"heights": network(image)["heights"]})
     pixels, size = settings.options.pixels or 1024, settings.window_size
@@ -204,16 +204,16 @@ def _speed_result(engine, per_window, rates, loops, windows):
 
 def large(settings):
     """Predicts a large scene with little data in it; returns a dict."""
-    import networks
     from datasets.rasters.reading import read_info
-    from scene_prediction import Predictor
+    from prediction.predictor import Predictor
+    from runs.stored import adopt_stored_network
 
     folder = Path(settings.output_dir) / "large"
     folder.mkdir(parents=True, exist_ok=True)
     scene, output = folder / "scene.tif", folder / "heights.tif"
     pixels = settings.options.pixels or 20000
     _make_scene(scene, pixels)
-    predictor = Predictor(networks.adopt_stored_network(settings))
+    predictor = Predictor(adopt_stored_network(settings))
     loaded = _resident("VmRSS")  # the weights, and nothing computed
     predictor.tell(scene)  # compiles
     _reset_peak()
@@ -238,7 +238,7 @@ def large(settings):
 def _make_scene(path, pixels):
     """Writes a scene of noise in ten squares along the diagonal; the rest has no data."""
     from datasets.rasters.cogs import Layer, RowFile
-    from datasets.rasters.projections import projection_wkt
+    from datasets.rasters.grids import projection_wkt
     from datasets.rasters.reading import Grid
 
     path.unlink(missing_ok=True)
@@ -272,12 +272,12 @@ def _seconds(function):
 
 
 def main(arguments=None):
-    settings = settings_module.load_named(__doc__, arguments, OPTIONS)
+    settings = load_named(__doc__, arguments, OPTIONS)
     part = settings.options.part
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
-    import runs
+    from commands.errors import clear_errors
 
-    with runs.clear_errors():
+    with clear_errors():
         result = {"overlap": overlap_rows, "speed": speed, "large": large}[part](settings)
     path = Path(settings.output_dir) / settings.dataset_name / f"inference_{part}.json"
     write_json(path, {"result": result, "settings": settings.values})

@@ -60,10 +60,10 @@ def batches(folder, tiles, cache):
     """Returns (iterator over batches, function that adds the targets, batches of one pass)."""
     import tensorflow as tf
 
-    from datasets.targets import unit_normals, widen
-    from feeding import crop_plan, distributed_batches
-    from runs import prepare_data
-    from settings import load
+    from datasets.crops.targets import unit_normals, widen
+    from runs.start import prepare_data
+    from settings.loading import load
+    from training.stages.feeding import crop_plan, distributed_batches
 
     places = [f"--shortcut_path={folder}", f"--output_dir={folder / 'output'}", "--crop_size=256"]
     names = {"small": "Demo", "large": "large"}
@@ -83,7 +83,7 @@ def batches(folder, tiles, cache):
 
 def measure(folder, row, seconds):
     """Measures one row in this process; returns its figures."""
-    import quiet_tensorflow  # noqa: F401
+    import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
 
     tiles, cache, passes, what = ROWS[row]
     fed, with_targets, one_pass = batches(folder, tiles, cache)
@@ -119,7 +119,7 @@ def main(arguments=None):
     if options.row:
         print(json.dumps(measure(folder, options.row, options.seconds)))
         return
-    from datasets.demo_tiles import ensure_demo
+    from datasets.demo.data_set import ensure_demo
 
     ensure_demo(folder / "Demo", lambda done, total: None)
     make_large_tile(folder / "Demo" / "train", folder)

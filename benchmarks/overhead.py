@@ -18,7 +18,6 @@ from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
 
-import settings as settings_module
 from benchmarks.step_times import (
     MeasurementError,
     begin,
@@ -28,7 +27,8 @@ from benchmarks.step_times import (
     make_demo,
     take,
 )
-from evaluation.report import write_json
+from runs.files import write_json
+from settings.loading import COMMAND_LINE, fail, load_named
 
 OPTIONS = (
     ("--pairs", {"default": 30, "type": int, "metavar": "INT", "help": "timed rounds [30]"}),
@@ -101,9 +101,9 @@ def begin_trainings(settings):
     """Builds the three trainings; returns dict of name to (its step, a batch)."""
     import tensorflow as tf
 
-    import runs
+    from runs.start import prepare_data, start_strategy
 
-    both = runs.start_strategy(settings)  # first, because it makes the logical devices
+    both = start_strategy(settings)  # first, because it makes the logical devices
     # Groups of another size need keys of their own.
     tf.distribute.MirroredStrategy._collective_key_base += 100000
     strategies = {
@@ -111,7 +111,7 @@ def begin_trainings(settings):
         "mirrored": tf.distribute.MirroredStrategy(["CPU:0"]),
         "two_replicas": both,
     }
-    data = runs.prepare_data(settings, ("train",))
+    data = prepare_data(settings, ("train",))
     trainings = {}
     for name, strategy in strategies.items():
         size = settings.batch_size // strategy.num_replicas_in_sync
@@ -125,7 +125,7 @@ def compare_trainings(settings, pairs):
     """Times the three trainings in turn.
 
     Args:
-        settings: `settings.Settings` with two CPU replicas; batch_size is the global batch.
+        settings: `settings.loading.Settings` with two CPU replicas; batch_size is the global batch.
         pairs: int, rounds.
 
     Returns:
@@ -178,17 +178,17 @@ def report(result):
 def read_settings(arguments):
     """Returns the settings, `NETWORK` where the command line says nothing; ends if one is wrong."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    sources = settings_module.load_named(__doc__, arguments, OPTIONS).sources
-    given = [name for name, source in sources.items() if source == settings_module.COMMAND_LINE]
+    sources = load_named(__doc__, arguments, OPTIONS).sources
+    given = [name for name, source in sources.items() if source == COMMAND_LINE]
     if "cpu_replicas" in given:
-        settings_module.fail("--cpu_replicas: this script decides on the replicas. Leave it out.")
+        fail("--cpu_replicas: this script decides on the replicas. Leave it out.")
     added = {name: value for name, value in NETWORK.items() if name not in given}
     added = [f"--{name}={value}" for name, value in (added | {"cpu_replicas": 2}).items()]
-    settings = settings_module.load_named(__doc__, [*arguments, *added], OPTIONS)
+    settings = load_named(__doc__, [*arguments, *added], OPTIONS)
     if settings.options.pairs < 1:
-        settings_module.fail(f"--pairs={settings.options.pairs}: expected 1 or more.")
+        fail(f"--pairs={settings.options.pairs}: expected 1 or more.")
     if settings.batch_size % max(STARTS):
-        settings_module.fail(
+        fail(
             f"--batch_size={settings.batch_size}: it is the global batch here, expected a multiple "
             f"of {max(STARTS)}."
         )
@@ -203,9 +203,9 @@ def main(arguments=None):
     except MeasurementError as error:
         sys.exit(f"error: {error}")
     # TensorFlow comes in only now, so that it takes no memory beside the processes.
-    import runs
+    from commands.errors import clear_errors
 
-    with runs.clear_errors():
+    with clear_errors():
         result = compare_trainings(settings, settings.options.pairs) | {"starts": starts}
     path = Path(settings.output_dir) / settings.dataset_name / "overhead.json"
     write_json(path, result | {"tensorflow": version("tensorflow"), "settings": settings.values})

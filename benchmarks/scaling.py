@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-import settings as settings_module
 from benchmarks.step_times import (
     STEPS,
     MeasurementError,
@@ -20,7 +19,8 @@ from benchmarks.step_times import (
     in_a_process,
     make_demo,
 )
-from evaluation.report import write_bytes, write_json
+from runs.files import write_bytes, write_json
+from settings.loading import fail, load_named
 
 OPTIONS = (
     ("--devices", {"metavar": "LIST", "help": "counts, with 1 [1, 2, 4 ... all GPUs, or 1,2]"}),
@@ -119,19 +119,19 @@ def read_options(settings):
     options = settings.options
     counts = [part.strip() for part in (options.devices or "").split(",") if part.strip()]
     if not all(part.isdecimal() and int(part) for part in counts):
-        settings_module.fail(f"--devices={options.devices}: expected counts such as 1,2,4.")
+        fail(f"--devices={options.devices}: expected counts such as 1,2,4.")
     counts = tuple(sorted({int(part) for part in counts}))
     if counts and counts[0] != 1:
-        settings_module.fail(f"--devices={options.devices}: expected 1 among them, the baseline.")
+        fail(f"--devices={options.devices}: expected 1 among them, the baseline.")
     modes = tuple(options.modes.split(","))
     if not set(modes) <= set(MODES):
-        settings_module.fail(f"--modes={options.modes}: expected weak, strong, or weak,strong.")
+        fail(f"--modes={options.modes}: expected weak, strong, or weak,strong.")
     if options.steps < 1:
-        settings_module.fail(f"--steps={options.steps}: expected 1 or more.")
+        fail(f"--steps={options.steps}: expected 1 or more.")
     parts, size = settings.gradient_accumulation_steps, settings.batch_size
     together = size * parts if options.global_batch is None else options.global_batch
     if together < 1:
-        settings_module.fail(f"--global_batch={together}: expected 1 or more.")
+        fail(f"--global_batch={together}: expected 1 or more.")
     return Plan(counts, modes, size, together, parts)
 
 
@@ -141,8 +141,8 @@ def find_gpus(settings):
         return []
     if settings.gpu_devices != "auto":
         return [index.strip() for index in settings.gpu_devices.split(",")]
-    import runs  # noqa: F401  silences TensorFlow
-    from training.devices import list_gpus
+    import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
+    from devices.strategy import list_gpus
 
     return [str(number) for number in range(len(list_gpus()))]
 
@@ -158,7 +158,7 @@ def measure_rows(settings, plan, gpus):
     """Measures each mode and count.
 
     Args:
-        settings: `settings.Settings` with the script's options.
+        settings: `settings.loading.Settings` with the script's options.
         plan: `Plan`.
         gpus: list of `find_gpus`.
 
@@ -214,12 +214,12 @@ def write_results(settings, rows, rehearsal):
 
 
 def main(arguments=None):
-    settings = settings_module.load_named(__doc__, arguments, OPTIONS)
+    settings = load_named(__doc__, arguments, OPTIONS)
     plan = read_options(settings)
     gpus = find_gpus(settings)
     plan = replace(plan, counts=plan.counts or default_counts(len(gpus)))
     if gpus and plan.counts[-1] > len(gpus):
-        settings_module.fail(
+        fail(
             f"--devices={settings.options.devices}: there are {len(gpus)} GPUs to use "
             f"({', '.join(gpus)}). Ask for fewer, or rehearse with --cpu_replicas=1."
         )

@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass
 from unittest.mock import patch
 
-import settings as settings_module
-from settings_table import show
+from settings.loading import COMMAND_LINE, fail, load_named
+from settings.table import show
 
 STEPS = {"default": 20, "type": int, "metavar": "INT", "help": "timed; 0 = none but the first [20]"}
 OPTIONS = (("--steps", STEPS),)
@@ -47,9 +47,9 @@ class Training:
 
 def begin(settings, data, strategy):
     """Builds stage 1 and its step as train_mtl.py does; returns the `Training`."""
-    from feeding import distributed_batches, stage_plan
-    from optimisation import compile_step
-    from stages import mtl_stage
+    from training.stages.feeding import distributed_batches, stage_plan
+    from training.stages.stage import mtl_stage
+    from training.stages.step import compile_step
 
     plan = stage_plan(settings, data, "mtl", strategy)
     step, _ = compile_step(settings, strategy, mtl_stage(settings, data, strategy), plan)
@@ -164,11 +164,11 @@ def peak_memory():
 
 def measure(settings, steps):
     """Measures training under the settings; returns a dict with the names of the JSON."""
-    import runs
-    from training.devices import describe_devices
+    from devices.strategy import describe_devices
+    from runs.start import prepare_data, start_strategy
 
-    strategy = runs.start_strategy(settings)
-    data = runs.prepare_data(settings, ("train",))
+    strategy = start_strategy(settings)
+    data = prepare_data(settings, ("train",))
     training = begin(settings, data, strategy)
     batch = next(training.batches)
     result = {
@@ -211,26 +211,26 @@ def given_settings(settings):
 
     Encoders begin with random weights: times do not depend on them.
     """
-    names = [n for n, source in settings.sources.items() if source == settings_module.COMMAND_LINE]
+    names = [n for n, source in settings.sources.items() if source == COMMAND_LINE]
     return {"backbone_weights": "none"} | {name: show(settings.values[name]) for name in names}
 
 
 def make_demo(settings):
     """Makes the demo data, if that is what is absent, before processes would do it one by one."""
     if settings.dataset_name == "Demo" and not (settings.record.folder / "dataset.toml").is_file():
-        from datasets.demo_tiles import ensure_demo
+        from datasets.demo.data_set import ensure_demo
 
         ensure_demo(settings.record.folder)
 
 
 def main(arguments=None):
-    settings = settings_module.load_named(__doc__, arguments, OPTIONS)
+    settings = load_named(__doc__, arguments, OPTIONS)
     if settings.options.steps < 0:
-        settings_module.fail(f"--steps={settings.options.steps}: expected 0 or more.")
+        fail(f"--steps={settings.options.steps}: expected 0 or more.")
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
-    import runs
+    from commands.errors import clear_errors
 
-    with runs.clear_errors():
+    with clear_errors():
         print(json.dumps(measure(settings, settings.options.steps)))
 
 

@@ -1,0 +1,1 @@
+"""Everything about data, up to batches of crops."""

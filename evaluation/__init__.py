@@ -1,0 +1,1 @@
+"""How good predictions are: tiles, a split, two runs side by side."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.bootstrap import column, draw_counts, draw_means, interval
-from evaluation.report import metrics_table, text_table
+from evaluation.measures.bootstrap import column, draw_counts, draw_means, interval
+from evaluation.report.tables import metrics_table, text_table
 
 LOWER_IS_BETTER = {  # columns of per_tile.csv: how a reader knows them
     "rmse": "RMSE (m)",

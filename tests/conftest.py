@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from datasets.rasters.projections import projection_wkt
+from datasets.rasters.grids import projection_wkt
 from datasets.rasters.reading import Grid
 from datasets.rasters.writing import write_raster
 

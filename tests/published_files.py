@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from datasets.catalogue import CATALOGUE
-from datasets.rasters.projections import projection_wkt
+from datasets.rasters.grids import projection_wkt
 from datasets.rasters.reading import Grid
 from datasets.rasters.writing import write_raster
 

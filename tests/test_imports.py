@@ -1,64 +1,158 @@
-"""The import direction of the project, as a test."""
+"""The import rule of the project: packages point one way, and no files or packages in a cycle."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = {path.stem for path in ROOT.glob("*.py")}  # config, settings and their parts among them
-PACKAGES = {"models", "datasets", "training", "evaluation", "benchmarks"}
-ALLOWED = {
-    "models": {"models"},
-    "datasets": {"datasets"},
-    "training": {"models", "datasets", "training"},
-    "evaluation": {"models", "datasets", "evaluation"},
+# A package imports only packages to its right; within datasets the same for its parts.
+PACKAGES = (
+    "benchmarks commands training evaluation prediction runs settings datasets models devices"
+)
+DATASETS = "checks demo crops prepare tiles records catalogue rasters"
+# What these may take of other packages of the project, where that is less.
+ONLY = {
+    "models": (),
+    "devices": (),
+    "datasets": ("datasets.", "devices.memory"),
+    "settings": ("settings.", "datasets.records."),
 }
-FILES = [path for name in ALLOWED for path in sorted((ROOT / name).rglob("*.py"))]
-EVERY_FILE = [*sorted(ROOT.glob("*.py")), *FILES, *sorted((ROOT / "tests").rglob("*.py"))]
+LIGHT = ("settings.", "datasets.records.", "datasets.catalogue.")  # standard library and config
+READS_SETTINGS = (
+    "benchmarks. commands. settings. runs. training.stages. "
+    "evaluation.split evaluation.report.page prediction.predictor"
+).split()
 
 
-def imported(path):
-    """Yields (line number, module, names) of every absolute import of a file."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def read_project():
+    """Returns dict of module name to source, of the packages, the root scripts and the tests."""
+    folders = [ROOT / name for name in (*PACKAGES.split(), "tests")]
+    files = [*ROOT.glob("*.py"), *(file for folder in folders for file in folder.rglob("*.py"))]
+    return {".".join(f.relative_to(ROOT).with_suffix("").parts): f.read_text() for f in files}
+
+
+PROJECT = read_project()
+
+
+@functools.cache
+def import_lines(source):
+    """Returns the pairs (module, name or None) that a source imports."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name, []) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.lineno, node.module, [alias.name for alias in node.names]
+            found += [(alias.name, None) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.module, alias.name) for alias in node.names]
+    return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_one_way(path):
-    package = path.relative_to(ROOT).parts[0]
-    # A module run with `python -m` is a thin script: it may read settings.
-    is_script = '__name__ == "__main__"' in path.read_text(encoding="utf-8")
-    allowed = ALLOWED[package] | ({"config", "settings"} if is_script else set())
-    for line, module, _ in imported(path):
-        top = module.split(".")[0]
-        assert top not in (SCRIPTS | PACKAGES) - allowed, f"line {line}: {package} imports {top}"
-        assert top != "osgeo" or "rasters" in path.parts, f"line {line}: GDAL outside rasters"
+def imports_of(source, modules):
+    """Returns the set of modules that a source imports, submodules by their full names."""
+    pairs = import_lines(source)
+    return {f"{m}.{name}" if f"{m}.{name}" in modules else m for m, name in pairs}
 
 
-@pytest.mark.parametrize("path", EVERY_FILE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_star_imports(path):
-    assert not [line for line, _, names in imported(path) if "*" in names]
+def rank(module):
+    """Returns the place of a module on the lines above: left is low."""
+    parts = module.split(".")
+    package = PACKAGES.split().index(parts[0])
+    inner = parts[0] == "datasets" and len(parts) > 2
+    return package, DATASETS.split().index(parts[1]) if inner else len(DATASETS)
 
 
-def test_only_scripts_read_config():
-    readers = {p.stem for p in ROOT.glob("*.py") if "config" in {m for _, m, _ in imported(p)}}
-    assert readers <= {"settings", "settings_table", "settings_arguments"}
+def package_of(module):
+    return module.rpartition(".")[0]
 
 
-def test_settings_stay_light():
-    parts = [path for path in ROOT.glob("settings*.py")]
-    tops = {module.split(".")[0] for path in parts for _, module, _ in imported(path)}
-    assert not tops & {"tensorflow", "keras", "numpy", "models", "training", "evaluation"}
+def cycles(graph):
+    """Returns the names that can be reached from themselves, of a dict of name to names."""
+
+    def reached(start):
+        seen, waiting = set(), list(graph.get(start, ()))
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += graph.get(name, ())
+        return seen
+
+    return sorted(name for name in graph if name in reached(name))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_scripts_of_a_package_are_imported_by_nobody(path):
-    for line, module, _ in imported(path):
-        target = ROOT.joinpath(*module.split(".")).with_suffix(".py")
-        in_package = target.parent != ROOT and target.is_file()
-        is_script = in_package and "__main__" in target.read_text(encoding="utf-8")
-        assert not is_script, f"line {line}: {module} is a script"
+def problems(sources):
+    """Returns what breaks the import rule in a dict of module name to source."""
+    imports = {name: imports_of(source, sources) for name, source in sources.items()}
+    scripts = {name for name in sources if "." not in name} - {"config"}
+    ours = {name for name in sources if name.split(".")[0] in PACKAGES.split()}
+    edges = {name: imports[name] & ours for name in ours}
+    found = []
+    for name in ours:
+        top = name.split(".")[0]
+        found += [f"{name} imports {other}" for other in edges[name] if rank(other) < rank(name)]
+        outside = {other for other in edges[name] if not other.startswith(f"{top}.")}
+        allowed = ONLY.get(top, ("",))
+        found += [f"{name} imports {m}" for m in outside if not m.startswith(allowed)]
+        if top not in ("benchmarks", "commands"):
+            found += [f"{name} imports {m}" for m in outside if m.startswith("commands.")]
+        found += [f"{name} imports the script {m}" for m in imports[name] & scripts]
+        if any(m.split(".")[0] == "osgeo" for m in imports[name]):
+            if not name.startswith("datasets.rasters.") and name != "benchmarks.input":
+                found.append(f"{name} imports GDAL")
+        if "config" in imports[name] and top != "settings":
+            found.append(f"{name} reads config")
+        if name.startswith(LIGHT):
+            heavy = {"tensorflow", "keras", "numpy", "cv2"}
+            found += [f"{name} imports {m}" for m in imports[name] if m.split(".")[0] in heavy]
+    found += [f"{name} is part of a cycle" for name in cycles(edges)]
+    by_package = {}
+    for name, others in edges.items():
+        outer = {package_of(other) for other in others} - {package_of(name)}
+        by_package.setdefault(package_of(name), set()).update(outer)
+    return found + [f"{name} is part of a cycle" for name in cycles(by_package)]
+
+
+def test_the_project_keeps_the_rule():
+    assert problems(PROJECT) == []
+
+
+@pytest.mark.parametrize(
+    "module, line",
+    [
+        ("models.mtl", "from datasets.crops.targets import normal_targets"),
+        ("models.mtl", "import devices.strategy"),
+        ("datasets.tiles.samples", "from datasets.checks.validation import check_split"),
+        ("datasets.crops.pipeline", "from settings.loading import load"),
+        ("datasets.crops.pipeline", "from devices.strategy import make_strategy"),
+        ("runs.start", "from training.loop import run_training"),
+        ("training.stages.run", "from commands.errors import clear_errors"),
+        ("evaluation.split", "import train_mtl"),
+        ("prediction.windows", "from osgeo import gdal"),
+        ("runs.start", "import config"),
+        ("settings.table", "import numpy"),
+        ("training.losses", "from training import steps"),  # which imports the losses
+        ("evaluation.measures.metrics", "from evaluation import split"),
+    ],
+)
+def test_a_planted_import_is_found(module, line):
+    assert problems(PROJECT | {module: f"{PROJECT[module]}\n{line}\n"})
+
+
+def test_no_star_imports():
+    stars = {name for name in PROJECT if "*" in {n for _, n in import_lines(PROJECT[name])}}
+    assert not stars
+
+
+def test_settings_are_known_where_they_must_be_only():
+    for name, source in PROJECT.items():
+        if "." not in name or name.startswith(("tests.", *READS_SETTINGS)):
+            continue
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef):
+                names = {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+                assert "settings" not in names, f"{name}, line {node.lineno}: {node.name}"
+
+
+def test_the_root_holds_what_a_user_runs_or_edits():
+    assert len([name for name in PROJECT if "." not in name]) <= 12

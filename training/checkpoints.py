@@ -7,10 +7,10 @@ import zlib
 
 import tensorflow as tf
 
+from devices.workers import any_worker, chiefs_number, is_chief, require_same, worker
+from runs.stored import ResumeError
 from training.audit import audit_replicas
 from training.optimizers import averaged_weights
-from training.resume import ResumeError
-from training.workers import any_worker, chiefs_number, is_chief, require_same, worker
 
 
 class RunState:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -9,8 +10,8 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from training.interrupts import Interrupted, stop_requests
-from training.monitor import GpuLoad, StepMonitor, gpu_load, short_figures
+from devices.gpu_load import GpuLoad, gpu_load
+from training.monitor import StepMonitor, short_figures
 
 SAVE_SECONDS = 600  # at most this much work is lost when a run is killed within an epoch
 
@@ -157,3 +158,70 @@ def _stop_on_nan(row, step):
             f"Step {step + 1}: {', '.join(wrong)} is not finite. The last good state is kept. "
             "Try a smaller learning rate, or look for implausible heights in the training tiles."
         )
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its state is saved."""
+
+
+@contextlib.contextmanager
+def stop_requests():
+    """Turns the first Ctrl-C or SIGTERM into a request that the loop obeys after its step.
+
+    In the middle of a step the weights are one step ahead of the step number, so the state can
+    be saved between steps only. A second signal acts at once.
+
+    Yields:
+        list of the signals received; empty as long as nobody asked.
+    """
+    received, before = [], {}
+
+    def note(number, frame):
+        received.append(number)
+        restore()
+
+    def restore():
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            continue  # a job in the background is not meant by Ctrl-C
+        before[number] = signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        restore()
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How long a run is and where its epochs end.
+
+    Step s takes the samples [s*G, (s+1)*G) of one endless stream, so an epoch need not be a
+    whole number of steps: it ends with the step that takes its last sample.
+
+    Attributes:
+        total_steps: int, optimizer updates.
+        global_batch_size: int G, examples per step over all replicas.
+        samples_per_epoch: int.
+    """
+
+    total_steps: int
+    global_batch_size: int
+    samples_per_epoch: int
+
+    def epoch(self, steps):
+        """Returns how many epochs are complete after `steps` steps."""
+        return steps * self.global_batch_size // self.samples_per_epoch
+
+    def ends_epoch(self, step):
+        """Says whether step number `step` (from 0) completes an epoch or the run."""
+        return self.epoch(step + 1) > self.epoch(step) or step + 1 == self.total_steps
+
+
+def make_plan(epochs, steps, global_batch_size, samples_per_epoch):
+    """Makes the plan of a run; a step count, if not None, wins over the epochs."""
+    if steps is None:
+        steps = math.ceil(epochs * samples_per_epoch / global_batch_size)
+    return TrainingPlan(steps, global_batch_size, samples_per_epoch)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from datasets.targets import normal_targets, widen
+from datasets.crops.targets import normal_targets, widen
 from models.dae import dae_input
 from models.dropout import samples_from
 from models.mtl import COARSE_HEIGHTS
@@ -42,7 +42,7 @@ def mtl_losses(mtl, gsd, normal_coding, options=LossOptions(), recompute=False):
             the gradient instead of being kept.
 
     Returns:
-        Function (batch of `datasets.pipeline.training_dataset`) -> dict of unweighted losses,
+        Function (batch of `datasets.crops.pipeline.training_dataset`) -> dict of unweighted losses,
         each (batch,): `height_loss`, and as the network has them `semantic_loss`, `normal_loss`,
         `deep_height_loss` (mean over the coarser stages).
     """
@@ -144,7 +144,7 @@ def make_train_step(strategy, model, optimizer, losses, loss_weights, options, v
         Function (distributed batch) -> dict of scalars: the mean over the global batch of each
         loss, `loss`, their weighted sum, `gradient_norm` before clipping, and with loss scaling
         `loss_scale`. Each replica must get its own part of the batch, from a distributed dataset;
-        `datasets.pipeline.feeding_order` gives it its examples of each part.
+        `datasets.crops.pipeline.feeding_order` gives it its examples of each part.
 
     Raises:
         TypeError: if the optimizer would sum the gradients over the replicas once more.

@@ -20,7 +20,7 @@ def encoder_paces(model, encoder, plan, freeze_epochs, rate_factor):
     Args:
         model: Keras model.
         encoder: of `models.backbones.make_backbone`, within it.
-        plan: `training.plan.TrainingPlan`.
+        plan: `training.loop.TrainingPlan`.
         freeze_epochs: int; 0 = all is trained from the start.
         rate_factor: float, on the encoder's learning rate.
 

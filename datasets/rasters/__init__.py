@@ -1,0 +1,1 @@
+"""GDAL: reading, warping and writing rasters. The only place that imports it."""

@@ -5,8 +5,13 @@ import math
 import numpy as np
 from osgeo import gdal, gdal_array, osr
 
-from datasets.rasters.grids import halves_of_grid, part_of_grid, source_window
-from datasets.rasters.projections import projection_wkt, same_projection
+from datasets.rasters.grids import (
+    halves_of_grid,
+    part_of_grid,
+    projection_wkt,
+    same_projection,
+    source_window,
+)
 from datasets.rasters.reading import (
     BROKEN,
     Grid,

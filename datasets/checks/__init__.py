@@ -1,0 +1,1 @@
+"""Is a data set usable, and what is suspicious about it."""

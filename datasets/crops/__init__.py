@@ -1,0 +1,1 @@
+"""The endless stream of training crops, and the targets made of them."""

@@ -1,0 +1,1 @@
+"""Made-up towns: the demo data set. Run: python -m datasets.demo."""

@@ -1,0 +1,180 @@
+"""The demo data set: made-up scenes as GeoTIFFs in the standard layout, made once, on demand."""
+
+import json
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from datasets.demo.canvas import BUILDING, GROUND, VEGETATION
+from datasets.demo.scene import KINDS, make_scene
+from datasets.rasters.grids import projection_wkt
+from datasets.rasters.reading import Grid
+from datasets.rasters.writing import write_raster
+from datasets.tiles.folders import DataError
+
+GSD = 0.5  # metres per pixel
+EPSG = 32632  # UTM zone 32 north
+CORNER = (690000.0, 5336000.0)  # easting and northing of the first tile's upper left corner
+TILES_ABREAST = 10  # of each split, from west to east
+SPLITS = ("train", "valid", "test")
+MARKER = "demo.json"
+VERSION = 1  # raise it when scenes change: an older folder is then not taken for a new one
+COLOURS = [
+    (GROUND, "ground", (190, 180, 160)),
+    (VEGETATION, "vegetation", (60, 140, 60)),
+    (BUILDING, "building", (200, 60, 50)),
+]
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What a demo data set consists of.
+
+    Attributes:
+        tile_size: rows and columns of each tile, pixels.
+        counts: tiles of train, valid and test.
+        seed: of the scenes.
+    """
+
+    tile_size: int
+    counts: tuple
+    seed: int
+
+    def __post_init__(self):
+        if self.tile_size < 16:
+            raise ValueError(f"tile_size is {self.tile_size}, expected at least 16 pixels.")
+        if len(self.counts) != len(SPLITS) or min(self.counts) < 0 or sum(self.counts) == 0:
+            raise ValueError(
+                f"counts is {self.counts}, expected three numbers of tiles, none of them "
+                "negative and not all 0: train, valid, test, such as (64, 8, 8)."
+            )
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, expected 0 or more.")
+
+    def tiles(self):
+        """Returns every (split, number) of the data set."""
+        return [(s, n) for s, count in zip(SPLITS, self.counts, strict=True) for n in range(count)]
+
+    def files(self):
+        """Returns the relative path of every raster."""
+        return [f"{s}/{kind}/{s}_{n:03d}.tif" for s, n in self.tiles() for kind in LAYERS]
+
+    def marker(self):
+        """Returns the text that a complete folder holds under the name `MARKER`."""
+        plan = {"tile_size": self.tile_size, "counts": list(self.counts), "seed": self.seed}
+        return json.dumps({"version": VERSION, **plan}) + "\n"
+
+
+# What each folder of a split holds: field of `Scene`, and how it is described in the file.
+LAYERS = {
+    "rgb": ("image", {"description": "red, green, blue"}),
+    "dsm": ("heights", {"unit": "metre", "description": "height above ground"}),
+    "sem": ("labels", {"description": "class", "colours": COLOURS}),
+}
+
+
+def make_demo(folder, tile_size=256, counts=(64, 8, 8), seed=0, progress=None):
+    """Makes the demo data set, unless the folder holds it already.
+
+    The folder appears under its name when it is whole; an interrupted run leaves nothing there.
+
+    Args:
+        folder: str or path; its parents are made.
+        tile_size: rows and columns of each tile, pixels.
+        counts: tiles of train, valid and test.
+        seed: of the scenes; a tile depends on seed, split and number, and on nothing else.
+        progress: function (tiles done, tiles in all), called after each tile; or None.
+
+    Raises:
+        ValueError: if the folder holds something else, or a number is out of range.
+    """
+    folder, plan = Path(folder), DemoPlan(int(tile_size), tuple(counts), int(seed))
+    if holds_demo(folder, plan):
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parent:
+        part = Path(parent) / folder.name
+        fill_folder(part, plan, progress)
+        try:
+            part.rename(folder)
+        except OSError:
+            # Another process may have been faster; what it made must be the same.
+            if not holds_demo(folder, plan):
+                raise
+
+
+def ensure_demo(folder, progress=None):
+    """Makes the demo data set of default size, unless the folder holds one of any size.
+
+    Raises:
+        DataError: if the folder holds something else, or scenes of an older version.
+    """
+    marker = Path(folder) / MARKER
+    try:
+        if marker.is_file() and json.loads(marker.read_text())["version"] == VERSION:
+            return
+        make_demo(folder, progress=progress)
+    except (ValueError, KeyError) as error:
+        raise DataError(f"{folder}: {error}") from None
+
+
+def holds_demo(folder, plan):
+    """Returns whether a folder holds this data set; False if it is absent or empty.
+
+    Raises:
+        ValueError: if it holds anything else.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    advice = "Remove it to have the demo data set made anew, or choose another folder."
+    marker = folder / MARKER
+    found = marker.read_text() if marker.is_file() else f"no {MARKER}"
+    if found != plan.marker():
+        raise ValueError(
+            f"{folder} exists, but is not the demo data set asked for: expected "
+            f"{plan.marker().strip()}, found {found.strip()}. {advice}"
+        )
+    missing = [name for name in plan.files() if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"{folder} lacks {len(missing)} of its {len(plan.files())} files, such as "
+            f"{missing[0]}. {advice}"
+        )
+    return True
+
+
+def fill_folder(folder, plan, progress):
+    """Writes all tiles, and last the marker."""
+    for split, count in zip(SPLITS, plan.counts, strict=True):
+        for layer in LAYERS if count else ():
+            (folder / split / layer).mkdir(parents=True)
+    tiles = plan.tiles()
+    # Threads suffice: numpy, OpenCV and GDAL release Python's lock while they work.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        written = pool.map(lambda tile: write_tile(folder, plan, *tile), tiles)
+        for done, _ in enumerate(written, 1):
+            if progress:
+                progress(done, len(tiles))
+    (folder / MARKER).write_text(plan.marker())
+
+
+def write_tile(folder, plan, split, number):
+    """Makes one scene and writes its three rasters."""
+    rng = np.random.default_rng([plan.seed, SPLITS.index(split), number])
+    scene = make_scene(rng, plan.tile_size, GSD, number % len(KINDS))
+    grid = tile_grid(split, number, plan.tile_size)
+    for layer, (name, meaning) in LAYERS.items():
+        path = folder / split / layer / f"{split}_{number:03d}.tif"
+        write_raster(path, getattr(scene, name), grid, **meaning)
+
+
+def tile_grid(split, number, size):
+    """Returns the `Grid` of a tile; tiles and splits lie side by side without overlap."""
+    row, column = divmod(number, TILES_ABREAST)
+    column += SPLITS.index(split) * TILES_ABREAST
+    left, top = CORNER[0] + column * size * GSD, CORNER[1] - row * size * GSD
+    return Grid(size, size, (left, GSD, 0.0, top, 0.0, -GSD), projection_wkt(EPSG))

@@ -1,0 +1,1 @@
+"""Large rasters and published downloads into tiles. Run: python -m datasets.prepare."""

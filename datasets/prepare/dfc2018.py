@@ -1,0 +1,74 @@
+"""DFC2018 (Houston) as downloaded.
+
+Files, found by name wherever they lie, also in zip files:
+    UH_NAD83_<x>_<y>.tif: photos of 0.05 m; UH17c_GEF051.tif: surface (DSM_C12) and UH17_GEG05.tif:
+        bare earth (DEM_C123_TLI), 0.5 m, metres (folders and splits:
+        https://github.com/marcelampc/aerial_mtl, whose choice of the bare earth this is);
+    2018_IEEE_GRSS_DFC_GT_TR.tif: codes at 0.5 m, of the four train and valid photos only.
+Heights beyond +-1000 m have no data (sentinel values near 3.4e38).
+"""
+
+from functools import partial
+
+from datasets.catalogue import CATALOGUE
+from datasets.prepare.cutting import cut_windows
+from datasets.prepare.pair import Rasters, check_files, read_pair
+from datasets.prepare.published import need, plan_jobs, use_files
+from datasets.prepare.running import Job
+from datasets.prepare.sources import find_files, list_source
+from datasets.rasters.grids import part_of_grid
+from datasets.rasters.warping import common_grid
+
+PHOTO = r"(UH_NAD83_\d+_\d+)\.tif"
+OTHERS = {
+    "surface": r"(UH17c_GEF051)\.tif",
+    "terrain": r"(UH17_GEG05)\.tif",
+    "labels": r"(2018_IEEE_GRSS_DFC_GT_TR)\.tif",
+}
+LIMITS = (-1000.0, 1000.0)  # metres
+
+
+def plan_dfc2018(options):
+    """Plans the tiles of DFC2018 in the splits of the catalogue.
+
+    Args:
+        options: has source, folder, tile, overlap, least_valid, binary and gsd.
+
+    Returns:
+        `datasets.prepare.running.Plan`.
+
+    Raises:
+        PrepareError, RasterError: if files are missing or do not fit.
+    """
+    splits = CATALOGUE["DFC2018"]["splits"]
+    files = list_source(options.source)
+    photos = find_files(files, PHOTO)
+    wanted = {name: split for split, names in splits.items() for name in names}
+    need(photos, wanted, "photos", "They are in FinalRGBHRImagery.")
+    others = {kind: find_files(files, pattern) for kind, pattern in OTHERS.items()}
+    for kind, found in others.items():
+        need(found, [], f"files of {kind}", f"Expected {OTHERS[kind][1:-6]}.tif.")
+    used = use_files(options, photos, *others.values())
+    given = {kind: next(iter(found.values())).path for kind, found in others.items()}
+    jobs = []
+    for name, split in wanted.items():
+        labels = given["labels"] if split != "test" else None
+        rasters = Rasters(photos[name].path, **{**given, "labels": labels}, limits=LIMITS)
+        jobs += _photo_jobs(rasters, name, split, options)
+    return plan_jobs(jobs, options, "DFC2018", used, gsd=options.gsd)
+
+
+def _photo_jobs(rasters, name, split, options):
+    """Returns the jobs of one photo."""
+    check_files(rasters)
+    grid = common_grid([rasters.image, rasters.surface, rasters.terrain], options.gsd)
+    what = f"the area of {rasters.image} that has heights"
+    return [
+        Job(
+            split,
+            name + end,
+            partial(read_pair, rasters, part_of_grid(grid, *window)),
+            rasters.labels is not None,
+        )
+        for end, window in cut_windows(grid, options.tile, options.overlap, what).items()
+    ]

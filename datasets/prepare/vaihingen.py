@@ -1,0 +1,91 @@
+"""ISPRS Vaihingen as downloaded.
+
+Files, found by name wherever they lie, also in zip files:
+    top/top_mosaic_09cm_area<N>.tif in ISPRS_semantic_labeling_Vaihingen.zip: photos, 8-bit
+        (https://github.com/microsoft/torchgeo, torchgeo/datasets/vaihingen.py);
+    top_mosaic_09cm_area<N>.tif elsewhere: colours of the classes, of all areas in
+        ISPRS_semantic_labeling_Vaihingen_ground_truth_COMPLETE.zip (same source), of the train
+        and valid areas in gts_for_participants; those named _noBoundary are not used;
+    dsm_09cm_matching_area<N>_normalized.jpg: 8-bit heights above ground in decimetres
+        (https://github.com/marcelampc/aerial_mtl for the name,
+        https://github.com/nshaud/DeepNetsForEO/issues/37 for the download);
+    dsm_09cm_matching_area<N>.tfw in Vaihingen_dsm_tiles_geoinfo.zip, optional: places. Sources
+        contradict each other on the coordinate reference system, so none is written.
+"""
+
+from datasets.catalogue import CATALOGUE
+from datasets.prepare.published import need, plan_jobs, use_files
+from datasets.prepare.scenes import Scene, scene_jobs
+from datasets.prepare.sources import find_files, list_source
+from datasets.prepare.tile_files import PrepareError
+
+PHOTO = r"top/top_mosaic_09cm_area(\d+)\.tif"
+PART_OF_LABELS = r"gts_for_participants/top_mosaic_09cm_area(\d+)\.tif"
+ALL_LABELS = r"(?<!/top/)(?<!^top/)(?<!gts_for_participants/)top_mosaic_09cm_area(\d+)\.tif"
+HEIGHTS = r"dsm_09cm_matching_area(\d+)(?:_normalized)?\.jpe?g"
+PLACE = r"dsm_09cm_matching_area(\d+)\.tfw"
+DECIMETRE = 0.1  # metres
+
+
+def plan_vaihingen(options):
+    """Plans the tiles of Vaihingen in the splits of the catalogue.
+
+    Args:
+        options: has source, folder, tile, overlap, least_valid and binary.
+
+    Returns:
+        `datasets.prepare.running.Plan`.
+
+    Raises:
+        PrepareError, RasterError: if files are missing or do not fit.
+    """
+    splits = CATALOGUE["Vaihingen"]["splits"]
+    areas = {name.rsplit("area", 1)[1]: (name, s) for s, names in splits.items() for name in names}
+    files = list_source(options.source)
+    photos, heights = find_files(files, PHOTO), find_files(files, HEIGHTS)
+    labels = find_files(files, PART_OF_LABELS) | find_files(files, ALL_LABELS)
+    places = find_files(files, PLACE)
+    need(photos, areas, "photos", "They are top/ of ISPRS_semantic_labeling_Vaihingen.zip.")
+    need(
+        heights,
+        areas,
+        "files of heights above ground (dsm_09cm_matching_area<N>_normalized.jpg)",
+        "Those of the benchmark (dsm/*.tif) are above the sea: see 'obtain' of Vaihingen in "
+        "docs/datasets.md.",
+    )
+    hidden = [area for area, (_, split) in areas.items() if split == "test"]
+    has_hidden = any(area in labels for area in hidden)
+    wanted = [area for area in areas if has_hidden or area not in hidden]
+    need(labels, wanted, "files of labels", "They are in ..._ground_truth_COMPLETE.zip.")
+    used = use_files(options, photos, heights, labels, places)
+    scenes = [
+        Scene(
+            name,
+            split,
+            photos[area].path,
+            heights[area].path,
+            labels[area].path if area in labels else None,
+            DECIMETRE,
+            geotransform=read_world_file(places[area]) if area in places else None,
+        )
+        for area, (name, split) in areas.items()
+    ]
+    jobs = scene_jobs(scenes, options.tile, options.overlap)
+    return plan_jobs(jobs, options, "Vaihingen", used)
+
+
+def read_world_file(file):
+    """Returns the geotransform of a world file, whose place is the centre of the first pixel.
+
+    Args:
+        file: `datasets.prepare.sources.SourceFile`.
+
+    Raises:
+        PrepareError: if it does not hold six numbers.
+    """
+    try:
+        x_column, y_column, x_row, y_row, x, y = map(float, file.read_bytes().split())
+    except ValueError:
+        raise PrepareError(f"{file.path} is no world file of six numbers. Replace it.") from None
+    left, top = x - (x_column + x_row) / 2, y - (y_column + y_row) / 2
+    return (left, x_column, x_row, top, y_column, y_row)

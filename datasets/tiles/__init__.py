@@ -1,0 +1,1 @@
+"""One tile: its files, and a window of it as arrays."""

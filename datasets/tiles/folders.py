@@ -1,0 +1,166 @@
+"""The tiles of a split: pairs of files with the same stem in the standard layout."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets.records.keys import KINDS
+from datasets.records.record import LAYOUT
+
+# Files that GDAL, GIS programs and desktops leave beside a raster.
+SIDE_FILES = (
+    ".xml .msk .ovr .rrd .aux .tfw .tifw .jgw .jpgw .pgw .pngw .j2w .wld .prj .hdr "
+    "thumbs.db desktop.ini"
+).split()
+
+
+class DataError(ValueError):
+    """Files of a data set that cannot be used; says which ones and why."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The files of one tile, of the folders in `KINDS`; None = there is none.
+
+    Attributes:
+        name: their stem.
+        rgb: photo.
+        dsm: heights, above ground unless there is a `dem`.
+        sem: labels.
+        dem: terrain, which is subtracted from `dsm`.
+        sar: radar image, the fourth band of the network's image.
+    """
+
+    name: str
+    rgb: Path
+    dsm: Path
+    sem: Path | None = None
+    dem: Path | None = None
+    sar: Path | None = None
+
+    @property
+    def files(self):
+        """dict of kind to path of the files there are, in the order of `KINDS`."""
+        return {kind: path for kind in KINDS if (path := getattr(self, kind))}
+
+
+def list_tiles(record, split, sar=False):
+    """Lists the tiles of a split.
+
+    Args:
+        record: `datasets.records.record.Record`.
+        split: "train", "valid" or "test".
+        sar: bool, True = each tile must have a radar image.
+
+    Returns:
+        Tuple of `Tile`, sorted by name. `sem` is None for all tiles if the record has no
+        classes or the split no folder `sem`, `dem` if it has no folder `dem`,
+        `sar` unless it was asked for.
+
+    Raises:
+        DataError: if the split is missing or empty, or a file has no partner.
+    """
+    tiles, problems = pair_files(record, split, sar, most_names=5)
+    if problems:
+        raise DataError("\n  ".join(problems))
+    return tiles
+
+
+def pair_files(record, split, sar=False, most_names=None):
+    """Pairs the files of a split and lists what does not fit.
+
+    Args:
+        record: `datasets.records.record.Record`.
+        split: "train", "valid" or "test".
+        sar: bool, True = each tile must have a radar image.
+        most_names: names that one text lists at most; None = all.
+
+    Returns:
+        (tiles, problems): as `list_tiles` returns, of the complete pairs only; list of texts
+        that name the files which cannot be used.
+    """
+    folder = Path(record.folder) / split
+    problems = []
+    files = {kind: _files(folder / kind, problems) for kind in _kinds(record, folder, sar)}
+    if not files["rgb"] and not files["dsm"]:
+        empty = (
+            f"{folder} has no tiles: rgb and dsm are missing or empty. "
+            f"Expected {record.folder}/{LAYOUT}, with the same stem in rgb and dsm."
+        )
+        return (), problems or [empty]
+    if sar and not files["sar"]:
+        problems.append(
+            f"{folder / 'sar'} has no files, but sar_mode=fusion needs a radar image of each tile. "
+            "Add them, with the stems of the photos, or set sar_mode=none."
+        )
+        del files["sar"]
+    pairs = [("rgb", "dsm"), ("dsm", "rgb"), *(("rgb", kind) for kind in list(files)[2:])]
+    for have, need in pairs:
+        alone = sorted(set(files[have]) - set(files[need]))
+        if alone:
+            names = _joined(alone, most_names)
+            problems.append(
+                f"{folder}: {len(alone)} of {len(files[have])} tiles in {have} have no {need} file "
+                f"of the same stem: {names}. Add the missing {need} files or remove these {have} "
+                "files."
+            )
+    names = sorted(set.intersection(*map(set, files.values())))
+    tiles = (Tile(name, **{kind: files[kind][name] for kind in files}) for name in names)
+    return tuple(tiles), problems
+
+
+def _kinds(record, folder, sar):
+    """Returns the kinds of files that every tile of a split must have, rgb and dsm first."""
+    there = {kind: (folder / kind).is_dir() or (folder / kind).is_symlink() for kind in KINDS}
+    optional = {"dem": there["dem"], "sem": there["sem"] and record.classes, "sar": sar}
+    return ["rgb", "dsm", *(kind for kind, needed in optional.items() if needed)]
+
+
+def unused_labels(record, split):
+    """Returns the paths of label files that count for nothing, as the record lists no classes."""
+    sem = Path(record.folder) / split / "sem"
+    return () if record.classes else tuple(_files(sem, []).values())
+
+
+def _files(folder, problems):
+    """Returns dict of stem to path of the raster files in a folder; {} if there is none.
+
+    Adds to `problems` what cannot be used.
+    """
+    files = {}
+    try:
+        paths = sorted(folder.iterdir()) if folder.is_dir() or folder.is_symlink() else []
+        paths = [path for path in paths if _is_raster_file(path)]
+    except OSError as error:
+        problems.append(
+            f"{folder}: the folder cannot be read ({error.strerror}). Correct its permissions or "
+            "its link."
+        )
+        return {}
+    for path in paths:
+        if not _is_unicode(path.name):
+            problems.append(f"{folder}: the file name {path.name!a} is not UTF-8. Rename the file.")
+        elif path.stem in files:
+            problems.append(
+                f"{folder} has {files[path.stem].name} and {path.name}, which name the same "
+                "tile. Keep one of them."
+            )
+        else:
+            files[path.stem] = path
+    return files
+
+
+def _is_raster_file(path):
+    """Says whether a path is neither folder nor hidden nor one of `SIDE_FILES`."""
+    is_side_file = path.name.lower().endswith(tuple(SIDE_FILES))
+    return not (path.is_dir() or path.name.startswith(".") or is_side_file)
+
+
+def _is_unicode(name):
+    """Says whether a name can be shown, and given to GDAL: other bytes come as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _joined(names, most):
+    """Joins names with commas, the first `most` of them."""
+    more = ", ..." if most and len(names) > most else ""
+    return ", ".join(names[:most]) + more

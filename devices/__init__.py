@@ -1,0 +1,1 @@
+"""Which devices compute, how processes are joined, and how much memory is left."""

@@ -1,0 +1,149 @@
+"""Puts together report.html: one file that says all of an evaluation, without a network."""
+
+from datetime import datetime
+
+import keras
+import tensorflow as tf
+
+from evaluation.report.curves import curves_figure, read_rows
+from evaluation.report.density import PRINT_DPI, HeightPairs, density_figure, errors_figure
+from evaluation.report.figures import png_bytes
+from evaluation.report.gallery import SPACED_TILES, Gallery
+from evaluation.report.html_gallery import html_gallery
+from evaluation.report.html_page import html_figure, html_page, html_table
+from evaluation.report.html_tables import bin_label, detail_tables, headline_tables
+from runs.files import write_bytes
+from runs.folders import output_folder, stage_folder, weights_digest
+from runs.start import evenly_spaced
+from runs.stored import read_stored, stored_stage
+from settings.table import TABLE, show
+
+HISTORY = "history.csv"
+PLACES = ("shortcut_path", "checkpoint_dir", "output_dir")
+
+
+class TilePictures:
+    """What the report keeps of the tiles while they pass: thumbnails, and counts of heights."""
+
+    def __init__(self, tiles, record, gsd):
+        """Starts without tiles; arguments as the attributes of `SplitEvaluation`."""
+        spaced = {tile.name for tile in evenly_spaced(tiles, SPACED_TILES)}
+        self.gallery = Gallery(spaced, len(record.class_names), gsd)
+        self.pairs = HeightPairs()
+
+    def add(self, tile, sample, maps, values):
+        """Adds a tile; arguments as of `evaluation.split.SplitEvaluation.add`."""
+        self.gallery.add(tile.name, sample, maps, values)
+        self.pairs.add(sample["heights"], maps["heights"], sample["valid"])
+
+
+def write_report_page(evaluation, columns):
+    """Writes report.html, density.png and errors.png into the folder of the evaluation.
+
+    Args:
+        evaluation: `evaluation.split.SplitEvaluation` of the test split, after its run.
+        columns: dict of title to a dict with the keys of metrics.json; the first is the network.
+    """
+    settings, record, folder = evaluation.settings, evaluation.record, evaluation.folder
+    (title, measured), *_ = columns.items()
+    stages = ("mtl", "dae") if evaluation.stage == "dae" else ("mtl",)
+    gallery = evaluation.pictures.gallery
+    sections = {
+        "Result": headline_tables(columns),
+        "Where the error is": _figures(folder, evaluation.pictures.pairs, measured),
+        "Tiles": html_gallery(gallery.cards(), gallery.tiles, record.class_names),
+        "Details": detail_tables(measured),
+        "Training": "\n".join(filter(None, (training_html(settings, stage) for stage in stages))),
+        "Provenance and settings": _provenance(evaluation, stages)
+        + _settings_table(settings, stages),
+    }
+    lead = (
+        f"{measured['tiles']} tiles, {measured['valid_pixels']:,} valid pixels, "
+        f"{evaluation.gsd:.2f} m per pixel. Heights in metres above ground; errors are predicted - "
+        "true. docs/metrics.md says how each measure is computed."
+    )
+    page = html_page(f"{record.name}, {evaluation.split} split: {title}", lead, sections)
+    write_bytes(folder / "report.html", page.encode())
+
+
+def _figures(folder, pairs, measured):
+    """Writes the figures of the whole split and returns them as HTML."""
+    bins = {short_label(m): m for m in measured["per_height_bin"].values()}
+    groups = {"by true height": bins}
+    if any(measures["valid_pixels"] for measures in measured["per_class"].values()):
+        groups["by class"] = measured["per_class"]
+    density = png_bytes(density_figure(pairs), PRINT_DPI)
+    errors = png_bytes(errors_figure(groups))
+    write_bytes(folder / "density.png", density)
+    write_bytes(folder / "errors.png", errors)
+    return "\n".join(
+        [
+            html_figure(density, "Predicted over true heights of all valid pixels", "wide half"),
+            html_figure(errors, f"RMSE, MAE and bias {' and '.join(groups)}; shares of the pixels"),
+        ]
+    )
+
+
+def short_label(bounds):
+    """Returns `bin_label` for below a bar."""
+    return bin_label(bounds).replace(" to ", "-").replace(" m or more", "+ m")
+
+
+def training_html(settings, stage):
+    """Returns the training curves of a stage as HTML, if they are of the weights that there are.
+
+    Args:
+        settings: `settings.loading.Settings`.
+        stage: "mtl" or "dae".
+
+    Returns:
+        str; "" without a history, and a sentence where it is of another run.
+    """
+    folder = output_folder(settings, stage)
+    if not (folder / HISTORY).is_file():
+        return ""
+    if read_stored(folder) != stored_stage(settings, stage):
+        return f"<p>Stage {stage.upper()}: {HISTORY} is of another run than the weights.</p>"
+    files = [folder / f"{name}.csv" for name in ("history", "validation")]
+    history, validation = (read_rows(file) if file.is_file() else [] for file in files)
+    caption = f"Training of stage {stage.upper()}: losses and validation over the steps"
+    return html_figure(png_bytes(curves_figure(history, validation)), caption)
+
+
+def _provenance(evaluation, stages):
+    """Returns the table of what was evaluated."""
+    settings, record = evaluation.settings, evaluation.record
+    weights = evaluation.stored["encoder_weights"]
+    rows = [
+        ("data", f"{record.name}, {evaluation.split} split; {record.source or 'no source stated'}"),
+        ("licence", record.licence or "not stated"),
+        ("encoder", f"{settings.backbone}, began with weights: {weights}"),
+    ]
+    for stage in stages:
+        stored = stored_stage(settings, stage)
+        name, seed = stage.upper(), stored["settings"]["seed"]
+        rows.append((name, f"{stored['parameters']} parameters, trained with seed {seed}"))
+        rows.append((f"weights of {name}", f"SHA-256 {weights_digest(settings, stage)}"))
+    now = datetime.now().astimezone().isoformat(" ", "minutes")
+    rows.append(("evaluated", f"{now}; TensorFlow {tf.__version__}, Keras {keras.__version__}"))
+    return html_table("Provenance", ("what", "value"), rows, words=True)
+
+
+def _settings_table(settings, stages):
+    """Returns the table of settings that are not the built-in default, here or in a training.
+
+    It names no folders of this machine: the page may be sent to others.
+    """
+    file = str(stage_folder(settings, "mtl") / "settings.json")
+    trained = [stored_stage(settings, stage)["settings"] for stage in stages]
+    rows = []
+    for name, value in settings.values.items():
+        values = [value, *(stored.get(name) for stored in trained)]
+        if name not in PLACES and any(value != TABLE[name].default for value in values):
+            here, *there = map(show, values)
+            source = settings.sources[name]
+            source = "settings.json of MTL" if source == file else source
+            rows.append((name, *there, here, source))
+    header = ["setting", *(f"training of {stage.upper()}" for stage in stages)]
+    caption = "Settings that are not built-in defaults"
+    return html_table(caption, (*header, "this evaluation", "from"), rows, words=True)

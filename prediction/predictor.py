@@ -1,0 +1,290 @@
+"""One trained network and the scenes that it predicts, one after the other."""
+
+import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
+
+# isort: split
+import json
+import resource
+import statistics
+import time
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from datasets.rasters.photos import cache_limit, file_state, open_photo, open_radar
+from datasets.rasters.reading import read_info
+from devices.memory import free_memory
+from models.height_network import Extras, make_height_network
+from prediction.maps import EXTRA_MAPS, SOURCES, class_codes, map_layers
+from prediction.notes import describe_sides, duration, gsd_notes
+from prediction.streaming import band_bytes, stream_windows
+from prediction.tiles import make_predictor
+from prediction.unfinished import IDENTITY_TAG, UnfinishedScene, digest, is_finished, map_path
+from prediction.windows import Windows
+from runs.folders import weights_file
+from runs.networks import load_networks
+from runs.start import start_strategy
+from runs.stored import computed_settings, stored_stage
+from runs.trained_model import model_identity, version
+from settings.loading import SettingsError
+from settings.table import NETWORK
+
+TIMED_BATCHES = 3
+DECISIVE = (
+    *NETWORK,
+    *("window_size", "overlap", "batch_windows", "tta", "match_gsd"),
+    *("precision", "dropout", "seed"),
+)
+
+
+class Predictor:
+    """A trained network on its devices, and how scenes are to be predicted with it."""
+
+    def __init__(self, settings):
+        """Builds the network and loads its weights.
+
+        Args:
+            settings: `settings.loading.Settings` of `runs.stored.adopt_stored_network`, whose
+                `options` have `outputs` and `sar`.
+
+        Raises:
+            SettingsError: if the network cannot give what is asked for.
+        """
+        self.settings, self.record = settings, settings.record
+        self.names = ("heights", *requested_maps(settings))
+        check_radar(settings)
+        if settings.resume not in ("auto", "never"):
+            raise SettingsError(f"resume={settings.resume}: predict.py knows auto and never.")
+        self.gsd = stored_stage(settings, "mtl")["gsd"]
+        strategy = start_strategy(settings)
+        self.batch = settings.batch_windows * strategy.num_replicas_in_sync
+        stages = load_networks(settings, strategy)
+        self.network_identity = model_identity(settings, stages[1] is not None)
+        self.devices = {
+            "replicas": strategy.num_replicas_in_sync,
+            "device": "GPU" if tf.config.list_logical_devices("GPU") else "CPU",
+        }
+        self.codes = class_codes(self.record) if self.record.classes else []
+        extras = Extras(
+            settings.normal_coding if "normals" in self.names else None,
+            settings.tta,
+            "uncertainty" in self.names,
+        )
+        wanted = {SOURCES[name] for name in self.names}
+        channels = {"heights": 1, "semantics": len(self.codes), "normals": 3, "uncertainty": 1}
+        self.depth = sum(channels[name] for name in wanted)
+        height_network = make_height_network(*stages, extras)
+
+        def network(image):
+            return {k: v for k, v in height_network(image).items() if k in wanted}
+
+        self.predict_batch = make_predictor(strategy, network)
+
+    def predict(self, scene, output):
+        """Predicts a scene into a file, or goes on where an earlier process was interrupted.
+
+        Args:
+            scene: path of a raster.
+            output: `Path` of the heights; other maps get their names from it.
+
+        Raises:
+            RasterError: if the scene cannot be read or a map cannot be written.
+            SettingsError: if the scene is too wide for the memory.
+            OSError: if a file is gone or cannot be written; BlockingIOError: if another process is
+                predicting into the same output.
+        """
+        photo, radar = self._open(scene)
+        identity = self._identity(scene)
+        if self._finished(output, identity):
+            return
+        windows = self._windows(photo)
+        layers = map_layers(
+            self.names, self.codes, self.record.class_names, self._tags(scene, identity)
+        )
+        resume = self.settings.resume == "auto"
+        unfinished = UnfinishedScene(output, layers, self.codes, photo.grid, identity, resume)
+        if self._finished(output, identity):  # by another process, before the lock was taken
+            unfinished.discard()
+            return
+        try:
+            self._stream(windows, image_reader(photo, radar), unfinished, scene.name)
+            unfinished.finish()
+        except KeyboardInterrupt:
+            print(
+                f"\nThe finished rows are in {unfinished.folder}; the same command goes on there."
+            )
+            raise
+        for image in filter(None, (photo, radar)):
+            if image.clipped:
+                print(
+                    f"warning: {image.clipped} pixels of {image.path} were beyond 0-255 and have "
+                    "been clipped, as cubic resampling makes some at sharp edges."
+                )
+        print("\n".join(f"Written {map_path(output, name)}" for name in self.names))
+
+    def tell(self, scene):
+        """Prints what predicting a scene will take, by timing a few batches of random pixels."""
+        photo, _ = self._open(scene)
+        windows = self._windows(photo)
+        noise = np.random.default_rng(0).uniform(
+            0, 255, (self.batch, *2 * [windows.size], self.channels)
+        )
+        noise = noise.astype("float32")
+        self.predict_batch(noise)  # compiles
+        seconds = statistics.median(self._seconds(noise) for _ in range(TIMED_BATCHES))
+        batches = len(windows.row_origins) * -(-len(windows.column_origins) // self.batch)
+        process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # its peak
+        parts = process, band_bytes(windows, self.channels, self.depth), cache_limit()
+        told = [f"{part / 2**20:.0f} MiB" for part in (sum(parts), *parts)]
+        print(
+            f"{windows.count} windows of {windows.size} px every {windows.step} px, in {batches} "
+            f"batches of at most {self.batch}; those without data are left out.\n"
+            f"About {told[0]} of memory: {told[1]} with the network and a batch (without that of "
+            f"GPUs), {told[2]} for a row of windows, at most {told[3]} for GDAL's cache.\n"
+            f"At most about {duration(batches * seconds)}: {seconds:.3g} s per batch here."
+        )
+
+    @property
+    def channels(self):
+        """int, of the images."""
+        return 4 if self.settings.sar_mode == "fusion" else 3
+
+    def _finished(self, output, identity):
+        """Says, on the terminal too, whether an output is whole and is to stay."""
+        whole = self.settings.resume == "auto" and is_finished(output, self.names, identity)
+        if whole:
+            print(f"{output} is finished. --resume=never predicts it again.")
+        return whole
+
+    def _open(self, scene):
+        """Opens photo and radar and prints what a user should know; returns both."""
+        gsd = self.gsd if self.settings.match_gsd else None
+        photo = open_photo(scene, self.record.rgb_scale, gsd)
+        grid = read_info(scene).grid
+        size = describe_sides(photo.sides)
+        print(f"{scene}: {grid.rows} x {grid.columns} pixels (rows x columns), {size}")
+        notes = gsd_notes(photo, self.gsd, self.settings.match_gsd)
+        for note in (*photo.notes, *notes):
+            print(f"  {note}")
+        sar = self.settings.options.sar
+        return photo, open_radar(sar, photo.grid, self.record.sar_scale, gsd) if sar else None
+
+    def _windows(self, photo):
+        """Returns the `Windows` of a scene.
+
+        Raises:
+            SettingsError: if a row of them does not fit into the memory.
+        """
+        grid, settings = photo.grid, self.settings
+        windows = Windows(grid.rows, grid.columns, settings.window_size, settings.overlap)
+        needed, free = band_bytes(windows, self.channels, self.depth), free_memory()
+        if needed > free:
+            raise SettingsError(
+                f"{photo.path} is {grid.columns} px wide: a row of windows of {windows.size} px, "
+                f"with {self.depth} values per pixel, takes {needed / 2**30:.3g} GiB of memory, "
+                f"but {free / 2**30:.3g} GiB are free. Set a smaller window_size, ask for fewer "
+                "maps (--outputs), or cut the scene into narrower parts (gdal_translate -srcwin)."
+            )
+        return windows
+
+    def _stream(self, windows, read, unfinished, title):
+        """Predicts what is missing, with a progress bar."""
+        done = unfinished.finished_rows
+        before = windows.first_number(done) if done < windows.rows else len(windows.row_origins)
+        before *= len(windows.column_origins)
+        with tqdm(
+            desc=title, total=windows.count, initial=before, unit="window", dynamic_ncols=True
+        ) as bar:
+            stream_windows(
+                windows,
+                read,
+                self.predict_batch,
+                unfinished.write,
+                self.batch,
+                done,
+                bar.update,
+            )
+
+    def _identity(self, scene):
+        """Returns what the maps of a scene depend on, as JSON can hold it.
+
+        The version of the code is not in it: few changes of the code change heights.
+        """
+        values = computed_settings(self.settings)
+        sar = self.settings.options.sar
+        return {
+            "scene": file_state(scene),
+            "sar": file_state(sar) if sar else None,
+            "weights": self.network_identity,
+            "settings": {name: values[name] for name in DECISIVE} | self.devices,
+            "maps": list(self.names),
+        }
+
+    def _tags(self, scene, identity):
+        """Returns the metadata of the maps."""
+        return {
+            "TIFFTAG_SOFTWARE": f"DSMNet {version()}",
+            "DSMNET_SCENE": scene.name,
+            "DSMNET_MODEL": str(weights_file(self.settings, "mtl")),
+            **{f"DSMNET_{k.upper()}_SHA256": v for k, v in identity["weights"].items()},
+            "DSMNET_SETTINGS": json.dumps(identity["settings"]),
+            IDENTITY_TAG: digest(identity),
+        }
+
+    def _seconds(self, batch):
+        """Times one batch."""
+        start = time.perf_counter()
+        self.predict_batch(batch)
+        return time.perf_counter() - start
+
+
+def requested_maps(settings):
+    """Returns the names in --outputs, in the order of `EXTRA_MAPS`.
+
+    Raises:
+        SettingsError: for an unknown one, or one that the network cannot give.
+    """
+    given = [name.strip() for name in settings.options.outputs.split(",") if name.strip()]
+    unknown = sorted(set(given) - set(EXTRA_MAPS))
+    if unknown:
+        raise SettingsError(
+            f"--outputs: {', '.join(unknown)} is not known; expected of {', '.join(EXTRA_MAPS)}."
+        )
+    without = {
+        "classes": None if settings.sem_flag else "it has no semantic decoder (sem_flag)",
+        "normals": None if settings.norm_flag else "it has no normal decoder (norm_flag)",
+        "uncertainty": None
+        if settings.tta or settings.dropout
+        else "it has no dropout to sample from; give --tta=true, too",
+    }
+    without["probabilities"] = without["classes"]
+    for name in given:
+        if without[name]:
+            raise SettingsError(f"--outputs={name}: the network cannot: {without[name]}.")
+    return [name for name in EXTRA_MAPS if name in given]
+
+
+def check_radar(settings):
+    """Raises SettingsError unless --sar is given exactly where the network needs it."""
+    fusion = settings.sar_mode == "fusion"
+    if fusion and not settings.options.sar:
+        raise SettingsError(
+            "The network was trained with sar_mode=fusion and needs radar: give --sar=FILE, one "
+            "band on the scene's grid."
+        )
+    if settings.options.sar and not fusion:
+        raise SettingsError("--sar is given, but the network was trained without radar.")
+
+
+def image_reader(photo, radar=None):
+    """Returns the function (row, rows) that `prediction.streaming.stream_windows` reads with."""
+    if radar is None:
+        return photo.read
+
+    def read(row, rows):
+        (image, valid), (echo, heard) = photo.read(row, rows), radar.read(row, rows)
+        both = valid & heard
+        return np.where(both[..., None], np.concatenate([image, echo], axis=-1), 0), both
+
+    return read

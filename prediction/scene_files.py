@@ -1,0 +1,89 @@
+"""Which scenes a user names, and where their height maps go."""
+
+import glob
+from pathlib import Path
+
+from settings.table import SettingsError
+
+EXTENSIONS = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg", ".bmp")
+OUTPUT_EXTENSIONS = (".tif", ".tiff")
+
+
+def list_scenes(text):
+    """Lists the scenes that a text names.
+
+    Args:
+        text: str, path of a file or a folder (its images, not those of folders in it), or a
+            pattern such as "photos/*.tif".
+
+    Returns:
+        list of `Path`, sorted by name.
+
+    Raises:
+        SettingsError: if there are none.
+    """
+    path = Path(text)
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        found = [file for file in path.iterdir() if file.suffix.lower() in EXTENSIONS]
+        found = [file for file in found if file.is_file() and not file.name.startswith(".")]
+    else:
+        found = [Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file()]
+    if not found:
+        raise SettingsError(
+            f"There is no scene at {text}. Name a raster file, a folder with some "
+            f"({', '.join(EXTENSIONS)}), or a pattern in quotes."
+        )
+    return sorted(found)
+
+
+def pair_with_outputs(scenes, text):
+    """Decides where the heights of each scene go.
+
+    Args:
+        scenes: list of `Path`.
+        text: str, a .tif file for one scene, or a folder, in which a scene's heights have its
+            name with .tif.
+
+    Returns:
+        list of (scene, output) paths.
+
+    Raises:
+        SettingsError: if the outputs have no folder.
+    """
+    target = Path(text)
+    if len(scenes) == 1 and target.suffix.lower() in OUTPUT_EXTENSIONS and not target.is_dir():
+        pairs = [(scenes[0], target)]
+        if not target.parent.is_dir():
+            raise SettingsError(f"The folder of {target} does not exist. Make it first.")
+    elif target.suffix and not target.is_dir():
+        many = (
+            f"a folder for {len(scenes)} scenes" if len(scenes) > 1 else "a .tif file or a folder"
+        )
+        raise SettingsError(f"The output is {target}, expected {many}.")
+    else:
+        pairs = [(scene, target / f"{scene.stem}.tif") for scene in scenes]
+    return pairs
+
+
+def check_collisions(written):
+    """Checks that no file is written twice or over a scene.
+
+    Args:
+        written: list of (scene, path) of all maps.
+
+    Raises:
+        SettingsError: naming the first such file.
+    """
+    scenes = {scene.resolve() for scene, _ in written}
+    seen = {}
+    for scene, output in written:
+        if output.resolve() in scenes:
+            raise SettingsError(f"{output} is a scene itself. Give another output.")
+        if output in seen:
+            raise SettingsError(
+                f"{seen[output]} and {scene} would both be written to {output}. Rename one, or "
+                "predict them one by one."
+            )
+        seen[output] = scene

@@ -1,0 +1,174 @@
+"""A scene while it is predicted: finished rows wait in a hidden folder beside the output."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+
+from datasets.rasters.cogs import RowFile, read_tags, write_cog
+from datasets.rasters.reading import RasterError
+from prediction.maps import map_rows
+from runs.files import write_json
+
+IDENTITY_TAG = "DSMNET_IDENTITY"
+PROGRESS, LOCK = "progress.json", "lock"  # in the work folder
+
+
+def map_path(output, name):
+    """Returns the path of a map: the output's own, or <output>_<name> beside it."""
+    return output if name == "heights" else output.with_name(f"{output.stem}_{name}{output.suffix}")
+
+
+def work_folder(output):
+    """Returns the folder in which the rows of an output wait until it is whole."""
+    return output.with_name(f".{output.name}.partial")
+
+
+def digest(identity):
+    """Returns the SHA-256 of what a prediction depends on (a dict that JSON can hold)."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def is_finished(output, names, identity):
+    """Says whether all maps of an output are there, predicted from the same."""
+    paths = [map_path(output, name) for name in names]
+    try:
+        return all(
+            path.is_file() and read_tags(path).get(IDENTITY_TAG) == digest(identity)
+            for path in paths
+        )
+    except RasterError:
+        return False
+
+
+class UnfinishedScene:
+    """The rows of a scene's maps that are done, on disk.
+
+    Attributes:
+        finished_rows: int, how many are.
+    """
+
+    def __init__(self, output, layers, codes, grid, identity, resume=True):
+        """Goes on with what lies in the work folder, if it has the same identity, or starts anew.
+
+        Args:
+            output: `Path` of the heights.
+            layers: dict of `prediction.maps.map_layers`.
+            codes: list of int, the code of each class index.
+            grid: `datasets.rasters.reading.Grid` of the maps.
+            identity: dict of what the prediction depends on.
+            resume: bool, False = start anew whatever is there.
+
+        Raises:
+            BlockingIOError: if another process is predicting into the same output.
+        """
+        self.output, self.layers, self.codes, self.grid = output, layers, codes, grid
+        self.folder = work_folder(output)
+        self.digest = digest(identity)
+        self.lock = _locked_folder(self.folder, output)
+        self.finished_rows = self._stored_rows() if resume else 0
+        try:
+            self.files = self._open()
+        except RasterError as error:
+            if not self.finished_rows:
+                raise
+            print(f"warning: {self.folder} is damaged ({error}); the scene is begun again.")
+            self.finished_rows = 0
+            self.files = self._open()
+
+    def write(self, row, values, valid):
+        """Takes the next rows, as of `prediction.streaming.stream_windows`."""
+        for name, file in self.files.items():
+            file.write(row, map_rows(name, file.layer, self.codes, values, valid))
+            file.flush()
+        self._note(row + len(valid))
+
+    def finish(self):
+        """Writes the Cloud-Optimized GeoTIFFs and takes the folder away; the heights come last."""
+        for name, file in self.files.items():
+            file.close()
+            write_cog(file.path, self._part(name, "cog"), classes=name == "classes")
+        for name in sorted(self.files, key=lambda name: name == "heights"):
+            os.replace(self._part(name, "cog"), map_path(self.output, name))
+        self.discard()
+
+    def discard(self):
+        """Takes the folder away with the rows in it.
+
+        The note of finished rows goes first: a process that is killed in between leaves nothing
+        that another would go on with. The lock goes last: until then no other process writes here.
+        """
+        self.files = {}
+        (self.folder / PROGRESS).unlink()
+        for path in self.folder.iterdir():
+            if path.name != LOCK:
+                path.unlink()
+        (self.folder / LOCK).unlink()
+        with contextlib.suppress(OSError):  # another process may have locked the folder since
+            self.folder.rmdir()
+
+    def _open(self):
+        """Opens the files of rows; without finished rows new ones."""
+        new = None if self.finished_rows else self.grid
+        if new:
+            self._note(0)  # before the rows that were noted are gone
+            for path in self.folder.glob("*.tif*"):
+                path.unlink()
+        return {
+            name: RowFile(self._part(name, "rows"), layer, new)
+            for name, layer in self.layers.items()
+        }
+
+    def _part(self, name, kind):
+        return self.folder / f"{name}.{kind}.tif"
+
+    def _note(self, rows):
+        write_json(self.folder / PROGRESS, {"identity": self.digest, "rows": rows})
+
+    def _stored_rows(self):
+        """Returns the finished rows of the same prediction in the folder, else 0."""
+        path = self.folder / PROGRESS
+        if not path.exists():
+            return 0
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            rows, same = int(stored["rows"]), stored["identity"] == self.digest
+        except (ValueError, KeyError, TypeError) as error:
+            print(f"warning: {path} is damaged ({error}); the scene is begun again.")
+            return 0
+        if not same:
+            print(f"{self.folder} holds rows of another prediction: discarded.")
+        return rows if same else 0
+
+
+def _locked_folder(folder, output):
+    """Makes the work folder and locks it; returns the open lock file.
+
+    Raises:
+        BlockingIOError: if another process has locked it.
+    """
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        # A process that finishes takes folder and lock away, maybe between any two lines here.
+        with contextlib.suppress(FileNotFoundError):
+            file = _locked(folder / LOCK, output)
+            if os.path.samestat(os.fstat(file.fileno()), (folder / LOCK).stat()):
+                return file
+
+
+def _locked(path, output):
+    """Locks a file for as long as this process has it open; returns the open file.
+
+    Raises:
+        BlockingIOError: if another process has locked it.
+    """
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise BlockingIOError(
+            f"{output} is being predicted by another process. Wait for it, or name another output."
+        ) from None
+    return file

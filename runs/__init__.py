@@ -1,0 +1,1 @@
+"""What every job begins with: data, devices, folders, networks, and what earlier runs stored."""

@@ -1,0 +1,45 @@
+"""Where a run keeps its weights and results."""
+
+import hashlib
+import os
+from pathlib import Path
+
+
+def stage_folder(settings, stage):
+    """Returns the folder of a stage's weights and state: beside --model, where a script has it."""
+    model = getattr(settings.options, "model", None)
+    if model:
+        folder = Path(model).parent
+        # In full, as "." and ".." have no name that could be replaced.
+        return folder if stage == "mtl" else Path(os.path.abspath(folder)).with_name(stage)
+    return Path(settings.checkpoint_dir) / settings.dataset_name / stage
+
+
+def is_trained(settings, stage):
+    """Says whether a stage has weights."""
+    return (stage_folder(settings, stage) / "best.weights.h5").is_file()
+
+
+def weights_digest(settings, stage):
+    """Returns the SHA-256 of a stage's best weights."""
+    return hashlib.sha256(weights_file(settings, stage).read_bytes()).hexdigest()
+
+
+def weights_file(settings, stage):
+    """Returns the path of a stage's best weights.
+
+    Raises:
+        FileNotFoundError: if it has none yet.
+    """
+    path = stage_folder(settings, stage) / "best.weights.h5"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There are no trained weights at {path}. Run train_{stage}.py with the same "
+            "dataset_name and checkpoint_dir first."
+        )
+    return path
+
+
+def output_folder(settings, name):
+    """Returns the folder of a stage's or an evaluation's results."""
+    return Path(settings.output_dir) / settings.dataset_name / name

@@ -1,0 +1,131 @@
+"""What the scripts share: from the settings to data, strategy, networks and folders."""
+
+import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
+
+# isort: split
+import contextlib
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from datasets.checks.remembered import remembered_check
+from datasets.demo.data_set import ensure_demo
+from datasets.tiles.folders import list_tiles
+from datasets.tiles.samples import read_tile_window, tile_grid
+from devices.precision import choose_precision
+from devices.strategy import make_strategy
+from devices.workers import WorkersError, find_cluster, is_chief
+from runs.folders import output_folder
+
+
+@dataclass(frozen=True)
+class Data:
+    """The splits of one data set, listed and checked.
+
+    Attributes:
+        record: `datasets.records.record.Record`.
+        tiles: dict of split to tuple of `datasets.tiles.folders.Tile`.
+        summaries: dict of split to `datasets.checks.validation.SplitSummary`.
+    """
+
+    record: object
+    tiles: dict
+    summaries: dict
+
+    @property
+    def gsd(self):
+        """Metres per pixel."""
+        return next(iter(self.summaries.values())).gsd
+
+
+def prepare_data(settings, splits=("train", "valid"), most_training_tiles=None):
+    """Makes the demo data where it is asked for and absent, then lists and checks the splits.
+
+    Args:
+        settings: `settings.loading.Settings`.
+        splits: names of the splits that the script needs.
+        most_training_tiles: int, that many, evenly spaced, are enough; None = all.
+
+    Returns:
+        `Data`.
+
+    Raises:
+        DataError: naming every file that cannot be used.
+    """
+    record = settings.record
+    if settings.dataset_name == "Demo" and not (record.folder / "dataset.toml").is_file():
+        with progress_bar("making the demo data") as progress:
+            ensure_demo(record.folder, progress)
+    tiles = {split: list_tiles(record, split, settings.sar_mode == "fusion") for split in splits}
+    if most_training_tiles and "train" in tiles:
+        tiles["train"] = evenly_spaced(tiles["train"], most_training_tiles)
+    summaries = {}
+    for split in splits:
+        trains = split == "train" and not most_training_tiles
+        kept = output_folder(settings, "checks") / f"{split}_{'all' if trains else 'some'}.json"
+        crop_size = settings.crop_size if trains else 1
+        skip = trains and settings.bad_tiles == "skip"
+        with progress_bar(f"checking {split}") as progress:
+            found = remembered_check(kept, record, split, tiles[split], crop_size, progress, skip)
+        tiles[split] = tuple(tile for tile in tiles[split] if tile.name not in found.unusable)
+        summaries[split] = found
+    for warning in (text for summary in summaries.values() for text in summary.warnings):
+        print(f"warning: {warning}")
+    return Data(record, tiles, summaries)
+
+
+@contextlib.contextmanager
+def progress_bar(title):
+    """Shows a progress bar while it lasts; yields its function (done, total)."""
+    with tqdm(desc=title, unit="tile", leave=False, dynamic_ncols=True, delay=1) as bar:
+
+        def progress(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+def evenly_spaced(items, most):
+    """Returns at most `most` of the items, evenly spaced."""
+    if len(items) <= most:
+        return items
+    return [items[i] for i in np.linspace(0, len(items) - 1, most).astype(int)]
+
+
+def start_strategy(settings, cluster=None):
+    """Fixes the random seed and makes the strategy, over a cluster if one is given.
+
+    Raises:
+        WorkersError: if there is a cluster, but the script is not for several processes.
+    """
+    if cluster is None and find_cluster():
+        raise WorkersError(
+            "This script is not for several workers, but TF_CONFIG or Slurm describes some. Run it "
+            "alone, without TF_CONFIG."
+        )
+    strategy = make_strategy(
+        settings.multi_gpu_enabled,
+        settings.gpu_devices,
+        settings.cpu_replicas,
+        settings.gradient_reduction,
+        cluster,
+    )
+    keras.utils.set_random_seed(settings.seed)
+    precision, warning = choose_precision(settings.precision)
+    keras.config.set_dtype_policy(precision)
+    if warning and is_chief(strategy):
+        print(f"warning: {warning}")
+    return strategy
+
+
+def tile_reader(record):
+    """Returns a function (tile) -> all that is used of the tile as a sample."""
+
+    def read(tile):
+        grid = tile_grid(tile, record)
+        return read_tile_window(tile, record, 0, 0, grid.rows, grid.columns)
+
+    return read

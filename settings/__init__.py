@@ -1,0 +1,1 @@
+"""The settings: config.py, presets, command line, checks. Imports no TensorFlow."""

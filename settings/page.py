@@ -1,0 +1,36 @@
+"""Writes docs/settings.md: `python -m settings.page`."""
+
+from pathlib import Path
+
+from settings.command_line import PRECEDENCE, comments
+from settings.presets import PRESETS
+from settings.table import TABLE, expected, show
+
+
+def page():
+    """Returns docs/settings.md as text."""
+    lines = [
+        "# Settings",
+        "",
+        "Written by `python -m settings.page`; edit `config.py` instead.",
+        "",
+    ]
+    lines += [f"{PRECEDENCE} `none` takes back what the preset or config.py says.", ""]
+    for heading, settings in comments().items():
+        lines += [f"## {heading}", "", "| name | default | may be | meaning |"]
+        lines += ["| --- | --- | --- | --- |"]
+        for name, comment in settings.items():
+            default = show(TABLE[name].default)
+            lines.append(f"| `{name}` | {default} | {expected(name)} | {comment} |")
+        lines.append("")
+    for preset, values in PRESETS.items():
+        lines += [f"## `--preset={preset}`", "", "| name | value |", "| --- | --- |"]
+        lines += [f"| `{name}` | {show(value)} |" for name, value in values.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    target = Path(__file__).parents[1] / "docs" / "settings.md"
+    target.write_text(page(), encoding="utf-8")
+    print(f"Wrote {target}")

@@ -1,0 +1,357 @@
+"""The script on pairs of rasters: `python -m datasets.prepare pair`."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+from osgeo import gdal, osr
+
+from datasets.checks.validation import check_split
+from datasets.prepare.__main__ import main
+from datasets.rasters.grids import projection_wkt
+from datasets.rasters.reading import Grid, read_info, read_raster
+from datasets.rasters.writing import write_raster
+from datasets.records.record import find_record
+from datasets.tiles.folders import list_tiles
+
+FOOT = 0.3048
+LEFT, TOP = 495000.0, 4875000.0  # in UTM zone 10 north
+
+
+def write(path, pixels, step, left=LEFT, top=TOP, epsg=32610, nodata=None, **meaning):
+    grid = Grid(*pixels.shape[:2], (left, step, 0.0, top, 0.0, -step), projection_wkt(epsg))
+    write_raster(path, pixels, grid, nodata, **meaning)
+    return path
+
+
+def plane(rows, columns, step, left=LEFT, top=TOP):
+    """Returns float32 heights of 100 m + 2 % to the east + 1 % to the north of (LEFT, TOP)."""
+    x = left + (np.arange(columns) + 0.5) * step - LEFT
+    y = top - (np.arange(rows) + 0.5) * step - TOP
+    return (100 + 0.02 * x[None] + 0.01 * y[:, None]).astype("float32")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Returns dict of options: a photo of 0.5 m, heights of 0.25 m and 1 m, labels of 2 m."""
+    folder = tmp_path / "given"
+    folder.mkdir()
+    photo = np.random.default_rng(0).integers(1, 255, (200, 320, 3), "uint8")
+    surface = plane(480, 720, 0.25, LEFT + 1.5, TOP + 3) + 7  # 120 m x 180 m
+    terrain = plane(120, 180, 1.0, LEFT - 3, TOP + 9)
+    codes = np.where(np.arange(90) < 40, 2, 6).astype("uint8") * np.ones((60, 1), "uint8")
+    return {
+        "image": write(folder / "photo.tif", photo, 0.5),
+        "surface": write(folder / "dsm.tif", surface, 0.25, LEFT + 1.5, TOP + 3),
+        "terrain": write(folder / "dtm.tif", terrain, 1.0, LEFT - 3, TOP + 9),
+        "labels": write(folder / "labels.tif", codes, 2.0, LEFT - 4, TOP + 2),
+    }
+
+
+def run(files, folder, *options):
+    given = [f"--{name}={path}" for name, path in files.items()]
+    return main(["pair", *given, f"--folder={folder}", "--tile=32", *options])
+
+
+def heights_of(folder):
+    return {path.name: read_raster(path) for path in sorted(folder.glob("*/dsm/*.tif"))}
+
+
+def test_a_pair_becomes_a_data_set_that_training_accepts(files, tmp_path, capsys):
+    assert run(files, tmp_path / "town") == 0
+    record = find_record("town", tmp_path)
+    assert (record.gsd, record.crop_size) == (0.5, 32) and record.class_names == (
+        "class_2",
+        "class_6",
+    )
+    summaries = [check_split(record, s, list_tiles(record, s), 32) for s in ("train", "valid")]
+    # The photo is 160 m wide and the surface begins 1.5 m later: 200 x 317 pixels or 6 x 9 tiles,
+    # of which two columns are gaps.
+    assert [summary.tiles for summary in summaries] == [30, 6]
+    assert all(summary.gsd == 0.5 for summary in summaries)
+    shown = capsys.readouterr().out
+    assert "42 tiles: 30 train, 6 valid, 6 test" in shown and "valid pixels 100.0%" in shown
+    assert "12 tiles lie in the gaps" in shown and "label codes 2, 6" in shown
+
+
+def test_the_difference_of_two_planes_is_constant_everywhere(files, tmp_path):
+    run(files, tmp_path / "town")
+    heights = heights_of(tmp_path / "town")
+    assert len(heights) == 42
+    for raster in heights.values():
+        np.testing.assert_allclose(raster.pixels, 7, atol=1e-3)
+
+
+def test_photo_and_labels_stay_where_they_were(files, tmp_path):
+    run(files, tmp_path / "town")
+    photo = read_raster(files["image"]).pixels
+    for path in (tmp_path / "town").glob("*/rgb/*.tif"):
+        tile = read_raster(path)
+        left, _, _, top, _, _ = tile.grid.geotransform
+        row, column = round((TOP - top) / 0.5), round((left - LEFT) / 0.5)
+        np.testing.assert_array_equal(tile.pixels, photo[row : row + 32, column : column + 32])
+        codes = read_raster(path.parents[1] / "sem" / path.name).pixels[0, :, 0]
+        # Code 6 begins 40 pixels of 2 m east of LEFT - 4 m.
+        x = left + (np.arange(32) + 0.5) * 0.5
+        np.testing.assert_array_equal(codes, np.where(x < LEFT - 4 + 80, 2, 6))
+
+
+def test_another_projection_and_unit_give_the_same_heights(files, tmp_path):
+    feet = tmp_path / "given" / "feet.tif"
+    gdal.Warp(str(feet), str(files["surface"]), dstSRS="EPSG:2992", xRes=1.0, yRes=1.0)
+    dataset = gdal.Open(str(feet), gdal.GA_Update)
+    heights = dataset.ReadAsArray()
+    inside = heights > 0
+    dataset.GetRasterBand(1).SetNoDataValue(-9999)
+    dataset.GetRasterBand(1).WriteArray(np.where(inside, heights / FOOT, -9999))
+    dataset = None
+    terrain = tmp_path / "given" / "terrain_feet.tif"
+    pixels = read_raster(files["terrain"]).pixels / np.float32(FOOT)
+    write(terrain, pixels, 1.0, LEFT - 3, TOP + 9)
+    given = files | {"surface": feet, "terrain": terrain}
+    assert run(given, tmp_path / "town", "--height_scale=0.3048", "--least_valid=0.1") == 0
+    for raster in heights_of(tmp_path / "town").values():
+        inner = raster.valid[..., None]
+        np.testing.assert_allclose(raster.pixels[inner], 7, atol=0.02)
+    assert np.mean([raster.valid.mean() for raster in heights_of(tmp_path / "town").values()]) > 0.9
+
+
+def test_gsd_and_nodata_reach_the_tiles(files, tmp_path):
+    surface = plane(480, 720, 0.25, LEFT + 1.5, TOP + 3) + 7
+    surface[:, 600:] = -32767
+    write(files["surface"], surface, 0.25, LEFT + 1.5, TOP + 3, nodata=-32767)
+    assert run(files, tmp_path / "town", "--gsd=1", "--tile=16", "--least_valid=0.3") == 0
+    edge = LEFT + 1.5 + 600 * 0.25
+    for path in (tmp_path / "town").glob("*/dsm/*.tif"):
+        raster = read_raster(path)
+        left, step, _, _, _, _ = raster.grid.geotransform
+        x = left + (np.arange(16) + 0.5) * step
+        assert step == 1 and raster.valid.tolist() == [(x - 0.5 < edge).tolist()] * 16
+        assert raster.valid.mean() >= 0.3
+        np.testing.assert_allclose(raster.pixels[raster.valid], 7, atol=0.02)
+
+
+def test_buildings_become_one_class(files, tmp_path):
+    assert run(files, tmp_path / "town", "--building=6") == 0
+    record = find_record("town", tmp_path)
+    assert (record.class_names, record.building_index) == (("other", "building"), 1)
+    codes = [read_raster(p).pixels for p in (tmp_path / "town").glob("*/sem/*.tif")]
+    assert set(np.unique(codes)) == {0, 1}
+
+
+def test_a_run_is_resumed_and_other_options_are_refused(files, tmp_path, capsys):
+    town = tmp_path / "town"
+    run(files, town)
+    before = heights_of(town)
+    for path in list(town.glob("*/dsm/*.tif"))[:5]:
+        path.unlink()
+    (town / "dataset.toml").write_text("gsd = 0.5\n")
+    assert run(files, town) == 0
+    assert "(37 were there before)" in capsys.readouterr().out
+    after = heights_of(town)
+    assert before.keys() == after.keys() and (town / "dataset.toml").read_text() == "gsd = 0.5\n"
+    assert all((before[n].pixels == after[n].pixels).all() for n in before)
+    assert run(files, town, "--seed=1") == 2
+    assert "prepared with seed 0, not 1" in capsys.readouterr().err
+
+
+def test_nothing_is_written_beside_the_data(files, tmp_path):
+    before = sorted(path.name for path in (tmp_path / "given").iterdir())
+    run(files, tmp_path / "town")
+    assert sorted(path.name for path in (tmp_path / "given").iterdir()) == before
+
+
+def photo_of(bands, dtype):
+    def change(files):
+        pixels = np.ones((200, 320, bands), dtype)
+        write(files["image"], pixels, 0.5)
+
+    return change
+
+
+def spoil_surface(value):
+    def change(files):
+        pixels = read_raster(files["surface"]).pixels.copy()
+        pixels[:60, :60] = value
+        write(files["surface"], pixels, 0.25, LEFT + 1.5, TOP + 3)
+
+    return change
+
+
+def rewrite(name, **grid):
+    def change(files):
+        raster = read_raster(files[name])
+        place = {**vars(raster.grid), **grid}
+        write_raster(files[name], raster.pixels, Grid(**place))
+
+    return change
+
+
+def far(files):
+    write(files["terrain"], plane(9, 9, 1.0), 1.0, LEFT + 1e5)
+
+
+def in_feet(files):
+    write(files["surface"], plane(480, 720, 0.25), 0.25, LEFT + 1.5, TOP + 3, unit="ft")
+
+
+def float_labels(files):
+    write(files["labels"], np.ones((60, 90), "float32"), 2.0, LEFT - 4, TOP + 2)
+
+
+def declare_datum(files, name, vertical):
+    dataset = gdal.Open(str(files[name]), gdal.GA_Update)
+    system = osr.SpatialReference()
+    system.SetFromUserInput(f"EPSG:32610+{vertical}")
+    dataset.SetProjection(system.ExportToWkt())
+
+
+def two_datums(files):
+    declare_datum(files, "surface", 5703)
+    declare_datum(files, "terrain", 5773)
+
+
+def network(files):
+    gdal.BuildVRT(str(files["terrain"].with_suffix(".vrt")), str(files["terrain"])).FlushCache()
+    text = files["terrain"].with_suffix(".vrt").read_text()
+    text = text.replace('relativeToVRT="1">', 'relativeToVRT="0">/vsicurl/http://x.invalid/')
+    files["terrain"].write_text(text)
+
+
+WRONG = {
+    "missing file": (lambda files: files["labels"].unlink(), (), "labels.tif is not a file"),
+    "no raster": (lambda files: files["terrain"].write_text("hi"), (), "dtm.tif: GDAL cannot open"),
+    "no CRS": (rewrite("surface", projection=""), (), "dsm.tif has no coordinate reference system"),
+    "no place": (rewrite("image", geotransform=None), (), "photo.tif has no georeference"),
+    "apart": (far, (), "no common area"),
+    "small": (lambda files: None, ("--tile=512",), "200 x 317 pixels.*less than a tile of 512"),
+    "few tiles": (lambda files: None, ("--tile=90",), "2 x 3 tiles of 90 pixels"),
+    "shares": (lambda files: None, ("--splits=0.7,0.2,0.2",), "sum to 1"),
+    "4 bands": (photo_of(4, "uint8"), (), "4 bands.*--bands=1,2,3"),
+    "bands": (lambda files: None, ("--bands=1,2,4",), "bands is 1, 2, 4, expected .* 1 to 3"),
+    "float photo": (photo_of(3, "float32"), (), "float32, expected uint8 or uint16"),
+    "16 bit": (photo_of(3, "uint16"), (), "--rgb_scale"),
+    "sentinel": (spoil_surface(-9999), (), "dsm.tif has a height of -9999.*--height_nodata"),
+    "feet": (in_feet, (), "dsm.tif: 0.3048 m.*--height_scale=0.3048"),
+    "datums": (two_datums, (), "different vertical datums .*1988.*EGM96"),
+    "network": (network, (), "vsicurl.*on a network"),
+    "buildings": (
+        lambda files: files.pop("labels"),
+        ("--building=6",),
+        "building .*without labels",
+    ),
+    "float labels": (float_labels, (), "1 bands of float32, expected 1 band of codes"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_one_line_and_leaves_nothing(files, tmp_path, capsys, name):
+    change, options, message = WRONG[name]
+    change(files)
+    assert run(files, tmp_path / "town", *options) == 2
+    shown = capsys.readouterr().err.strip()
+    assert re.search(message, shown)
+    assert shown.startswith("error: ") and "\n" not in shown
+    assert not (tmp_path / "town").exists()
+
+
+def test_a_folder_of_something_else_is_refused(files, tmp_path, capsys):
+    assert run(files, tmp_path / "given") == 2
+    assert "holds no preparation.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option", ["--tile=0", "--overlap=1", "--gsd=-1", "--splits=1,0", "--bands=1", "--til=64"]
+)
+def test_wrong_options_are_one_line(files, tmp_path, capsys, option):
+    with pytest.raises(SystemExit) as ended:
+        run(files, tmp_path / "town", option)
+    assert ended.value.code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_named_nodata_and_16_bit_photos_are_prepared(files, tmp_path):
+    photo_of(4, "uint16")(files)
+    spoil_surface(-9999)(files)
+    options = [
+        "--height_nodata=-9999",
+        "--rgb-scale=0.00390625",
+        "--bands=1,2,3",
+        "--least_valid=0.1",
+    ]
+    assert run(files, tmp_path / "town", *options) == 0
+    rasters = heights_of(tmp_path / "town").values()
+    assert np.mean([raster.valid.mean() for raster in rasters]) < 1
+    assert all(np.abs(raster.pixels[raster.valid] - 7).max() < 0.02 for raster in rasters)
+    assert find_record("town", tmp_path).rgb_scale == 1 / 256
+
+
+def test_named_nodata_is_added_to_what_each_file_declares(files, tmp_path):
+    surface = plane(480, 720, 0.25, LEFT + 1.5, TOP + 3) + 7
+    surface[:, ::40], surface[:, 20::40] = -500, -9999
+    write(files["surface"], surface, 0.25, LEFT + 1.5, TOP + 3, nodata=-500)
+    options = ["--height_nodata=-9999", "--least_valid=0.1"]
+    assert run(files, tmp_path / "town", *options) == 0
+    rasters = heights_of(tmp_path / "town").values()
+    assert all(np.abs(raster.pixels[raster.valid] - 7).max() < 0.02 for raster in rasters)
+    # A tile of 0.5 m averages pairs of columns of 0.25 m: those with one gap have the other.
+    assert all(raster.valid.all() for raster in rasters)
+
+
+@pytest.mark.parametrize("gsd", ["0.26", "0.5"])
+def test_a_single_sentinel_is_found_before_it_is_interpolated(files, tmp_path, capsys, gsd):
+    surface = plane(480, 720, 0.25, LEFT + 1.5, TOP + 3) + 7
+    surface[200, 301] = -9999  # sampling of the file misses it
+    write(files["surface"], surface, 0.25, LEFT + 1.5, TOP + 3)
+    assert run(files, tmp_path / "town", f"--gsd={gsd}", "--tile=128", "--splits=1,0,0") == 2
+    assert "dsm.tif has a height of -9999" in capsys.readouterr().err
+
+
+def test_one_vertical_datum_of_two_is_noted(files, tmp_path, capsys):
+    declare_datum(files, "surface", 5703)
+    assert run(files, tmp_path / "town") == 0
+    assert re.search("one file declares a vertical datum.*dtm.tif: none", capsys.readouterr().out)
+
+
+def test_a_file_that_has_changed_is_not_mixed_in(files, tmp_path, capsys):
+    mosaic = tmp_path / "given" / "mosaic.vrt"
+    gdal.BuildVRT(str(mosaic), str(files["surface"])).FlushCache()
+    given = files | {"surface": mosaic}
+    assert run(given, tmp_path / "town") == run(given, tmp_path / "town") == 0
+    before = files["surface"].stat()
+    os.utime(files["surface"], ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert run(given, tmp_path / "town") == 2
+    assert "was prepared with surface {'file': 'mosaic.vrt'" in capsys.readouterr().err
+
+
+def test_heights_above_the_sea_are_warned_about(files, tmp_path, capsys):
+    del files["terrain"]
+    run(files, tmp_path / "town")
+    assert "metres above the sea" in capsys.readouterr().out
+
+
+def test_a_mosaic_of_autzen_gives_the_heights_of_its_tiles(autzen, tmp_path):
+    names = sorted(path.name for path in autzen.glob("train/rgb/*.tif"))
+    given = {"image": "rgb", "surface": "dsm", "labels": "sem"}
+    for option, kind in given.items():
+        tiles = [str(autzen / "train" / kind / name) for name in names]
+        mosaic = tmp_path / f"{kind}.vrt"
+        gdal.BuildVRT(str(mosaic), tiles).FlushCache()
+        given[option] = mosaic
+    town = tmp_path / "town"
+    assert run(given, town, "--tile=256", "--splits=1,0,0", "--least_valid=0") == 0
+    places = {read_info(autzen / "train/dsm" / n).grid.geotransform[::3]: n for n in names}
+    found = 0
+    tolerance = {"rgb": 0, "dsm": 1e-3, "sem": 0}  # metres; corners are rounded
+    for path in town.glob("train/dsm/*.tif"):
+        place = read_info(path).grid.geotransform[::3]
+        for name in [n for p, n in places.items() if np.allclose(p, place, atol=0.1)]:
+            for kind, most in tolerance.items():
+                there = read_raster(autzen / "train" / kind / name)
+                made = read_raster(town / "train" / kind / path.name)
+                assert (there.valid == made.valid).all()
+                both = made.valid
+                np.testing.assert_allclose(made.pixels[both], there.pixels[both], atol=most)
+            found += 1
+    assert found == len(names)

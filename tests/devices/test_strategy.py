@@ -1,0 +1,49 @@
+from types import SimpleNamespace
+
+import pytest
+import tensorflow as tf
+
+from devices.strategy import (
+    DeviceError,
+    describe_devices,
+    make_strategy,
+    select_gpus,
+    unlike_models,
+)
+
+FOUND = [SimpleNamespace(name=f"gpu{i}") for i in range(3)]
+
+
+@pytest.mark.parametrize("asked, indices", [("auto", [0, 1, 2]), ("2,0", [2, 0]), ("1", [1])])
+def test_selection(asked, indices):
+    assert select_gpus(asked, FOUND) == [FOUND[i] for i in indices]
+
+
+def test_absent_gpu_lists_those_there():
+    with pytest.raises(DeviceError, match=r"no GPU 3.*0 \(gpu0\), 1 \(gpu1\), 2 \(gpu2\)"):
+        select_gpus("0,3", FOUND)
+
+
+def test_no_gpu_at_all():
+    with pytest.raises(DeviceError, match="sees: none"):
+        select_gpus("0", [])
+
+
+def test_gpus_of_different_models_are_warned_of():
+    assert unlike_models([]) == unlike_models(["A100", "A100"]) == ""
+    line = unlike_models(["A100", "V100", "A100"])
+    assert "warning: different models (2 x A100, 1 x V100), the slowest" in line
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_cpu_replicas(count):
+    tf.distribute.MirroredStrategy._collective_key_base += 100000
+    strategy = make_strategy(cpu_replicas=count)
+    assert strategy.num_replicas_in_sync == count
+    assert f"{count} replica" in describe_devices(strategy)
+
+
+@pytest.mark.parametrize("replicas, used", [(1, "CPU:0"), (2, "CPU:0, CPU:1")])
+def test_nccl_needs_gpus(replicas, used):
+    with pytest.raises(DeviceError, match=f"sums between NVIDIA GPUs; in use: {used}"):
+        make_strategy(cpu_replicas=replicas, reduction="nccl")

@@ -1,0 +1,37 @@
+from types import SimpleNamespace
+
+import pytest
+
+from evaluation.report.page import training_html
+from runs.files import write_bytes, write_json, write_rows
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """A trained stage: weights with seed 1."""
+    places = {"checkpoint_dir": tmp_path / "ck", "output_dir": tmp_path / "out"}
+    write_bytes(tmp_path / "ck" / "mine" / "mtl" / "best.weights.h5", b"")
+    write_json(tmp_path / "ck" / "mine" / "mtl" / "settings.json", {"identity": {"seed": 1}})
+    options = SimpleNamespace()
+    return SimpleNamespace(dataset_name="mine", options=options, **places)
+
+
+def write_history(settings, seed):
+    folder = settings.output_dir / "mine" / "mtl"
+    write_json(folder / "settings.json", {"identity": {"seed": seed}})
+    write_rows(folder / "history.csv", [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}])
+
+
+def test_curves_are_shown_with_the_weights_they_led_to(settings):
+    write_history(settings, 1)
+    assert "data:image/png" in training_html(settings, "mtl")
+
+
+def test_history_of_another_run_is_not_shown(settings):
+    write_history(settings, 2)
+    html = training_html(settings, "mtl")
+    assert "history.csv is of another run" in html and "<img" not in html
+
+
+def test_weights_without_history_have_no_curves(settings):
+    assert training_html(settings, "mtl") == ""

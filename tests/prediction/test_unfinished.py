@@ -1,0 +1,166 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datasets.rasters.reading import Grid, read_raster
+from prediction.maps import NODATA, map_layers
+from prediction.unfinished import UnfinishedScene, digest, is_finished, map_path, work_folder
+
+GRID = Grid(6, 4, None, "")
+CODES, NAMES = [2, 6], ("ground", "building")
+IDENTITY = {"weights": "a", "window_size": 32}
+EVERY_MAP = ("heights", "classes", "probabilities", "normals", "uncertainty")
+
+
+def begin(output, identity=IDENTITY, names=("heights", "classes"), resume=True):
+    tags = {"DSMNET_IDENTITY": digest(identity)}
+    layers = map_layers(names, CODES, NAMES, tags)
+    return UnfinishedScene(output, layers, CODES, GRID, identity, resume)
+
+
+def values(rows, height):
+    semantics = np.broadcast_to(np.array([0.2, 0.8], "float32"), (rows, 4, 2))
+    return {
+        "heights": np.full((rows, 4, 1), height, "float32"),
+        "semantics": semantics,
+        "normals": np.broadcast_to(np.array([0, 0.3, 0.4], "float32"), (rows, 4, 3)),
+        "uncertainty": np.full((rows, 4, 1), 0.5, "float32"),
+    }
+
+
+def all_valid(rows):
+    return np.ones((rows, 4), bool)
+
+
+def test_maps_appear_together_when_they_are_whole(tmp_path):
+    output = tmp_path / "h.tif"
+    scene = begin(output, names=EVERY_MAP)
+    scene.write(0, values(4, 3.0), all_valid(4))
+    assert [path.name for path in tmp_path.iterdir()] == [".h.tif.partial"]
+    scene.write(4, values(2, 7.0), np.zeros((2, 4), bool))
+    scene.finish()
+    assert not work_folder(output).exists()
+    maps = {name: read_raster(map_path(output, name)) for name in EVERY_MAP}
+    assert map_path(output, "classes").name == "h_classes.tif"
+    assert maps["heights"].pixels[..., 0].tolist() == [[3.0] * 4] * 4 + [[NODATA] * 4] * 2
+    assert maps["classes"].pixels[..., 0].tolist() == [[6] * 4] * 4 + [[0] * 4] * 2
+    np.testing.assert_allclose(maps["probabilities"].pixels[0, 0], [0.2, 0.8])
+    np.testing.assert_allclose(maps["normals"].pixels[0, 0], [0, 0.6, 0.8])  # unit length again
+    for raster in maps.values():
+        assert raster.valid[:4].all() and not raster.valid[4:].any()
+
+
+def test_the_same_prediction_goes_on_after_its_last_row(tmp_path):
+    begin(tmp_path / "h.tif").write(0, values(4, 3.0), all_valid(4))
+    scene = begin(tmp_path / "h.tif")
+    assert scene.finished_rows == 4
+    scene.write(4, values(2, 7.0), all_valid(2))
+    scene.finish()
+    heights = read_raster(tmp_path / "h.tif").pixels[:, 0, 0]
+    assert heights.tolist() == [3, 3, 3, 3, 7, 7]
+
+
+@pytest.mark.parametrize(
+    ("identity", "resume"), [(IDENTITY | {"weights": "b"}, True), (IDENTITY, False)]
+)
+def test_another_prediction_is_begun_anew(tmp_path, capsys, identity, resume):
+    begin(tmp_path / "h.tif").write(0, values(4, 3.0), all_valid(4))
+    assert begin(tmp_path / "h.tif", identity, resume=resume).finished_rows == 0
+    assert ("discarded" in capsys.readouterr().out) == resume
+
+
+@pytest.mark.parametrize("name", ["heights.rows.tif", "progress.json"])
+def test_damage_is_said_and_begun_anew(tmp_path, capsys, name):
+    begin(tmp_path / "h.tif").write(0, values(4, 3.0), all_valid(4))
+    (work_folder(tmp_path / "h.tif") / name).write_text("{")
+    assert begin(tmp_path / "h.tif").finished_rows == 0
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_noted_rows_whose_file_is_gone_are_predicted_again(tmp_path, capsys):
+    begin(tmp_path / "h.tif").write(0, values(4, 3.0), all_valid(4))
+    (work_folder(tmp_path / "h.tif") / "classes.rows.tif").unlink()
+    scene = begin(tmp_path / "h.tif")
+    assert scene.finished_rows == 0 and "damaged" in capsys.readouterr().out
+    scene.write(0, values(6, 7.0), all_valid(6))
+    scene.finish()
+    assert (read_raster(tmp_path / "h.tif").pixels == 7).all()
+
+
+def test_two_processes_do_not_write_the_same_output(tmp_path):
+    first = begin(tmp_path / "h.tif")
+    with pytest.raises(BlockingIOError, match="h.tif is being predicted by another process"):
+        begin(tmp_path / "h.tif")
+    first.write(0, values(6, 3.0), all_valid(6))
+    first.finish()
+    assert not work_folder(tmp_path / "h.tif").exists()
+
+
+def before_the_first(monkeypatch, name, action):
+    """Does what another process may do just before the first call of a method of `Path`."""
+    method = getattr(Path, name)
+
+    def call(path, *arguments, **options):
+        monkeypatch.setattr(Path, name, method)
+        action(path)
+        return method(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, name, call)
+
+
+def test_a_folder_that_is_taken_away_while_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    before_the_first(monkeypatch, "open", lambda path: shutil.rmtree(path.parent))
+    scene = begin(tmp_path / "h.tif")
+    with pytest.raises(BlockingIOError):
+        begin(tmp_path / "h.tif")
+    scene.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_that_is_taken_away_before_it_is_held_is_taken_anew(tmp_path, monkeypatch):
+    before_the_first(monkeypatch, "stat", lambda path: path.unlink())
+    scene = begin(tmp_path / "h.tif")
+    with pytest.raises(BlockingIOError):
+        begin(tmp_path / "h.tif")
+    scene.discard()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_process_locks_at_the_end_stays(tmp_path, monkeypatch):
+    scene = begin(tmp_path / "h.tif")
+    scene.write(0, values(6, 3.0), all_valid(6))
+    before_the_first(monkeypatch, "rmdir", lambda path: (path / "lock").touch())
+    scene.finish()
+    assert (read_raster(tmp_path / "h.tif").pixels == 3).all()
+    assert [path.name for path in work_folder(tmp_path / "h.tif").iterdir()] == ["lock"]
+
+
+def test_a_kill_while_the_folder_is_taken_away_leaves_no_rows_to_go_on_with(tmp_path, monkeypatch):
+    scene = begin(tmp_path / "h.tif")
+    scene.write(0, values(6, 3.0), all_valid(6))
+    monkeypatch.setattr(Path, "iterdir", lambda path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        scene.finish()
+    monkeypatch.undo()
+    scene.lock.close()
+    assert begin(tmp_path / "h.tif").finished_rows == 0
+
+
+def test_rows_before_the_first_window_with_data_are_nodata(tmp_path):
+    scene = begin(tmp_path / "h.tif")
+    scene.write(0, {}, np.zeros((6, 4), bool))
+    scene.finish()
+    assert not read_raster(tmp_path / "h.tif").valid.any()
+
+
+def test_a_finished_output_is_known_by_its_identity_and_maps(tmp_path):
+    output = tmp_path / "h.tif"
+    assert not is_finished(output, ("heights",), IDENTITY)
+    scene = begin(output)
+    scene.write(0, values(6, 3.0), all_valid(6))
+    scene.finish()
+    assert is_finished(output, ("heights", "classes"), IDENTITY)
+    assert not is_finished(output, ("heights", "normals"), IDENTITY)
+    assert not is_finished(output, ("heights",), IDENTITY | {"window_size": 64})

@@ -1,0 +1,83 @@
+import argparse
+import json
+import subprocess
+
+import pytest
+
+from datasets.records.keys import ClassLabel
+from runs.trained_model import trained_record, version
+from settings.table import SettingsError
+
+STORED = {
+    "stage": "mtl",
+    "settings": {"dataset_name": "town", "dropout": 0.3},
+    "identity": {"class_codes": ["(2,)", "(6, 7)", "((255, 0, 0),)"], "rgb_scale": 0.25},
+    "classes": ["ground", "building", "car"],
+    "gsd": 0.5,
+}
+VALUES = {"checkpoint_dir": "checkpoints", "dataset_name": "Demo"}
+
+
+def read(folder, stored=STORED, name="best.weights.h5"):
+    (folder / name).touch()
+    (folder / "settings.json").write_text(json.dumps(stored))
+    return trained_record(VALUES, argparse.Namespace(model=str(folder / name)))
+
+
+def test_all_that_prediction_needs_comes_from_settings_json(tmp_path):
+    record = read(tmp_path)
+    assert (record.name, record.gsd, record.rgb_scale, record.sar_scale) == ("town", 0.5, 0.25, 1.0)
+    assert record.classes == (
+        ClassLabel(2, "ground"),
+        ClassLabel(6, "building", (7,)),
+        ClassLabel((255, 0, 0), "car"),
+    )
+    assert record.recommended == {"dropout": 0.3}
+
+
+def test_the_model_of_checkpoint_dir_and_dataset_name_is_looked_for(tmp_path):
+    folder = tmp_path / "town" / "mtl"
+    folder.mkdir(parents=True)
+    read(folder)
+    values = {"checkpoint_dir": str(tmp_path), "dataset_name": "town"}
+    assert trained_record(values, argparse.Namespace(model=None)).folder == folder
+
+
+@pytest.mark.parametrize(
+    ("stored", "name", "message"),
+    [
+        (STORED, "other.h5", "no trained weights at .*other.h5"),
+        (STORED | {"stage": "dae"}, "best.weights.h5", "weights of stage 2; name those of stage 1"),
+        ({"stage": "mtl"}, "best.weights.h5", "settings.json cannot be used .KeyError"),
+        ([], "best.weights.h5", "settings.json cannot be used .TypeError"),
+    ],
+)
+def test_what_is_no_trained_network_is_said(tmp_path, stored, name, message):
+    with pytest.raises(SettingsError, match=message):
+        read(tmp_path, stored, name)
+
+
+def test_this_checkout_has_a_version():
+    assert version() and "\n" not in version()
+
+
+def git(folder, *arguments):
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    command = ["git", "-C", str(folder), *who, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_version_is_that_of_the_own_repository_and_says_changes(tmp_path, monkeypatch):
+    copy = tmp_path / "others" / "dsmnet"
+    copy.mkdir(parents=True)
+    (copy / "CHANGES.md").write_text("# Changes\n\n## 1.2\n")
+    monkeypatch.setattr("runs.trained_model.ROOT", copy)
+    git(tmp_path / "others", "init")
+    git(tmp_path / "others", "commit", "--allow-empty", "-m", "not ours")
+    assert version() == "1.2"
+    git(copy, "init")
+    git(copy, "add", ".")
+    git(copy, "commit", "-m", "ours")
+    assert version() == git(copy, "rev-parse", "--short=12", "HEAD")
+    (copy / "CHANGES.md").write_text("changed")
+    assert version().endswith("-dirty")

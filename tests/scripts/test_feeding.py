@@ -1,0 +1,110 @@
+"""How training is fed, from the command line on."""
+
+import csv
+import re
+import shutil
+
+import pytest
+from osgeo import gdal
+
+import check_data as check
+import train_mtl
+from datasets.crops.augmentation import Augmentation
+from datasets.prepare import __main__ as prepare
+from runs.start import prepare_data
+from settings.loading import load
+from training.stages.feeding import crop_plan
+
+RUN = ["--dataset_name=blocks", "--backbone=tiny", "--decoder_width=0.02", "--mtl_steps=2"]
+RUN += ["--samples_per_epoch=4", "--batch_size=2", "--dropout=0", "--sem_flag=false"]
+
+
+@pytest.fixture
+def run(blocks, tmp_path):
+    """Returns a function (options) -> losses of the steps."""
+    shutil.copytree(blocks, tmp_path / "data")
+
+    def train(*options):
+        places = [f"--{name}={tmp_path / name}" for name in ("checkpoint_dir", "output_dir")]
+        places += [f"--shortcut_path={tmp_path / 'data'}", "--resume=never"]
+        asked = dict(option.split("=") for option in (*RUN, *places, *options))  # the last wins
+        train_mtl.main([f"{name}={value}" for name, value in asked.items()])
+        with (tmp_path / "output_dir" / "blocks" / "mtl" / "history.csv").open(newline="") as file:
+            return [(row["loss"], row["normal_loss"]) for row in csv.DictReader(file)]
+
+    return train
+
+
+def test_no_cache_and_no_number_of_threads_changes_a_loss(run, tmp_path):
+    plain = run("--cache=none", "--input_threads=1")
+    assert run("--cache=memory", "--input_threads=3") == plain
+    assert run("--cache=disk") == plain
+    assert list((tmp_path / "output_dir" / "blocks" / "cache").glob("*/heights.npy"))
+
+
+def test_a_tile_that_cannot_be_read_stops_or_is_left_out(run, tmp_path, capsys):
+    broken = tmp_path / "data" / "blocks" / "train" / "dsm" / "train_2.tif"
+    broken.write_bytes(broken.read_bytes()[:600])
+    with pytest.raises(SystemExit, match=r"1 problem in the train split:\s.*dsm.train_2\.tif"):
+        run()
+    assert len(run("--bad_tiles=skip")) == 2
+    assert "left out, as bad_tiles is skip: " in capsys.readouterr().out
+
+
+def test_a_run_that_was_begun_with_other_tiles_is_not_set_aside(run, tmp_path):
+    run()
+    (tmp_path / "data" / "blocks" / "train" / "dsm" / "train_2.tif").write_bytes(b"")
+    with pytest.raises(SystemExit, match="begun when other tiles could be read: train_2. Make"):
+        run("--bad_tiles=skip", "--resume=auto", "--mtl_steps=4")
+    assert [path.name for path in (tmp_path / "checkpoint_dir" / "blocks").iterdir()] == ["mtl"]
+
+
+def test_the_settings_say_what_changes(blocks, tmp_path):
+    place = [f"--shortcut_path={blocks}", "--dataset_name=blocks", f"--output_dir={tmp_path}"]
+    settings = load("", [*place, "--turns=false", "--scale_jitter=0.5", "--colour_jitter=0.1"])
+    data = prepare_data(settings, ("train",))
+    expected = Augmentation(flips=True, turns=False, colour=0.1, scale=0.5)
+    assert crop_plan(settings, data).augmentation == expected
+    settings = load("", [*place, "--augment=false"])
+    assert crop_plan(settings, data).augmentation == Augmentation()
+
+
+def test_pixel_sizes_and_published_normals_contradict_each_other(run, capsys):
+    with pytest.raises(SystemExit):
+        run("--scale_jitter=0.1", "--normal_coding=published")
+    assert "normal_coding=published (command line) knows none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "colour", "scale"])
+def test_changes_without_augmentation_are_refused(run, capsys, name):
+    with pytest.raises(SystemExit):
+        run("--augment=false", f"--{name}_jitter=0.1")
+    assert f"{name}_jitter=0.1 (command line) has no effect with augment=false" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_mosaic_of_autzen_is_prepared_checked_and_trained_in_large_tiles(
+    autzen, tmp_path, capsys
+):
+    given = []
+    for option, kind in {"image": "rgb", "surface": "dsm", "labels": "sem"}.items():
+        tiles = [str(path) for path in sorted(autzen.glob(f"*/{kind}/*.tif"))]
+        gdal.BuildVRT(str(tmp_path / f"{kind}.vrt"), tiles).FlushCache()
+        given.append(f"--{option}={tmp_path / kind}.vrt")
+    folder = tmp_path / "data" / "large"
+    options = ["--tile=512", "--splits=0.6,0.2,0.2", "--least_valid=0.2"]
+    assert prepare.main(["pair", *given, f"--folder={folder}", *options]) == 0
+    places = [f"--shortcut_path={tmp_path / 'data'}", f"--output_dir={tmp_path / 'out'}"]
+    places += [f"--checkpoint_dir={tmp_path / 'ck'}"]
+    capsys.readouterr()
+    assert check.main(["large", *places]) == 0
+    said = capsys.readouterr().out
+    assert "foot" in said and re.search(r"GSD +0\.50 m +0\.50 m", said)
+    assert "suspicious" not in said.lower()
+    arguments = [*RUN[1:], "--dataset_name=large", *places, "--crop_size=64", "--norm_flag=false"]
+    train_mtl.main(arguments)
+    assert "4 crops are an epoch" in capsys.readouterr().out  # samples_per_epoch, not 64 a tile
+    with (tmp_path / "out" / "large" / "mtl" / "history.csv").open(newline="") as file:
+        losses = [float(row["height_loss"]) for row in csv.DictReader(file)]
+    assert len(losses) == 2 and 0 < min(losses) and max(losses) < 1000  # square metres

@@ -1,0 +1,370 @@
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+import config
+from settings.loading import adopt_network, describe, identity, load
+from settings.presets import PRESETS
+from settings.table import NETWORK, RECOMMENDABLE, TABLE, SettingsError
+
+ROOT = Path(__file__).parents[2]
+TOML = """
+crop_size = 64
+batch_size = 2
+loss_weights = {{ height = 0.5 }}
+classes = [{{ code = 1, name = "ground" }}]
+recommended = {{ {} }}
+"""
+
+
+def read(*arguments):
+    """Loads settings as a script does, for the data set Demo."""
+    return load("A test.", list(arguments))
+
+
+def refused(capsys, *arguments):
+    """Returns the message with which these arguments are refused."""
+    with pytest.raises(SystemExit) as stop:
+        read(*arguments)
+    assert stop.value.code == 2
+    (message,) = capsys.readouterr().err.splitlines()
+    assert message.startswith("error: ")
+    return message
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Makes a data set "own" with a dataset.toml; returns a function (recommended) -> arguments."""
+    (tmp_path / "own").mkdir()
+
+    def write(recommended=""):
+        (tmp_path / "own" / "dataset.toml").write_text(TOML.format(recommended))
+        return ["--dataset_name=own", f"--shortcut_path={tmp_path}"]
+
+    return write
+
+
+def test_command_line_wins_over_preset(own):
+    both = read(*own(), "--overlap=0.25", "--preset=published")
+    assert both.overlap == 0.25
+    assert both.sources["overlap"] == "command line"
+    assert read(*own(), "--preset=published").overlap == pytest.approx(5 / 6)
+
+
+def test_preset_wins_over_config(own, monkeypatch):
+    monkeypatch.setattr(config, "crop_size", 128)
+    asked = read(*own(), "--preset=published")
+    assert (asked.crop_size, asked.sources["crop_size"]) == (320, "preset published")
+
+
+def test_preset_may_stand_in_config(monkeypatch):
+    monkeypatch.setattr(config, "preset", "published")
+    assert read().normal_coding == "published"
+    assert read("--preset=none").normal_coding == "unit"
+
+
+def test_config_wins_over_record(own, monkeypatch):
+    monkeypatch.setattr(config, "crop_size", 256)
+    asked = read(*own("crop_size = 96"))
+    assert (asked.crop_size, asked.sources["crop_size"]) == (256, "config.py")
+
+
+def test_record_wins_over_built_in_default(own):
+    asked = read(*own("decoder_width = 1, sem_flag = false"))
+    assert (asked.crop_size, asked.batch_size, asked.height_loss_weight) == (64, 2, 0.5)
+    assert (asked.decoder_width, asked.sem_flag) == (1.0, False)
+    assert asked.sources["crop_size"] == "dataset.toml of own"
+    assert asked.record.folder.name == "own"
+
+
+def test_built_in_default_is_last(own):
+    asked = read(*own())
+    assert (asked.seed, asked.dropout, asked.semantic_loss_weight) == (0, 0.5, 1.0)
+    assert {asked.sources[name] for name in ("seed", "dropout")} == {"built-in default"}
+
+
+def test_catalogue_record_is_named_as_source(tmp_path):
+    assert read(f"--shortcut_path={tmp_path}").sources["crop_size"] == "record of Demo"
+
+
+def test_none_takes_back_what_config_says(own, monkeypatch):
+    monkeypatch.setattr(config, "crop_size", 128)
+    assert read(*own(), "--crop_size=None").crop_size == 64
+
+
+def test_borrowed_values_follow_what_was_asked():
+    asked = read("--crop_size=96", "--batch_size=3")
+    assert (asked.window_size, asked.dae_batch_size) == (96, 3)
+    assert asked.sources["window_size"] == "as crop_size"
+    assert read("--crop_size=96", "--window_size=64").window_size == 64
+
+
+@pytest.mark.parametrize("argument", ["--crop_size=96", "--crop-size=96", "--crop_size 96"])
+def test_spellings_of_an_option(argument):
+    assert read(*argument.split()).crop_size == 96
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("--augment=FALSE", False),
+        ("--mtl_learning_rate=1", 1.0),
+        ("--gpu_devices=0,1", "0,1"),
+        ("--correction=True", "true"),
+        ("--mtl_steps=none", None),
+    ],
+)
+def test_annotation_decides_the_type(argument, value):
+    found = read(argument).values[argument[2:].partition("=")[0]]
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--crop_sise=96", "unknown setting --crop_sise=96. Did you mean --crop_size?"),
+        ("--crop=96", "unknown setting --crop=96"),
+        ("--__name__=x", "unknown setting"),
+        ("crop_size=96", "Options are written --name=value"),
+        ("--seed", "--seed: expected one argument"),
+        ("--seed=1 --seed=2", "--seed is given 2 times: 1, 2"),
+        ("--seed=1.5", "--seed=1.5: expected a whole number"),
+        ("--augment=1", "--augment=1: expected true or false"),
+        ("--seed=none", "expected a whole number"),
+        ("--output_dir=", "expected a text"),
+        ("--crop_size=250", "nearest are 224 and 256"),
+        ("--window_size=0", "at least 32"),
+        ("--mtl_steps=-4", "at least 1"),
+        ("--batch_size=0", "at least 1"),
+        ("--seed=-1", "at least 0"),
+        ("--overlap=1", "at least 0, below 1"),
+        ("--dropout=-0.1", "at least 0, below 1"),
+        ("--label_smoothing=1", "at least 0, below 1"),
+        ("--class_weights=rare", "expected none, balanced."),
+        ("--decoder_width=2.1", "above 0, at most 2"),
+        ("--dae_learning_rate=0", "above 0"),
+        ("--dropout=nan", "expected a number"),
+        ("--mtl_learning_rate=inf", "expected a number"),
+        ("--reg_loss=l1", "expected mse, mae, huber, or none"),
+        ("--gpu_devices=0,0", "each index once"),
+        ("--gpu_devices=all", "indices separated by commas"),
+        ("--resume=nowhere", "the folder of an earlier run"),
+        ("--preset=best", "expected published"),
+        ("--dataset_name=Demon", "Demo"),
+    ],
+)
+def test_wrong_argument_is_refused(capsys, arguments, message):
+    assert message in refused(capsys, *arguments.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--cpu_replicas=2 --gpu_devices=0", "cpu_replicas=2 (command line)"),
+        ("--cpu_replicas=2 --multi_gpu_enabled=false", "multi_gpu_enabled=true or cpu_replicas=1"),
+        ("--huber_delta=1.0", "set reg_loss=huber"),
+        ("--semantic_loss_weight=2 --sem_flag=false", "set sem_flag=true"),
+        ("--normal_loss_weight=2 --norm_flag=false", "set norm_flag=true"),
+        ("--class_weights=balanced --sem_flag=false", "set sem_flag=true"),
+        ("--label_smoothing=0.1 --sem_flag=false", "set sem_flag=true"),
+        ("--eval_metric=miou --sem_flag=false", "eval_metric=miou"),
+    ],
+)
+def test_conflict_is_refused(capsys, arguments, message):
+    assert message in refused(capsys, *arguments.split())
+
+
+def test_command_line_may_switch_off_what_config_tunes(monkeypatch):
+    monkeypatch.setattr(config, "reg_loss", "huber")
+    monkeypatch.setattr(config, "huber_delta", 2.0)
+    assert read("--reg_loss=mae").huber_delta == 2.0
+
+
+def test_conflict_within_config_is_refused(capsys, monkeypatch):
+    monkeypatch.setattr(config, "huber_delta", 2.0)
+    assert "huber_delta=2 (config.py) has no effect" in refused(capsys)
+
+
+def test_steps_and_epochs_may_both_be_given():
+    asked = read("--mtl_steps=5", "--mtl_epochs=3")
+    assert (asked.mtl_steps, asked.mtl_epochs) == (5, 3)
+
+
+def test_without_classes_the_semantic_decoder_goes(capsys, tmp_path):
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "bare" / "dataset.toml").write_text("gsd = 0.5")
+    arguments = ["--dataset_name=bare", f"--shortcut_path={tmp_path}"]
+    asked = read(*arguments)
+    assert (asked.sem_flag, asked.sources["sem_flag"]) == (False, "bare has no classes")
+    assert "needs classes, but bare has none" in refused(capsys, *arguments, "--sem_flag=true")
+
+
+@pytest.mark.parametrize(
+    ("recommended", "message"),
+    [
+        ("decoder_witdh = 0.5", "decoder_witdh is not a setting that a data set can decide."),
+        ("seed = 3", "seed is not a setting that a data set can decide."),
+        ("decoder_width = true", "decoder_width = True: expected a number"),
+        ("mtl_epochs = 2.5", "mtl_epochs = 2.5: expected a whole number"),
+        ('backbone = "vgg"', "backbone = 'vgg': expected densenet121, resnet50, tiny"),
+        ("crop_size = 100", "nearest are 96 and 128"),
+    ],
+)
+def test_wrong_recommendation_names_the_file(capsys, own, recommended, message):
+    found = refused(capsys, *own(recommended))
+    assert "dataset.toml: " in found and message in found
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("crop_size", "128", "config.py: crop_size = '128': expected a whole number"),
+        ("augment", 1, "config.py: augment = 1: expected true or false"),
+        ("crop_sise", 128, "config.py: crop_sise is not a setting. Did you mean crop_size?"),
+    ],
+)
+def test_wrong_value_in_config_is_refused(capsys, monkeypatch, name, value, message):
+    monkeypatch.setattr(config, name, value, raising=False)
+    assert message in refused(capsys)
+
+
+def test_line_missing_in_config_is_named(capsys, monkeypatch):
+    monkeypatch.delattr(config, "overlap")
+    assert "config.py lacks overlap" in refused(capsys)
+
+
+def test_options_of_the_script_itself():
+    options = [("scene", {}), ("--dry-run", {"action": "store_true"}), ("--top_n", {"type": int})]
+    asked = load("A test.", ["--dry-run", "a-b.tif", "--top-n=3", "--seed=1"], options)
+    assert asked.options == Namespace(scene="a-b.tif", dry_run=True, top_n=3)
+    assert asked.seed == 1
+
+
+def test_help_lists_each_setting_with_its_comment_and_value(capsys):
+    with pytest.raises(SystemExit) as stop:
+        read("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert stop.value.code == 0
+    assert all(f"--{name} " in text for name in TABLE)
+    assert "metres from which a huber loss is linear; without use otherwise [1]" in text
+
+
+def test_settings_are_read_only_and_name_the_nearest():
+    asked = read()
+    with pytest.raises(AttributeError):
+        asked.seed = 3
+    with pytest.raises(AttributeError, match="Did you mean crop_size"):
+        asked.crop_sise  # noqa: B018
+
+
+def test_banner_shows_only_what_is_no_default(own):
+    lines = describe(read(*own(), "--seed=1"))
+    assert "seed=1 (command line)" in lines
+    assert "crop_size=64 (dataset.toml of own)" in lines
+    assert not any(line.startswith("dropout") for line in lines)
+
+
+def stored_network(**changes):
+    values = read().values
+    return {name: values[name] for name in NETWORK} | {"crop_size": 64} | changes
+
+
+def test_network_is_taken_from_the_checkpoint():
+    asked = adopt_network(read(), stored_network(decoder_width=0.25), "mtl/settings.json")
+    assert asked.decoder_width == 0.25
+    assert asked.sources["decoder_width"] == "mtl/settings.json"
+    assert (asked.crop_size, asked.window_size) == (64, 64)  # as in the training
+
+
+def test_crop_size_of_the_command_line_wins_over_the_checkpoint():
+    stored = stored_network(decoder_width=0.25)
+    assert adopt_network(read("--crop_size=96"), stored, "x").crop_size == 96
+    assert adopt_network(read("--window_size=96"), stored, "x").window_size == 96
+
+
+def test_a_least_rate_needs_the_cosine_and_a_larger_rate(capsys):
+    assert "has no effect" in refused(
+        capsys, "--min_learning_rate=1e-5", "--learning_rate_schedule=constant"
+    )
+    assert "above the learning rate" in refused(
+        capsys, "--min_learning_rate=1", "--learning_rate_schedule=cosine"
+    )
+
+
+def test_something_must_be_learned(capsys):
+    weights = [f"--{task}_loss_weight=0" for task in ("height", "semantic", "normal")]
+    assert "nothing to learn" in refused(capsys, *weights)
+    heads = ["--sem_flag=false", "--norm_flag=false"]
+    assert "nothing to learn" in refused(capsys, "--height_loss_weight=0", *heads)
+
+
+def test_weights_of_an_encoder_must_be_there(capsys):
+    assert "weight file that exists" in refused(capsys, "--backbone_weights=absent.h5")
+    arguments = ["--backbone=tiny", "--backbone_weights=imagenet"]
+    assert "has none" in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    "option", ["--height_loss_weight=2", "--class_weights=balanced", "--label_smoothing=0.1"]
+)
+def test_weights_and_class_labels_concern_stage_1_only(option):
+    changed = read(option)
+    assert identity(changed, "mtl") != identity(read(), "mtl")
+    assert identity(changed, "dae") == identity(read(), "dae")
+
+
+def test_network_may_be_repeated_but_not_contradicted():
+    asked = read("--decoder_width=0.25")
+    assert adopt_network(asked, stored_network(decoder_width=0.25), "x").decoder_width == 0.25
+    message = r"decoder_width=0.25 \(command line\).*decoder_width=0.5 \(mtl/settings.json\)"
+    with pytest.raises(SettingsError, match=message):
+        adopt_network(asked, stored_network(decoder_width=0.5), "mtl/settings.json")
+
+
+def test_stored_network_must_be_whole():
+    with pytest.raises(SettingsError, match=r"x does not give \w+\. Train"):
+        adopt_network(read(), {}, "x")
+
+
+def test_devices_and_length_do_not_prevent_resuming():
+    longer = read("--mtl_epochs=40", "--cpu_replicas=2", "--output_dir=elsewhere", "--batch_size=2")
+    assert identity(longer) == identity(read())
+    assert identity(read("--seed=1")) != identity(read())
+
+
+def test_each_stage_has_its_own_identity():
+    changed = read("--dae_learning_rate=1")
+    assert identity(changed, "mtl") == identity(read(), "mtl")
+    assert identity(changed, "dae") != identity(read(), "dae")
+
+
+def test_settings_import_no_heavy_library():
+    code = "import sys, settings; print({'tensorflow', 'numpy', 'osgeo'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.strip() == "set()"
+
+
+def test_none_as_a_choice_wins_over_a_recommendation(own):
+    arguments = own('decoder_norm = "batch"')
+    assert read(*arguments).decoder_norm == "batch"
+    assert read(*arguments, "--decoder_norm=none").decoder_norm == "none"
+    arguments = own('class_weights = "balanced"')
+    assert read(*arguments).class_weights == "balanced"
+    assert read(*arguments, "--class_weights=none").class_weights == "none"
+    assert read(*arguments, "--preset=published").class_weights == "none"
+
+
+def test_published_leaves_nothing_to_the_record_but_what_the_authors_leave():
+    left = {name for name in RECOMMENDABLE if TABLE[name].role != "run"} - set(PRESETS["published"])
+    assert left == {
+        # The data set decides: its loss weights, and which heads it has labels for.
+        *(f"{task}_loss_weight" for task in ("height", "semantic", "normal")),
+        "sem_flag",
+        "norm_flag",
+        "backbone_weights",  # whatever can be had
+        # Without effect on a constant rate.
+        *("decay_epochs", "decay_factor", "min_learning_rate"),
+    }

@@ -1,0 +1,204 @@
+import contextlib
+import math
+import os
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+from training import loop
+from training.loop import (
+    Interrupted,
+    TrainingError,
+    TrainingPlan,
+    Validation,
+    _stop_on_nan,
+    is_better,
+    run_training,
+)
+
+
+class Recorder(SimpleNamespace):
+    """Stands for the state and the log: remembers what the loop asks for."""
+
+    def __init__(self, step=0):
+        super().__init__(step=step, best=math.nan, waited=0, stopped=False)
+        self.rows, self.validations, self.saved, self.bests = [], [], [], []
+        self.audited = []
+        self.folder, self.is_chief = None, True
+
+    def save(self):
+        self.saved.append(self.step)
+
+    def save_best(self):
+        self.bests.append(self.step)
+
+    def even_out(self):
+        self.evened = self.step
+
+    def audit(self):
+        self.audited.append(self.step)
+
+    def chiefs_value(self, value):
+        return value
+
+    def any_worker(self, *flags):
+        return [bool(flag) for flag in flags]
+
+    def averaged(self):
+        return contextlib.nullcontext()
+
+
+def train(values, plan, state=None, patience=0, losses=None, metric="rmse"):
+    state = state or Recorder()
+    log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
+    stream = iter(range(100))
+    measured = iter(values)
+    run_training(
+        plan,
+        state,
+        lambda number: {"loss": (losses or {}).get(number, float(number))},
+        stream,
+        log,
+        Validation(lambda: {metric: next(measured)}, metric, patience),
+        lambda: 0.1 * state.step,
+    )
+    return state
+
+
+def test_validates_and_saves_after_each_epoch():
+    state = train([3.0, 2.0, 2.5], TrainingPlan(5, 1, 2))
+    assert [row["step"] for row in state.validations] == [2, 4, 5]
+    assert [row["epoch"] for row in state.validations] == [1, 2, 3]
+    assert state.saved == [2, 4, 5] and state.bests == [2, 4] and state.evened == 5
+    assert (state.best, state.waited) == (2.0, 1)
+
+
+def test_replicas_are_audited_after_the_first_step():
+    assert train([1.0], TrainingPlan(3, 1, 3)).audited == [1]
+    assert train([1.0], TrainingPlan(6, 1, 6), Recorder(step=4)).audited == [5]
+
+
+def test_history_has_one_row_a_step():
+    rows = train([1.0], TrainingPlan(3, 2, 6)).rows
+    assert [row["learning_rate"] for row in rows] == [0.0, 0.1, 0.2]
+    assert [(row["step"], row["epoch"], row["loss"]) for row in rows] == [
+        (1, 1, 0.0),
+        (2, 1, 1.0),
+        (3, 1, 2.0),
+    ]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Puts a clock that is set by hand into the loop."""
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    return clock
+
+
+def slow_training(clock, state, waits, fails=()):
+    """Trains with these waits for the batches, seconds; a step itself takes 1 s."""
+
+    def read():
+        for wait in waits:
+            clock.now += wait
+            yield None
+
+    def step(batch):
+        clock.now += 1.0
+        return {"loss": math.nan if len(state.rows) in fails else 0.5}
+
+    log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
+    validation = Validation(lambda: {"rmse": 1.0}, "rmse", 0)
+    plan = TrainingPlan(len(waits), 2, 2 * len(waits))
+    run_training(plan, state, step, read(), log, validation, lambda: 0.1)
+
+
+def test_waiting_for_input_is_told_from_the_second_step_on(clock, capfd):
+    state = Recorder()
+    slow_training(clock, state, [7.0, 3.0, 1.0])
+    assert [row["seconds"] for row in state.rows] == [8.0, 4.0, 2.0]
+    assert "input_wait" not in state.rows[0]  # the first step compiles
+    assert [row["input_wait"] for row in state.rows[1:]] == [0.75, pytest.approx(4 / 6)]
+    assert [row["seconds_median"] for row in state.rows[1:]] == [4.0, 3.0]
+    shown = capfd.readouterr()
+    assert "median 3 s, p95 3.9 s of the last 2; 0.7 samples/s; 67% of the time" in shown.out
+    assert "Reading the tiles holds the training up" in shown.out
+    assert "loss=0.5, step=3s, p95=3.9s, wait=67%" in shown.err
+
+
+def test_a_run_that_ends_early_tells_its_speed_too(clock, capsys):
+    with pytest.raises(TrainingError):
+        slow_training(clock, Recorder(), [0.0, 0.0, 0.0, 0.0], fails=[3])
+    assert (
+        "Step time: median 1 s, p95 1 s of the last 3; 2.0 samples/s; 0%" in capsys.readouterr().out
+    )
+
+
+def test_only_the_chief_tells_the_speed(clock, capfd):
+    state = Recorder()
+    state.is_chief = False
+    slow_training(clock, state, [1.0, 1.0])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_stops_early_after_patience():
+    state = train([3.0, 4.0, 5.0, 1.0], TrainingPlan(4, 1, 1), patience=2)
+    assert state.stopped and state.step == 3
+
+
+def test_without_patience_goes_on():
+    assert train([3.0, 4.0, 5.0, 6.0], TrainingPlan(4, 1, 1)).step == 4
+
+
+def test_a_loss_that_is_not_finite_stops_before_saving():
+    state = Recorder()
+    with pytest.raises(TrainingError, match="Step 3: loss"):
+        train([1.0, 1.0, 1.0], TrainingPlan(3, 1, 1), state, losses={2: math.nan})
+    assert state.saved == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "metric, value, best, expected",
+    [
+        ("rmse", 2.0, 3.0, True),
+        ("rmse", 4.0, 3.0, False),
+        ("delta1", 0.5, 0.4, True),
+        ("miou", 0.3, 0.4, False),
+        ("rmse", 2.0, math.nan, True),
+        ("rmse", None, math.nan, False),
+    ],
+)
+def test_better(metric, value, best, expected):
+    assert is_better(metric, value, best) == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_step_with_the_state_saved(number):
+    # A job in the background, as the tests may be, ignores Ctrl-C.
+    before = signal.signal(number, signal.default_int_handler)
+    state = Recorder()
+
+    def step(index):
+        if index == 2:
+            os.kill(os.getpid(), number)
+        return {"loss": 1.0}
+
+    log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
+    validation = Validation(lambda: {"rmse": 1.0}, "rmse", 0)
+    plan = TrainingPlan(9, 1, 9)
+    with pytest.raises(Interrupted, match="step 3 of 9"):
+        run_training(plan, state, step, iter(range(9)), log, validation, lambda: 0.1)
+    assert state.saved == [3] and len(state.rows) == 3
+    assert signal.signal(number, before) == signal.default_int_handler
+
+
+@pytest.mark.parametrize("scale, fails", [({}, True), ({"loss_scale": 1024.0}, False)])
+def test_a_gradient_may_overflow_under_loss_scaling_only(scale, fails):
+    row = {"loss": 1.0, "gradient_norm": math.inf} | scale
+    if fails:
+        with pytest.raises(TrainingError, match="Step 8: gradient_norm is not finite"):
+            _stop_on_nan(row, 7)
+    else:
+        _stop_on_nan(row, 7)

@@ -1,0 +1,1 @@
+"""A stage of training, from the settings to the files it leaves."""
