@@ -6,11 +6,10 @@ stored (a radar band, where the network has one, last), and gives `heights` (bat
 Example: python export.py exported --dataset_name=Demo
 """
 
-import json
-import shutil
-import tempfile
 from pathlib import Path
 
+from project.files import whole_folder, write_json
+from project.version import checkout
 from runs.trained_model import trained_record
 from settings.loading import SettingsError, load
 
@@ -34,7 +33,7 @@ def export(settings, folder):
     from models.saved_model import make_raw_network, write_model
     from runs.networks import load_networks
     from runs.start import start_strategy
-    from runs.trained_model import model_identity, version
+    from runs.trained_model import model_identity
 
     if folder.exists():
         raise SettingsError(f"{folder} exists already. Name a new folder, or remove it.")
@@ -50,18 +49,12 @@ def export(settings, folder):
         "metres_per_pixel": float(settings.record.gsd),
         "classes": list(record.class_names),
         "weights": model_identity(settings, dae is not None),
-        "version": version(),
+        "version": checkout(),
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        stages = [stage for stage in (mtl, dae) if stage is not None]
+    stages = [stage for stage in (mtl, dae) if stage is not None]
+    with whole_folder(folder) as part:
         write_model(part, stages, make_raw_network(network, scales), channels)
-        (part / "model.json").write_text(json.dumps(described, indent=2) + "\n")
-        part.chmod(0o755)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        write_json(part / "model.json", described)
     print(f"Written to {folder}: {described['input']} -> {described['outputs']}")
 
 

@@ -93,7 +93,7 @@ def main(arguments=None):
         fail(f"--repeats={repeats}: expected 1 or more.")
     # TensorFlow comes in only now, so that a wrong setting is refused at once.
     from commands.errors import clear_errors
-    from runs.files import write_json
+    from project.files import write_json
     from runs.folders import output_folder
 
     table = {}

@@ -20,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from benchmarks.step_times import make_demo
-from runs.files import write_bytes, write_json
+from project.files import write_bytes, write_json
 from settings.loading import COMMAND_LINE, fail, load, load_named
 from settings.presets import PRESETS
 from settings.table import TABLE, show

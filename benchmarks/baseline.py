@@ -22,7 +22,7 @@ from datasets.tiles.labels import LabelError
 from datasets.tiles.samples import read_tile_window, tile_grid
 from evaluation.measures.metrics import SplitMetrics
 from evaluation.report.tables import metrics_table
-from runs.files import write_json
+from project.files import write_json
 from settings.loading import load_named, read_splits
 
 OPTIONS = (

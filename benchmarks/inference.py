@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.records.record import SPLITS
-from runs.files import write_json
+from project.files import write_json
 from settings.loading import load_named
 
 PARTS = ("overlap", "speed", "large")

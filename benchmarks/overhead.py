@@ -27,7 +27,7 @@ from benchmarks.step_times import (
     make_demo,
     take,
 )
-from runs.files import write_json
+from project.files import write_json
 from settings.loading import COMMAND_LINE, fail, load_named
 
 OPTIONS = (

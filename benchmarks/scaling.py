@@ -19,7 +19,7 @@ from benchmarks.step_times import (
     in_a_process,
     make_demo,
 )
-from runs.files import write_bytes, write_json
+from project.files import write_bytes, write_json
 from settings.loading import fail, load_named
 
 OPTIONS = (

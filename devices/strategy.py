@@ -5,9 +5,10 @@ import contextlib
 import tensorflow as tf
 
 from devices.workers import cluster_strategy, worker
+from project.errors import UserError
 
 
-class DeviceError(ValueError):
+class DeviceError(UserError):
     """The devices asked for are not there."""
 
 

@@ -6,13 +6,15 @@ import zlib
 
 import tensorflow as tf
 
+from project.errors import UserError
+
 EXAMPLE = (
     'Example for the first of two: TF_CONFIG=\'{"cluster": {"worker": ["host1:12345", '
     '"host2:12345"]}, "task": {"type": "worker", "index": 0}}\'.'
 )
 
 
-class WorkersError(RuntimeError):
+class WorkersError(UserError):
     """The processes of a cluster do not fit together, or one of them is gone."""
 
 

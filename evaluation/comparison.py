@@ -8,6 +8,7 @@ import numpy as np
 
 from evaluation.measures.bootstrap import column, draw_counts, draw_means, interval
 from evaluation.report.tables import metrics_table, text_table
+from project.errors import UserError
 
 LOWER_IS_BETTER = {  # columns of per_tile.csv: how a reader knows them
     "rmse": "RMSE (m)",
@@ -29,7 +30,7 @@ NEITHER = {"bias": "bias, mean error (m)"}
 NAMED = 5  # tiles in an error message
 
 
-class ComparisonError(Exception):
+class ComparisonError(UserError):
     """Two runs that cannot be compared."""
 
 

@@ -17,7 +17,7 @@ from evaluation.report.tables import intervals_table, metrics_table
 from evaluation.tiles import evaluate_tiles, true_normals
 from prediction.maps import NODATA, class_codes, class_layer
 from prediction.tiles import predict_maps
-from runs.files import write_json, write_rows
+from project.files import write_json, write_rows
 from runs.folders import output_folder
 from runs.start import evenly_spaced, tile_reader
 from runs.stored import computed_settings, stored_stage

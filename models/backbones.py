@@ -10,6 +10,7 @@ from keras import layers
 
 from models.segments import in_segments
 from models.torch_weights import WeightsError, is_torch_file, load_torch_weights
+from project.errors import first_line
 
 TINY_FILTERS = (8, 16, 32, 64, 128)
 TIMEOUT = 10  # seconds without an answer after which a download is given up
@@ -114,11 +115,6 @@ def pretrained_weights(name, source):
         f"backbone_weights is {source}, but {name} cannot be given these weights: {reason}. "
         "Without internet see python -m models.fetch_weights, name a weight file, or set none."
     )
-
-
-def first_line(error):
-    """Returns the first line of an exception's message, or its type where it has none."""
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _find(name, source):

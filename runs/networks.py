@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from models.backbones import first_line
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
+from project.errors import first_line
 from runs.folders import is_trained, stage_folder, weights_digest, weights_file
 from runs.stored import ResumeError, stored_stage
 from settings.loading import SettingsError

@@ -4,6 +4,7 @@ import json
 
 import keras
 
+from project.errors import UserError
 from runs.folders import stage_folder, weights_file
 from settings.loading import SettingsError, adopt_network
 
@@ -44,7 +45,7 @@ def computed_settings(settings):
     return settings.values | {"precision": keras.config.dtype_policy().name}
 
 
-class ResumeError(ValueError):
+class ResumeError(UserError):
     """An earlier run cannot be continued or read."""
 
 

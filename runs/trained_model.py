@@ -1,15 +1,12 @@
 """The trained networks that predict.py uses, and what is known of them without their data set."""
 
 import ast
-import contextlib
 import json
-import subprocess
 from pathlib import Path
 
 from datasets.records.record import ClassLabel, Record
 from settings.table import SettingsError
 
-ROOT = Path(__file__).parents[1]
 WEIGHTS = "best.weights.h5"
 
 
@@ -69,17 +66,3 @@ def model_identity(settings, corrected):
 
     stages = ("mtl", "dae") if corrected else ("mtl",)
     return {stage: weights_digest(settings, stage) for stage in stages}
-
-
-def version():
-    """Returns what git calls this checkout, "-dirty" if it was changed since its commit.
-
-    Of a copy without a repository of its own, the title of the newest changes.
-    """
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    if (ROOT / ".git").exists():  # git would look further up, into the repository of others
-        with contextlib.suppress(OSError, subprocess.CalledProcessError):
-            run = subprocess.run(command, capture_output=True, text=True, check=True)
-            return run.stdout.strip()
-    lines = (ROOT / "CHANGES.md").read_text(encoding="utf-8").splitlines()
-    return next(line[3:] for line in lines if line.startswith("## "))

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import config
+from project.errors import UserError
 
 COMMAND_LINE, CONFIG, DEFAULT = "command line", "config.py", "built-in default"  # sources
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError):
     """A setting that cannot be used; the message says what to do."""
 
 

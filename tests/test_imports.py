@@ -9,17 +9,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # A package imports only packages to its right; within datasets the same for its parts.
 PACKAGES = (
-    "benchmarks commands training evaluation prediction runs settings datasets models devices"
+    "benchmarks commands training evaluation prediction runs settings datasets models devices "
+    "project"
 )
 DATASETS = "checks demo crops prepare tiles records catalogue rasters"
 # What these may take of other packages of the project, where that is less.
 ONLY = {
-    "models": (),
-    "devices": (),
-    "datasets": ("datasets.", "devices.memory"),
-    "settings": ("settings.", "datasets.records."),
+    "models": ("project.",),
+    "devices": ("project.",),
+    "datasets": ("devices.memory", "project."),
+    "settings": ("datasets.records.", "project."),
 }
-LIGHT = ("settings.", "datasets.records.", "datasets.catalogue.")  # standard library and config
+# Of the standard library and config alone.
+LIGHT = ("settings.", "datasets.records.", "datasets.catalogue.", "project.errors")
 READS_SETTINGS = (
     "benchmarks. commands. settings. runs. training.stages. "
     "evaluation.split evaluation.report.page prediction.predictor"

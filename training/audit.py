@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from project.errors import UserError
 from training.optimizers import ReducedGradients
 
 
-class AuditError(RuntimeError):
+class AuditError(UserError):
     """The replicas do not train one and the same network."""
 
 

@@ -1,13 +1,13 @@
 """The state of a run on disk: everything that the next step depends on."""
 
 import math
-import os
 import tempfile
 import zlib
 
 import tensorflow as tf
 
 from devices.workers import any_worker, chiefs_number, is_chief, require_same, worker
+from project.files import whole_file
 from runs.stored import ResumeError
 from training.audit import audit_replicas
 from training.optimizers import averaged_weights
@@ -137,9 +137,6 @@ class RunState:
 
     def save_best(self):
         """Writes the weights alone as `best.weights.h5`; the file appears when it is whole."""
-        if not self.is_chief:
-            return
-        target = self.folder / "best.weights.h5"
-        part = self.folder / "part.weights.h5"
-        self.model.save_weights(part)
-        os.replace(part, target)
+        if self.is_chief:
+            with whole_file(self.folder / "best.weights.h5") as part:
+                self.model.save_weights(part)

@@ -1,9 +1,10 @@
 """What a run writes about itself while it trains: CSV files and TensorBoard."""
 
 import csv
-import os
 
 import tensorflow as tf
+
+from project.files import whole_file
 
 HISTORY_COLUMNS = (
     "step",
@@ -28,7 +29,7 @@ FIGURES = ("seconds_median", "seconds_p95", "input_wait", "gpu_utilisation", "gp
 FIGURES_EVERY = 10  # steps
 
 
-class RowFile:
+class CsvFile:
     """A CSV file that grows by one row at a time and survives a kill.
 
     A resumed run cuts off the rows after its checkpoint, so that every step stands there once.
@@ -37,10 +38,8 @@ class RowFile:
     def __init__(self, path, columns, resume_step=0):
         """Opens the file and keeps its rows up to and including step `resume_step`."""
         rows = [row for row in _read(path) if int(row["step"]) <= resume_step]
-        part = path.with_suffix(".part")
-        with part.open("w", newline="") as file:
+        with whole_file(path) as part, part.open("w", newline="") as file:
             _write(file, columns, rows)
-        os.replace(part, path)
         self._columns = columns
         self._file = path.open("a", newline="")
 
@@ -110,9 +109,9 @@ class RunLog:
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._history = RowFile(folder / "history.csv", HISTORY_COLUMNS, resume_step)
+        self._history = CsvFile(folder / "history.csv", HISTORY_COLUMNS, resume_step)
         columns = ("step", "epoch", *validation_columns)
-        self._validation = RowFile(folder / "validation.csv", columns, resume_step)
+        self._validation = CsvFile(folder / "validation.csv", columns, resume_step)
         self._board = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
     def step(self, row):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from devices.gpu_load import GpuLoad, gpu_load
+from project.errors import Interrupted, UserError
 from training.monitor import StepMonitor, short_figures
 
 SAVE_SECONDS = 600  # at most this much work is lost when a run is killed within an epoch
@@ -18,7 +19,7 @@ SAVE_SECONDS = 600  # at most this much work is lost when a run is killed within
 SMALLEST_SCALE = 2.0**-10  # below it a gradient that overflows is not a matter of its scale
 
 
-class TrainingError(RuntimeError):
+class TrainingError(UserError):
     """Training cannot go on."""
 
 
@@ -158,10 +159,6 @@ def _stop_on_nan(row, step):
             f"Step {step + 1}: {', '.join(wrong)} is not finite. The last good state is kept. "
             "Try a smaller learning rate, or look for implausible heights in the training tiles."
         )
-
-
-class Interrupted(Exception):
-    """The run was asked to stop; its state is saved."""
 
 
 @contextlib.contextmanager

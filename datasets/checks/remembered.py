@@ -4,11 +4,11 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 
 from datasets.checks.validation import SplitSummary, check_split
 from datasets.rasters.reading import GDAL_VERSION
 from datasets.records.keys import KINDS
+from project.files import write_json
 
 VERSION = 1  # of what is checked; a change makes earlier verdicts useless
 
@@ -32,7 +32,7 @@ def remembered_check(path, record, split, tiles, crop_size, progress=None, skip=
         return summary
     summary = check_split(record, split, tiles, crop_size, progress, skip)
     if key and not summary.unusable:
-        _write(path, {"key": key, "summary": dataclasses.asdict(summary)})
+        write_json(path, {"key": key, "summary": dataclasses.asdict(summary)})
     return summary
 
 
@@ -56,14 +56,6 @@ def split_digest(record, split, tiles, crop_size, skip=False):
     names = [tile.name for tile in tiles]
     content = (VERSION, GDAL_VERSION, record, names, tiles[0], crop_size, skip, files)
     return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
-
-
-def _write(path, content):
-    """Writes a JSON file, which appears when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as file:
-        json.dump(content, file)
-    os.replace(file.name, path)
 
 
 def _read(path, key):

@@ -8,6 +8,7 @@ from datasets.rasters.reading import RasterError
 from datasets.tiles.folders import DataError
 from datasets.tiles.labels import LabelError
 from datasets.tiles.samples import read_tile_window
+from project.errors import UserError
 
 UNREADABLE = (RasterError, DataError, LabelError)
 
@@ -43,6 +44,7 @@ class CropReader:
         types: dict of name to NumPy type of what `read` returns, in its order.
         channels: dict of the same names to the number of channels.
         skipped: dict of tile name to (crops left out, message of the first).
+        error: the `UserError` that ended the reading, or None: TensorFlow hands on its text only.
     """
 
     def __init__(self, tiles, record, image_type="float32", cache=None, skip=False):
@@ -59,7 +61,7 @@ class CropReader:
         self._skip, self._lock = skip, threading.Lock()
         self.types = {"image": image_type, "heights": "float32", "classes": "int16"}
         self.channels = {"image": 4 if tiles[0].sar else 3, "heights": 1, "classes": 1}
-        self.skipped = {}
+        self.skipped, self.error = {}, None
 
     def read(self, number, row, column, size):
         """Reads one crop.
@@ -70,23 +72,24 @@ class CropReader:
             size: pixels, rows and columns.
 
         Returns:
-            list of arrays (size, size, channels), see `read_compact`.
+            dict of arrays (size, size, channels), see `read_compact`.
 
         Raises:
             RasterError, DataError, LabelError: if the tile cannot be read; names the file.
         """
         tile, window = self._tiles[number], (int(row), int(column), int(size), int(size))
         try:
-            return list(self._read(int(number), tile, window).values())
-        except UNREADABLE as error:
-            if not self._skip:
+            return self._read(int(number), tile, window)
+        except UserError as error:
+            if not (self._skip and isinstance(error, UNREADABLE)):
+                self.error = self.error or error
                 raise
             self._count(tile, error)
         nothing = {"image": 0, "heights": np.nan, "classes": -1}
-        return [
-            np.full((size, size, self.channels[name]), nothing[name], kind)
+        return {
+            name: np.full((size, size, self.channels[name]), nothing[name], kind)
             for name, kind in self.types.items()
-        ]
+        }
 
     def _read(self, number, tile, window):
         """Returns dict of the arrays of a window (row, column, rows, columns)."""

@@ -162,11 +162,18 @@ def training_dataset(reader, plan, order, steps, share=Share(), threads=None):
 def _load_crop(reader, plan, place):
     """Reads and augments one crop; returns dict of tensors without batch."""
     where = [place[name] for name in ("tile", "row", "column", "size")]
-    kinds = [tf.as_dtype(kind) for kind in reader.types.values()]
-    rasters = tf.numpy_function(reader.read, where, kinds, stateful=False)
-    sample = {}
-    for raster, (name, channels) in zip(rasters, reader.channels.items(), strict=True):
-        sample[name] = tf.ensure_shape(raster, (None, None, channels))
+    names = tuple(reader.types)
+
+    def read(*place):  # tf.numpy_function takes arrays in an order, not by name
+        crop = reader.read(*place)
+        return [crop[name] for name in names]
+
+    kinds = [tf.as_dtype(reader.types[name]) for name in names]
+    rasters = tf.numpy_function(read, where, kinds, stateful=False)
+    sample = {
+        name: tf.ensure_shape(raster, (None, None, reader.channels[name]))
+        for name, raster in zip(names, rasters, strict=True)
+    }
     size, augmentation = plan.crop_size, plan.augmentation
     if augmentation.scale:
         sample = resize_sample(sample, size)

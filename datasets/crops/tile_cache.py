@@ -4,11 +4,9 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +14,8 @@ from datasets.crops.crop_reader import UNREADABLE, read_compact
 from datasets.rasters.declared import file_list
 from datasets.rasters.reading import GDAL_VERSION
 from devices.memory import free_memory
+from project.errors import UserError
+from project.files import whole_folder
 
 BLOCK_PIXELS = 1_000_000  # of a tile that are decoded at a time
 UNUSED_DAYS = 7  # after which an entry on disk is deleted
@@ -23,7 +23,7 @@ FORMAT = 1  # of what is decoded; a change makes earlier entries on disk useless
 NAMES = ("image", "heights", "classes")
 
 
-class CacheError(ValueError):
+class CacheError(UserError):
     """A cache that has no room, or that cannot be read or written."""
 
 
@@ -203,16 +203,11 @@ class DiskCache(TileCache):
 
     def _write(self, number, entry):
         """Writes a tile's arrays into its folder, which appears when it is whole."""
-        with (
-            self._said_clearly(),
-            tempfile.TemporaryDirectory(dir=self._folder, prefix=".") as part,
-        ):
-            whole = Path(part) / "tile"
-            whole.mkdir()
-            for row, block in self._decoder.blocks(number):
-                self._write_block(whole, self._decoder.shapes[number], row, block)
+        with self._said_clearly():
             try:
-                whole.rename(entry)
+                with whole_folder(entry) as part:
+                    for row, block in self._decoder.blocks(number):
+                        self._write_block(part, self._decoder.shapes[number], row, block)
             except OSError:
                 if not entry.is_dir():  # else another process was as quick
                     raise

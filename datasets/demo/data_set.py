@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from datasets.rasters.grids import projection_wkt
 from datasets.rasters.reading import Grid
 from datasets.rasters.writing import write_raster
 from datasets.tiles.folders import DataError
+from project.files import whole_folder
 
 GSD = 0.5  # metres per pixel
 EPSG = 32632  # UTM zone 32 north
@@ -95,16 +95,13 @@ def make_demo(folder, tile_size=256, counts=(64, 8, 8), seed=0, progress=None):
     folder, plan = Path(folder), DemoPlan(int(tile_size), tuple(counts), int(seed))
     if holds_demo(folder, plan):
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as parent:
-        part = Path(parent) / folder.name
-        fill_folder(part, plan, progress)
-        try:
-            part.rename(folder)
-        except OSError:
-            # Another process may have been faster; what it made must be the same.
-            if not holds_demo(folder, plan):
-                raise
+    try:
+        with whole_folder(folder) as part:
+            fill_folder(part, plan, progress)
+    except OSError:
+        # Another process may have been faster; what it made must be the same.
+        if not holds_demo(folder, plan):
+            raise
 
 
 def ensure_demo(folder, progress=None):

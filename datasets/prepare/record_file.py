@@ -3,6 +3,7 @@
 import json
 
 from datasets.records.record import TOML
+from project.files import write_bytes
 
 STRIDE = 32  # pixels, of the encoder: crops are multiples of it
 USUAL_CROP = 256  # pixels, where a record says nothing
@@ -31,9 +32,7 @@ def write_record(folder, keys, codes):
         return False
     if codes and not {"classes", "like"} & set(keys):
         keys = {**keys, "classes": [_class(code) for code in sorted(codes)]}
-    part = folder / f".{TOML}.part"
-    part.write_text(HEAD + record_text(keys), encoding="utf-8")
-    part.replace(path)
+    write_bytes(path, (HEAD + record_text(keys)).encode())
     return True
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from datasets.prepare.record_file import write_record
 from datasets.prepare.tile_files import Pixels, PrepareError, read_facts, tile_paths, write_tile
 from datasets.records.record import SPLITS, TOML
+from project.files import write_json
 
 MARKER = "preparation.json"
 VERSION = 2  # of the preparation; another one may give other tiles of the same files
@@ -145,9 +146,7 @@ def claim_folder(folder, identity):
         )
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{MARKER}.part"
-        part.write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
-        part.replace(marker)
+        write_json(marker, identity)
 
 
 def _check_identity(marker, identity):

@@ -7,12 +7,13 @@ import numpy as np
 
 from datasets.rasters.reading import Grid, read_raster
 from datasets.rasters.writing import write_raster
+from project.errors import UserError
 
 NO_LABEL = 65535  # labels are written as uint16, so that every 8-bit code can be a class
 MOST_CODES = 256  # of one tile; more are no labels
 
 
-class PrepareError(ValueError):
+class PrepareError(UserError):
     """Data that cannot be prepared; says what was found and what to do."""
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal, gdal_array, osr
 
+from project.errors import UserError
+
 GDAL_VERSION = gdal.__version__
 gdal.UseExceptions()  # a failed call raises; without this GDAL 3 returns None
 osr.UseExceptions()
@@ -29,7 +31,7 @@ BROKEN = (
 )
 
 
-class RasterError(ValueError):
+class RasterError(UserError):
     """A raster file that cannot be read or written; names the file and what GDAL said."""
 
 

@@ -1,12 +1,10 @@
 """Writing GeoTIFFs that keep their grid, nodata value, unit and class colours."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 from osgeo import gdal
 
 from datasets.rasters.reading import gdal_errors
+from project.files import whole_file
 
 TYPES = {"uint8": gdal.GDT_Byte, "uint16": gdal.GDT_UInt16, "float32": gdal.GDT_Float32}
 
@@ -15,7 +13,7 @@ def write_raster(path, pixels, grid, nodata=None, unit="", description="", colou
     """Writes a compressed, tiled GeoTIFF, which appears under its name when it is whole.
 
     Args:
-        path: str or path of the file; its folder must exist, an older file is replaced.
+        path: str or path of the file; its folder is made if it is absent, an older file replaced.
         pixels: array (rows, columns) or (rows, columns, bands); uint8, uint16 or float32.
         grid: `datasets.rasters.reading.Grid` of the pixels.
         nodata: value declared as nodata and written for NaN; None = NaN stays, none declared.
@@ -32,19 +30,13 @@ def write_raster(path, pixels, grid, nodata=None, unit="", description="", colou
     bands = _as_bands(pixels, grid)
     if nodata is not None and np.issubdtype(bands.dtype, np.floating):
         bands = np.where(np.isnan(bands), np.float32(nodata), bands)
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with gdal_errors(path, "write", "Its folder must exist and have space left."):
-            dataset = _create(part, bands, grid)
-            for i in range(bands.shape[2]):
-                describe_band(dataset.GetRasterBand(i + 1), nodata, unit, description, colours)
-                dataset.GetRasterBand(i + 1).WriteArray(bands[..., i])
-            dataset.FlushCache()  # errors raise here, and not when the reference goes
-            dataset = None
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part, gdal_errors(path, "write", "Its folder must have space left."):
+        dataset = _create(part, bands, grid)
+        for i in range(bands.shape[2]):
+            describe_band(dataset.GetRasterBand(i + 1), nodata, unit, description, colours)
+            dataset.GetRasterBand(i + 1).WriteArray(bands[..., i])
+        dataset.FlushCache()  # errors raise here, and not when the reference goes
+        dataset = None
 
 
 def _as_bands(pixels, grid):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from datasets.catalogue import CATALOGUE
 from datasets.records.keys import PARSERS, ClassLabel
+from project.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 TOML = "dataset.toml"
@@ -17,7 +18,7 @@ MADE_ON_DEMAND = ("Demo",)
 LAYOUT = "{train,valid,test}/{rgb,dsm,dem,sem,sar}/<tile>.<ext>, dem, sem and sar optional"
 
 
-class RecordError(ValueError):
+class RecordError(UserError):
     """A data set that is not known, or a record that is not right."""
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from datasets.records.keys import KINDS
 from datasets.records.record import LAYOUT
+from project.errors import UserError
 
 # Files that GDAL, GIS programs and desktops leave beside a raster.
 SIDE_FILES = (
@@ -13,7 +14,7 @@ SIDE_FILES = (
 ).split()
 
 
-class DataError(ValueError):
+class DataError(UserError):
     """Files of a data set that cannot be used; says which ones and why."""
 
 

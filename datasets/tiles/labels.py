@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from project.errors import UserError
+
 UNKNOWN = -2  # of a code that is neither a class nor ignored
 
 
-class LabelError(ValueError):
+class LabelError(UserError):
     """Labels that do not fit the record of their data set."""
 
 

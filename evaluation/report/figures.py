@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from prediction.palette import class_colours
-from runs.files import write_bytes
+from project.files import write_bytes
 
 DPI = 150
 PANEL_INCHES = 3.6  # the longer side of one panel

@@ -12,7 +12,7 @@ from evaluation.report.gallery import SPACED_TILES, Gallery
 from evaluation.report.html_gallery import html_gallery
 from evaluation.report.html_page import html_figure, html_page, html_table
 from evaluation.report.html_tables import bin_label, detail_tables, headline_tables
-from runs.files import write_bytes
+from project.files import write_bytes
 from runs.folders import output_folder, stage_folder, weights_digest
 from runs.start import evenly_spaced
 from runs.stored import read_stored, stored_stage

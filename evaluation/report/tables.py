@@ -1,6 +1,6 @@
 """Result files (JSON, CSV) and the table of measures for terminal and README."""
 
-from runs.files import _plain
+from project.files import plain
 
 MEASURES = {  # path into metrics.json: how a reader knows it
     ("rmse",): "RMSE (m)",
@@ -123,7 +123,7 @@ def measure_text(values, keys):
     """
     for key in keys:
         values = values.get(key) if isinstance(values, dict) else None
-    value = _plain(values)
+    value = plain(values)
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -16,7 +16,7 @@ from datasets.records.record import find_record
 from datasets.tiles.folders import list_tiles
 from evaluation.measures.metrics import SplitMetrics
 from evaluation.split import SplitEvaluation, stored_yardstick
-from runs.files import write_json
+from project.files import write_json
 
 ROOT = Path(__file__).parents[2]
 

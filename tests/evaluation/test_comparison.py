@@ -6,7 +6,7 @@ import pytest
 
 import test_dsm
 from evaluation.comparison import ComparisonError, compare, paired_differences, read_run
-from runs.files import write_json, write_rows
+from project.files import write_json, write_rows
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,11 +1,10 @@
 import argparse
 import json
-import subprocess
 
 import pytest
 
 from datasets.records.keys import ClassLabel
-from runs.trained_model import trained_record, version
+from runs.trained_model import trained_record
 from settings.table import SettingsError
 
 STORED = {
@@ -55,29 +54,3 @@ def test_the_model_of_checkpoint_dir_and_dataset_name_is_looked_for(tmp_path):
 def test_what_is_no_trained_network_is_said(tmp_path, stored, name, message):
     with pytest.raises(SettingsError, match=message):
         read(tmp_path, stored, name)
-
-
-def test_this_checkout_has_a_version():
-    assert version() and "\n" not in version()
-
-
-def git(folder, *arguments):
-    who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-    command = ["git", "-C", str(folder), *who, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def test_the_version_is_that_of_the_own_repository_and_says_changes(tmp_path, monkeypatch):
-    copy = tmp_path / "others" / "dsmnet"
-    copy.mkdir(parents=True)
-    (copy / "CHANGES.md").write_text("# Changes\n\n## 1.2\n")
-    monkeypatch.setattr("runs.trained_model.ROOT", copy)
-    git(tmp_path / "others", "init")
-    git(tmp_path / "others", "commit", "--allow-empty", "-m", "not ours")
-    assert version() == "1.2"
-    git(copy, "init")
-    git(copy, "add", ".")
-    git(copy, "commit", "-m", "ours")
-    assert version() == git(copy, "rev-parse", "--short=12", "HEAD")
-    (copy / "CHANGES.md").write_text("changed")
-    assert version().endswith("-dirty")

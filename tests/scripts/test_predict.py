@@ -160,7 +160,7 @@ def test_another_commit_changes_nothing_and_another_number_of_replicas_does(
 ):
     scene = make_scene(tmp_path)
     before = run(scene).stat().st_mtime_ns
-    monkeypatch.setattr("prediction.predictor.version", lambda: "another")
+    monkeypatch.setattr("prediction.predictor.checkout", lambda: "another")
     assert run(scene).stat().st_mtime_ns == before
     options = ("--cpu_replicas=2", "--batch_windows=4")  # batches of 8 as before
     after = run(scene, "h.tif", *options)

@@ -11,7 +11,7 @@ from selenium.webdriver.chrome.service import Service
 
 import test_dsm
 import train_mtl
-from runs.files import write_bytes
+from project.files import write_bytes
 
 NASTY = 'a&"b>'  # "<" in a file's name is refused, in a class name it is not
 GROUND = "<b>ground"

@@ -11,7 +11,7 @@ from devices.workers import chiefs_number, is_chief, require_same
 from evaluation.report.curves import read_rows, training_curves
 from evaluation.tiles import evaluate_tiles
 from prediction.tiles import make_predictor, predict_maps
-from runs.files import write_json
+from project.files import write_json
 from runs.folders import output_folder, stage_folder
 from runs.start import tile_reader
 from runs.stored import read_stored

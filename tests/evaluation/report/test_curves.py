@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from evaluation.report.curves import read_rows, training_curves
-from runs.files import write_rows
+from project.files import write_rows
 
 
 def history(steps):

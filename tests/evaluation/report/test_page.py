@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from evaluation.report.page import training_html
-from runs.files import write_bytes, write_json, write_rows
+from project.files import write_bytes, write_json, write_rows
 
 
 @pytest.fixture

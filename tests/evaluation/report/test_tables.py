@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from evaluation.report.tables import intervals_table, metrics_table
-from runs.files import write_bytes, write_json, write_rows
+from project.files import write_bytes, write_json, write_rows
 
 
 def test_json_holds_null_for_nan_and_plain_numbers_for_numpy(tmp_path):

@@ -1,0 +1,104 @@
+"""Files and folders that are whole or not there: JSON, CSV and any other content."""
+
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Lets a file take its name only when all of it is written.
+
+    Args:
+        path: the file; its folder is made if it is absent.
+
+    Yields:
+        A hidden path beside it, with the same ending, to write to. It replaces `path` at the end,
+        and is removed after an error.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Another process may be writing the same file.
+    part = path.with_name(f".part.{secrets.token_hex(4)}.{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Lets a folder take its name only when all is in it.
+
+    Args:
+        path: the folder, which must not exist, or be empty; its parent is made if it is absent.
+
+    Yields:
+        An empty folder to fill, on the same disk. It takes the name `path` at the end, and is
+        removed after an error.
+
+    Raises:
+        OSError: if `path` holds something by then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as parent:
+        part = Path(parent) / path.name
+        part.mkdir()  # with the user's rights; those of a temporary folder are narrower
+        yield part
+        part.rename(path)
+
+
+def write_bytes(path: str | os.PathLike, data: bytes) -> None:
+    """Writes a file, whole or not at all."""
+    with whole_file(path) as part:
+        part.write_bytes(data)
+
+
+def write_json(path: str | os.PathLike, data: object) -> None:
+    """Writes JSON, whole or not at all: UTF-8, indented; NaN and infinity become null.
+
+    Args:
+        path: the file.
+        data: dict or list, also with NumPy scalars and arrays, paths and tuples in it.
+    """
+    text = json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode())
+
+
+def write_rows(path: str | os.PathLike, rows: Sequence[dict]) -> None:
+    """Writes a CSV file, whole or not at all; None and NaN become empty cells.
+
+    Args:
+        path: the file.
+        rows: the lines; the columns are their keys in the order of their first appearance.
+    """
+    text = io.StringIO(newline="")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    if columns:
+        writer.writeheader()
+    writer.writerows([plain(row) for row in rows])
+    write_bytes(path, text.getvalue().encode())
+
+
+def plain(data):
+    """Returns `data` in types that JSON has; NaN and infinity as None."""
+    if isinstance(data, dict):
+        return {str(key): plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [plain(value) for value in data]
+    if isinstance(data, (np.ndarray, np.generic)):
+        return plain(data.tolist())
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    return str(data) if isinstance(data, Path) else data

@@ -1,0 +1,52 @@
+import pytest
+
+from project.files import whole_file, whole_folder
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "a.weights.h5"
+    with whole_file(path) as part:
+        part.write_text("first")
+        assert part.name.endswith(".weights.h5") and not path.exists()  # as Keras wants it
+    assert path.read_text() == "first"
+
+
+def test_a_failure_leaves_the_earlier_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("earlier")
+    with pytest.raises(RuntimeError), whole_file(path) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "earlier" and list(tmp_path.iterdir()) == [path]
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path):
+    path = tmp_path / "a.json"
+    with whole_file(path) as one:
+        one.write_text("one")
+        with whole_file(path) as other:
+            other.write_text("other")
+    assert path.read_text() == "one"
+
+
+def test_a_folder_appears_when_all_is_in_it(tmp_path):
+    folder = tmp_path / "new" / "model"
+    with whole_folder(folder) as part:
+        (part / "a").write_text("a")
+        assert not folder.exists()
+    assert (folder / "a").read_text() == "a" and list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "model") as part:
+        (part / "a").write_text("a")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_content_is_never_replaced(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine").write_text("mine")
+    with pytest.raises(OSError), whole_folder(tmp_path / "model"):
+        pass
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine"]
