@@ -60,7 +60,7 @@ def batches(folder, tiles, cache):
     """Returns (iterator over batches, function that adds the targets, batches of one pass)."""
     import tensorflow as tf
 
-    from datasets.crops.targets import unit_normals, widen
+    from datasets.crops.targets import unit_normals, cast_batch
     from runs.start import prepare_data
     from settings.loading import load
     from training.stages.feeding import crop_plan, distributed_batches
@@ -73,7 +73,7 @@ def batches(folder, tiles, cache):
 
     @tf.function(jit_compile=True)
     def with_targets(batch):
-        batch = widen(batch)
+        batch = cast_batch(batch)
         return batch | {"normals": unit_normals(batch["heights"], data.gsd * batch["gsd_factor"])}
 
     strategy = tf.distribute.get_strategy()

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from datasets.crops.targets import normal_targets, widen
+from datasets.crops.targets import normal_targets, cast_batch
 from models.dae import dae_input
 from models.dropout import samples_from
 from models.mtl import COARSE_HEIGHTS
@@ -51,7 +51,7 @@ def mtl_losses(mtl, gsd, normal_coding, options=LossOptions(), recompute=False):
         return regression_loss(heights, predicted, valid, options.reg_loss, options.huber_delta)
 
     def losses(batch):
-        batch = widen(batch)
+        batch = cast_batch(batch)
         with samples_from(batch["sample"][0]), recomputation(recompute):
             outputs = mtl(batch["image"], training=True)
         heights, valid = batch["heights"], batch["valid"]
@@ -94,7 +94,7 @@ def dae_losses(mtl, dae, options=LossOptions(), recompute=False):
     """
 
     def losses(batch):
-        batch = widen(batch)
+        batch = cast_batch(batch)
         outputs = mtl(batch["image"], training=False)
         features = tf.stop_gradient(dae_input(batch["image"], outputs))
         with samples_from(batch["sample"][0]), recomputation(recompute):

@@ -100,7 +100,7 @@ def feeding_order(batch_size, replicas=1, parts=1):
 
 
 @dataclass(frozen=True)
-class Share:
+class Shard:
     """Which samples of each global batch one process feeds, and to how many replicas.
 
     Attributes:
@@ -118,18 +118,18 @@ class Share:
         return np.split(order, self.processes)[self.number]
 
 
-def training_dataset(reader, plan, order, steps, share=Share(), threads=None):
+def training_dataset(reader, plan, order, steps, shard=Shard(), threads=None):
     """Builds the batches of the optimizer steps `steps`, one for each replica in turn.
 
     The rasters are fed in the smallest type that holds them, and made into what the losses take
-    on the device that computes these: see `datasets.crops.targets.widen`.
+    on the device that computes these: see `datasets.crops.targets.cast_batch`.
 
     Args:
         reader: `datasets.crops.crop_reader.CropReader` of the tiles of `plan.shapes`.
         plan: `CropPlan`.
         order: int64 array of `feeding_order`.
         steps: range of step numbers, with step 1.
-        share: `Share`; the default feeds whole global batches.
+        shard: `Shard`; the default feeds whole global batches.
         threads: int, that read and augment; None = as many as there are cores.
 
     Returns:
@@ -139,7 +139,7 @@ def training_dataset(reader, plan, order, steps, share=Share(), threads=None):
         tile's; `sample` int64 (batch,), the samples' numbers in the stream. An unreadable tile
         ends the iteration with an error that names it, unless the reader leaves it out.
     """
-    places = share.of(order)
+    places = shard.of(order)
 
     def load(position):
         index = position // len(places) * len(order) + tf.gather(places, position % len(places))
@@ -153,7 +153,7 @@ def training_dataset(reader, plan, order, steps, share=Share(), threads=None):
     return (
         tf.data.Dataset.range(first, last)
         .map(load, num_parallel_calls=threads, deterministic=True)
-        .batch(len(order) // share.replicas, drop_remainder=True)
+        .batch(len(order) // shard.replicas, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
         .with_options(options)
     )

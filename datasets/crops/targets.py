@@ -6,7 +6,7 @@ SOBEL_DERIVATIVE = (-1.0, -2.0, 0.0, 2.0, 1.0)
 SOBEL_SMOOTHING = (1.0, 4.0, 6.0, 4.0, 1.0)
 
 
-def widen(batch):
+def cast_batch(batch):
     """Makes what the losses take of what is fed.
 
     Args:

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from datasets.crops.augmentation import Augmentation
 from datasets.crops.crop_reader import CropReader
-from datasets.crops.pipeline import CropPlan, Share, feeding_order, training_dataset
+from datasets.crops.pipeline import CropPlan, Shard, feeding_order, training_dataset
 from datasets.crops.tile_cache import Decoder, DiskCache, MemoryCache
 from devices.memory import free_memory
 from devices.workers import worker
@@ -90,7 +90,7 @@ def distributed_batches(settings, data, strategy, stage, steps, reader=None):
             crop_plan(settings, data),
             batch_order(settings, stage, strategy),
             steps,
-            Share(context.input_pipeline_id, context.num_input_pipelines, replicas),
+            Shard(context.input_pipeline_id, context.num_input_pipelines, replicas),
             settings.input_threads,
         ).repeat()  # of a dataset with an end the workers would ask each other at every step
         return on_device(dataset) if is_alone else dataset
