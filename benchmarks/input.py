@@ -60,7 +60,7 @@ def batches(folder, tiles, cache):
     """Returns (iterator over batches, function that adds the targets, batches of one pass)."""
     import tensorflow as tf
 
-    from datasets.crops.targets import unit_normals, cast_batch
+    from datasets.crops.targets import cast_batch, unit_normals
     from runs.start import prepare_data
     from settings.loading import load
     from training.stages.feeding import crop_plan, distributed_batches

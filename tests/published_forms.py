@@ -63,7 +63,7 @@ class Form:
 
     @property
     def nodata_share(self):
-        """Shard of the pixels without a height; of a terrain one more row has none."""
+        """Share of the pixels without a height; of a terrain one more row has none."""
         return (len(self.gaps) + self.terrain) / self.size
 
     @property

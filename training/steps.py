@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from datasets.crops.targets import normal_targets, cast_batch
+from datasets.crops.targets import cast_batch, normal_targets
 from models.dae import dae_input
 from models.dropout import samples_from
 from models.mtl import COARSE_HEIGHTS

@@ -43,7 +43,7 @@ class Pixels:
 
     @property
     def valid_share(self):
-        """Shard of the pixels with both image and height."""
+        """Share of the pixels with both image and height."""
         return float((self.has_image & np.isfinite(self.heights)).mean())
 
 

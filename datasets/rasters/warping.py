@@ -239,7 +239,7 @@ def _options(grid, method):
     left, x_step, _, top, _, y_step = grid.geotransform
     warp_options = ["DST_ALPHA_MAX=255"]
     if method == "bilinear":
-        # GDAL would cast_batch its kernel below twice the size, where its weights are not even: a
+        # GDAL would widen its kernel below twice the size, where its weights are not even: a
         # plane then comes out wavy by a tenth of a pixel.
         warp_options += ["XSCALE=1", "YSCALE=1"]
     return gdal.WarpOptions(
