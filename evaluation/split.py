@@ -19,8 +19,8 @@ from prediction.maps import NODATA, class_codes, class_layer
 from prediction.tiles import predict_maps
 from project.files import write_json, write_rows
 from runs.folders import output_folder
-from runs.start import evenly_spaced, tile_reader
-from runs.stored import computed_settings, stored_stage
+from runs.start import computed_settings, evenly_spaced, tile_reader
+from runs.stored import stored_stage
 
 WRITTEN = ("report.html", "metrics.json", "per_tile.csv", "density.png", "errors.png")
 RASTERS = {"dsm": ".tif", "sem": ".tif", "figures": ".png"}  # a file for each tile
@@ -76,11 +76,11 @@ class SplitEvaluation:
 
     def add(self, tile, sample, maps, values):
         """Takes one tile into the yardstick and writes its files."""
-        majority = self.stored["majority_class"]
+        majority = self.stored.majority_class
         self.mean.update(
             tile.name,
             sample["heights"],
-            np.full_like(sample["heights"], self.stored["training_mean_height"]),
+            np.full_like(sample["heights"], self.stored.training_mean_height),
             sample["valid"],
             sample["classes"],
             None if majority is None else np.full_like(sample["classes"], majority),
@@ -139,9 +139,9 @@ class SplitEvaluation:
         extra = {
             "intervals": intervals,
             "seconds": seconds,
-            "training_mean": {"height": self.stored["training_mean_height"], **mean},
+            "training_mean": {"height": self.stored.training_mean_height, **mean},
             "settings": computed_settings(self.settings),
-            "encoder_weights": self.stored["encoder_weights"],
+            "encoder_weights": self.stored.encoder_weights,
         }
         write_json(self.folder / "metrics.json", measured | extra)
         write_rows(self.folder / "per_tile.csv", metrics.rows)

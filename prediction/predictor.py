@@ -24,9 +24,9 @@ from prediction.unfinished import IDENTITY_TAG, UnfinishedScene, digest, is_fini
 from prediction.windows import Windows
 from project.version import checkout
 from runs.folders import weights_file
-from runs.networks import load_networks
-from runs.start import start_strategy
-from runs.stored import computed_settings, stored_stage
+from runs.networks import load_networks, trained_dropout
+from runs.start import computed_settings, start_strategy
+from runs.stored import stored_stage
 from runs.trained_model import model_identity
 from settings.loading import SettingsError
 from settings.table import NETWORK
@@ -52,12 +52,13 @@ class Predictor:
         Raises:
             SettingsError: if the network cannot give what is asked for.
         """
+        settings = trained_dropout(settings, "mtl")
         self.settings, self.record = settings, settings.record
         self.names = ("heights", *requested_maps(settings))
         check_radar(settings)
         if settings.resume not in ("auto", "never"):
             raise SettingsError(f"resume={settings.resume}: predict.py knows auto and never.")
-        self.gsd = stored_stage(settings, "mtl")["gsd"]
+        self.gsd = stored_stage(settings, "mtl").gsd
         strategy = start_strategy(settings)
         self.batch = settings.batch_windows * strategy.num_replicas_in_sync
         stages = load_networks(settings, strategy)

@@ -4,8 +4,12 @@ import hashlib
 import os
 from pathlib import Path
 
+from settings.loading import Settings
 
-def stage_folder(settings, stage):
+WEIGHTS = "best.weights.h5"
+
+
+def stage_folder(settings: Settings, stage: str) -> Path:
     """Returns the folder of a stage's weights and state: beside --model, where a script has it."""
     model = getattr(settings.options, "model", None)
     if model:
@@ -15,23 +19,23 @@ def stage_folder(settings, stage):
     return Path(settings.checkpoint_dir) / settings.dataset_name / stage
 
 
-def is_trained(settings, stage):
+def output_folder(settings: Settings, name: str) -> Path:
+    """Returns the folder of a stage's or an evaluation's results."""
+    return Path(settings.output_dir) / settings.dataset_name / name
+
+
+def is_trained(settings: Settings, stage: str) -> bool:
     """Says whether a stage has weights."""
-    return (stage_folder(settings, stage) / "best.weights.h5").is_file()
+    return (stage_folder(settings, stage) / WEIGHTS).is_file()
 
 
-def weights_digest(settings, stage):
-    """Returns the SHA-256 of a stage's best weights."""
-    return hashlib.sha256(weights_file(settings, stage).read_bytes()).hexdigest()
-
-
-def weights_file(settings, stage):
+def weights_file(settings: Settings, stage: str) -> Path:
     """Returns the path of a stage's best weights.
 
     Raises:
         FileNotFoundError: if it has none yet.
     """
-    path = stage_folder(settings, stage) / "best.weights.h5"
+    path = stage_folder(settings, stage) / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(
             f"There are no trained weights at {path}. Run train_{stage}.py with the same "
@@ -40,6 +44,6 @@ def weights_file(settings, stage):
     return path
 
 
-def output_folder(settings, name):
-    """Returns the folder of a stage's or an evaluation's results."""
-    return Path(settings.output_dir) / settings.dataset_name / name
+def weights_digest(settings: Settings, stage: str) -> str:
+    """Returns the SHA-256 of a stage's best weights."""
+    return hashlib.sha256(weights_file(settings, stage).read_bytes()).hexdigest()

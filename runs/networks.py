@@ -2,38 +2,42 @@
 
 from dataclasses import replace
 
+import keras
+import tensorflow as tf
+
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
 from project.errors import first_line
 from runs.folders import is_trained, stage_folder, weights_digest, weights_file
 from runs.stored import ResumeError, stored_stage
-from settings.loading import SettingsError
+from settings.loading import Settings
+from settings.table import SettingsError
 
 
-def network_options(settings):
-    """Returns the `NetworkOptions` of the settings."""
+def network_options(settings: Settings) -> NetworkOptions:
+    """Returns the options of the networks that the settings ask for."""
     names = NetworkOptions.__dataclass_fields__
     return NetworkOptions(**{name: getattr(settings, name) for name in names})
 
 
-def class_count(settings):
+def class_count(settings: Settings) -> int:
     """Returns the classes that the network predicts; 0 = no semantic decoder."""
     return len(settings.record.classes) if settings.sem_flag else 0
 
 
-def build_stage1(settings, backbone_weights=None):
+def build_stage1(settings: Settings, backbone_weights: str | None = None) -> keras.Model:
     """Builds the MTL; call it under the strategy's scope."""
     options, classes = network_options(settings), class_count(settings)
     return build_mtl(options, classes, settings.norm_flag, backbone_weights)
 
 
-def build_stage2(settings):
+def build_stage2(settings: Settings) -> keras.Model:
     """Builds the DAE; call it under the strategy's scope."""
     channels = dae_channels(class_count(settings), settings.norm_flag)
     return build_dae(channels, network_options(settings).style, settings.dae_start)
 
 
-def load_stage(settings, stage, model):
+def load_stage(settings: Settings, stage: str, model: keras.Model) -> None:
     """Loads the best weights of a stage into a network built like it.
 
     Raises:
@@ -50,7 +54,7 @@ def load_stage(settings, stage, model):
         ) from None
 
 
-def use_correction(settings):
+def use_correction(settings: Settings) -> bool:
     """Decides whether stage 2 takes part in an evaluation.
 
     Raises:
@@ -62,7 +66,7 @@ def use_correction(settings):
         return False
     if settings.correction == "auto" and not is_trained(settings, "dae"):
         return False
-    trained_on = stored_stage(settings, "dae")["identity"]["mtl_weights"]
+    trained_on = stored_stage(settings, "dae").identity["mtl_weights"]
     if trained_on == weights_digest(settings, "mtl"):
         return True
     message = f"{folder} was trained on an earlier stage 1. Run train_dae.py again."
@@ -72,29 +76,31 @@ def use_correction(settings):
     return False
 
 
-def load_networks(settings, strategy):
+def trained_dropout(settings: Settings, stage: str) -> Settings:
+    """Returns the settings with the dropout of a stage's training, unless the user asks for one."""
+    if settings.sources["dropout"].is_user:
+        return settings
+    stored = stored_stage(settings, stage).settings["dropout"]
+    return replace(settings, values=settings.values | {"dropout": stored})
+
+
+def load_networks(
+    settings: Settings, strategy: tf.distribute.Strategy
+) -> tuple[keras.Model, keras.Model | None]:
     """Builds the networks and loads their weights.
 
     Args:
-        settings: `settings.loading.Settings` of `adopt_stored_network`.
-        strategy: `tf.distribute.Strategy`.
+        settings: of `adopt_stored_network`.
+        strategy: under whose scope they are built.
 
     Returns:
         (stage 1, stage 2 or None).
     """
     corrected = use_correction(settings)
     with strategy.scope():
-        mtl = build_stage1(settings)
-        dae = build_stage2(_stage2_settings(settings)) if corrected else None
+        mtl = build_stage1(trained_dropout(settings, "mtl"))
+        dae = build_stage2(trained_dropout(settings, "dae")) if corrected else None
     load_stage(settings, "mtl", mtl)
-    if corrected:
+    if dae is not None:
         load_stage(settings, "dae", dae)
     return mtl, dae
-
-
-def _stage2_settings(settings):
-    """Returns the settings with stage 2's own dropout, unless the user has asked for one."""
-    if not settings.sources["dropout"].startswith("record of "):
-        return settings
-    stored = stored_stage(settings, "dae")["settings"]["dropout"]
-    return replace(settings, values=settings.values | {"dropout": stored})

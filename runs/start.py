@@ -121,6 +121,11 @@ def start_strategy(settings, cluster=None):
     return strategy
 
 
+def computed_settings(settings):
+    """Returns the settings in force, with the precision that auto has turned out to be."""
+    return settings.values | {"precision": keras.config.dtype_policy().name}
+
+
 def tile_reader(record):
     """Returns a function (tile) -> all that is used of the tile as a sample."""
 

@@ -1,28 +1,99 @@
-"""What earlier runs stored beside their weights."""
+"""What earlier runs stored beside their weights: settings.json."""
 
 import json
-
-import keras
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
 from project.errors import UserError
+from project.files import write_json
+from project.version import VERSION
 from runs.folders import stage_folder, weights_file
-from settings.loading import SettingsError, adopt_network
+from settings.loading import Settings, adopt_network
+from settings.table import SettingsError
+
+FILE = "settings.json"
 
 
-def stored_stage(settings, stage):
-    """Returns the content of settings.json of a trained stage.
+class ResumeError(UserError):
+    """An earlier run cannot be continued or read."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """The settings.json of a stage: enough to rebuild its network and to judge the run.
+
+    Attributes:
+        stage: "mtl" or "dae".
+        settings: the settings in force, by name.
+        identity: what must be equal to continue the run: network, data, global batch.
+        classes: names of the classes, in the order of the class indices.
+        unusable_tiles: names of the training tiles that were left out.
+        encoder_weights: what stage 1's encoder began with.
+        parameters: numbers that the stage trains.
+        gsd: metres per pixel of the training tiles.
+        training_mean_height: metres, over the valid pixels of the training tiles.
+        majority_class: index of the commonest class; None without classes.
+        loss_weights: weight of each loss, by its name.
+        version: of the project that wrote the file; empty before 0.1.0.
+    """
+
+    stage: str
+    settings: dict
+    identity: dict
+    classes: list[str]
+    unusable_tiles: list[str]
+    encoder_weights: str
+    parameters: int
+    gsd: float
+    training_mean_height: float
+    majority_class: int | None
+    loss_weights: dict[str, float]
+    version: str = ""
+
+    def write(self, folder: Path) -> None:
+        """Writes the settings.json of a folder."""
+        write_json(folder / FILE, asdict(self) | {"version": VERSION})
+
+
+def read_stored(folder: Path) -> StoredRun | None:
+    """Reads the settings.json beside a stage's weights.
+
+    Returns:
+        The `StoredRun`; None where there is no such file.
 
     Raises:
-        FileNotFoundError: if the stage has no weights yet.
+        ResumeError: if the file is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        known = {field.name for field in fields(StoredRun)}
+        run = StoredRun(**{name: value for name, value in stored.items() if name in known})
+        dict(run.identity), dict(run.settings)  # raises unless they are tables
+        return run
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ResumeError(
+            f"{path} is damaged ({error}). Move its folder away and train anew."
+        ) from None
+
+
+def stored_stage(settings: Settings, stage: str) -> StoredRun:
+    """Returns what is stored of a trained stage.
+
+    Raises:
+        FileNotFoundError: if the stage has no weights yet, or no settings.json beside them.
+        ResumeError: if settings.json is damaged.
     """
     folder = weights_file(settings, stage).parent
     stored = read_stored(folder)
     if stored is None:
-        raise FileNotFoundError(f"There is no settings.json in {folder}, beside the weights.")
+        raise FileNotFoundError(f"There is no {FILE} in {folder}, beside the weights.")
     return stored
 
 
-def adopt_stored_network(settings):
+def adopt_stored_network(settings: Settings) -> Settings:
     """Takes the network's settings from stage 1's settings.json.
 
     Raises:
@@ -30,47 +101,11 @@ def adopt_stored_network(settings):
         SettingsError: if its network does not fit the command line or the data set's classes.
     """
     stored = stored_stage(settings, "mtl")
-    origin = str(stage_folder(settings, "mtl") / "settings.json")
-    names = stored["classes"]
-    if names != list(settings.record.class_names):
+    origin = str(stage_folder(settings, "mtl") / FILE)
+    names = list(settings.record.class_names)
+    if stored.classes != names:
         raise SettingsError(
-            f"The network was trained on the classes {names} ({origin}), but the data set has "
-            f"{list(settings.record.class_names)}. Train it anew, or restore the record."
+            f"The network was trained on the classes {stored.classes} ({origin}), but the data set "
+            f"has {names}. Train it anew, or restore the record."
         )
-    return adopt_network(settings, stored["settings"], origin)
-
-
-def computed_settings(settings):
-    """Returns the settings in force, with the precision that auto has turned out to be."""
-    return settings.values | {"precision": keras.config.dtype_policy().name}
-
-
-class ResumeError(UserError):
-    """An earlier run cannot be continued or read."""
-
-
-def read_stored(folder):
-    """Reads the settings.json beside a stage's weights.
-
-    Returns:
-        dict with `identity`, `settings`, `classes`, ...; None where there is none.
-
-    Raises:
-        ResumeError: if the file is damaged.
-    """
-    path = folder / "settings.json"
-    if not path.is_file():
-        return None
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return stored | {"identity": dict(stored["identity"])}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ResumeError(
-            f"{path} is damaged ({error}). Move its folder away and train anew."
-        ) from None
-
-
-def read_identity(folder):
-    """Returns what must be equal to continue the run in a stage's folder; None without a run."""
-    stored = read_stored(folder)
-    return stored and stored["identity"]
+    return adopt_network(settings, stored.settings, origin)

@@ -1,24 +1,22 @@
-"""The trained networks that predict.py uses, and what is known of them without their data set."""
+"""What is known of a trained network without its data set: for predict.py and export.py."""
 
+import argparse
 import ast
-import json
 from pathlib import Path
 
 from datasets.records.record import ClassLabel, Record
+from runs.folders import WEIGHTS, weights_digest
+from runs.stored import FILE, ResumeError, StoredRun, read_stored
+from settings.loading import Settings
 from settings.table import SettingsError
 
-WEIGHTS = "best.weights.h5"
 
-
-def trained_record(values, options):
+def trained_record(values: dict, options: argparse.Namespace) -> Record:
     """Makes the record of the data set that a network was trained on from its settings.json.
 
     Args:
-        values: dict of settings, of which checkpoint_dir and dataset_name count.
-        options: namespace with `model`, a weight file, or None.
-
-    Returns:
-        `datasets.records.record.Record`; it recommends the dropout of the training.
+        values: settings by name, of which checkpoint_dir and dataset_name count.
+        options: has `model`, a weight file, or None.
 
     Raises:
         SettingsError: if there is no trained network, or its settings.json is damaged.
@@ -30,39 +28,36 @@ def trained_record(values, options):
             f"There are no trained weights at {path}. Train with the same checkpoint_dir and "
             f"dataset_name, or give --model=<folder>/{WEIGHTS}, a file that training wrote."
         )
-    stored = path.with_name("settings.json")
     try:
-        return _record(json.loads(stored.read_text(encoding="utf-8")), path.parent)
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
+        stored = read_stored(path.parent)
+        if stored is None:
+            raise FileNotFoundError("it is absent")
+        return _record(stored, path.parent)
+    except (OSError, ResumeError, ValueError, KeyError, TypeError, SyntaxError) as error:
         raise SettingsError(
-            f"{stored} cannot be used ({type(error).__name__}: {error}). It must lie beside "
-            f"{WEIGHTS}, as training wrote it."
+            f"{path.with_name(FILE)} cannot be used: {error}. It must lie beside {WEIGHTS}, as "
+            "training wrote it."
         ) from None
 
 
-def _record(stored, folder):
-    """Returns the `Record` of a stage 1's settings.json."""
-    if stored["stage"] != "mtl":
+def _record(stored: StoredRun, folder: Path) -> Record:
+    if stored.stage != "mtl":
         raise ValueError("these are the weights of stage 2; name those of stage 1, mtl")
-    identity = stored["identity"]
-    codes = [ast.literal_eval(text) for text in identity["class_codes"]]
+    codes = [ast.literal_eval(text) for text in stored.identity["class_codes"]]
     return Record(
-        name=stored["settings"]["dataset_name"],
+        name=stored.settings["dataset_name"],
         folder=folder,
-        gsd=stored["gsd"],
+        gsd=stored.gsd,
         classes=tuple(
             ClassLabel(first, name, tuple(more))
-            for name, (first, *more) in zip(stored["classes"], codes, strict=True)
+            for name, (first, *more) in zip(stored.classes, codes, strict=True)
         ),
-        rgb_scale=identity["rgb_scale"],
-        sar_scale=identity.get("sar_scale", 1.0),
-        recommended={"dropout": stored["settings"]["dropout"]},
+        rgb_scale=stored.identity["rgb_scale"],
+        sar_scale=stored.identity.get("sar_scale", 1.0),
     )
 
 
-def model_identity(settings, corrected):
-    """Returns dict: the digests of the weights of each stage that takes part."""
-    from runs.folders import weights_digest
-
+def model_identity(settings: Settings, corrected: bool) -> dict[str, str]:
+    """Returns the digests of the weights of each stage that takes part."""
     stages = ("mtl", "dae") if corrected else ("mtl",)
     return {stage: weights_digest(settings, stage) for stage in stages}

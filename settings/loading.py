@@ -21,7 +21,9 @@ from settings.table import (
     NETWORK,
     RECOMMENDABLE,
     TABLE,
+    Kind,
     SettingsError,
+    Source,
     check,
     parse,
     show,
@@ -30,11 +32,11 @@ from settings.table import (
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings in force, each also an attribute: `settings.loading.crop_size`.
+    """The settings in force, each also an attribute: `settings.crop_size`.
 
     Attributes:
         values: dict of every setting's name to its value.
-        sources: dict of every setting's name to where its value comes from.
+        sources: dict of every setting's name to the `Source` of its value.
         record: `datasets.records.record.Record` of the data set.
         options: namespace of the script's own options.
     """
@@ -109,7 +111,7 @@ def adopt_network(settings, stored, origin):
 
     Args:
         settings: `Settings`.
-        stored: dict of setting names to values, from a checkpoint's `settings.loading.json`.
+        stored: dict of setting names to values, from a checkpoint's `settings.json`.
         origin: str, where `stored` was read; the source of the values taken from it.
 
     Returns:
@@ -131,9 +133,10 @@ def adopt_network(settings, stored, origin):
                 f"{told(settings, name)}, but the network was trained with "
                 f"{name}={show(value)} ({origin}). Leave the option out, or train anew."
             )
-        values[name], sources[name] = value, origin
-    if sources["window_size"] in (DEFAULT, "as crop_size"):
-        values["window_size"], sources["window_size"] = values["crop_size"], "as crop_size"
+        values[name], sources[name] = value, Source(Kind.STORED, origin)
+    if sources["window_size"].kind in (Kind.DEFAULT, Kind.BORROWED):
+        values["window_size"] = values["crop_size"]
+        sources["window_size"] = Source(Kind.BORROWED, "as crop_size")
     return replace(settings, values=values, sources=sources)
 
 
@@ -182,7 +185,7 @@ def _config_values():
     missing = [name for name in TABLE if not hasattr(config, name)]
     if missing:
         raise SettingsError(f"config.py lacks {', '.join(missing)}. Put the lines back.")
-    return {name: _checked(name, getattr(config, name), CONFIG) for name in TABLE}
+    return {name: _checked(name, getattr(config, name), "config.py") for name in TABLE}
 
 
 def _resolve(given, configured, options, find=None):
@@ -202,14 +205,16 @@ def _resolve(given, configured, options, find=None):
     record = find(user, options)
     asked = {name: (value, CONFIG) for name, value in configured.items() if _is_asked(name, value)}
     preset = PRESETS.get(user["preset"], {})
-    asked |= {name: (value, f"preset {user['preset']}") for name, value in preset.items()}
+    source = Source(Kind.PRESET, f"preset {user['preset']}")
+    asked |= {name: (value, source) for name, value in preset.items()}
     asked |= {name: (value, COMMAND_LINE) for name, value in given.items()}
 
     merged = {name: (setting.default, DEFAULT) for name, setting in TABLE.items()}
     merged |= _recommended(record, user["dataset_name"])
     merged |= {name: pair for name, pair in asked.items() if pair[0] is not None}
     if merged["sem_flag"][1] == DEFAULT and not record.classes:
-        merged["sem_flag"] = (False, f"{user['dataset_name']} has no classes")
+        source = Source(Kind.RECORD, f"{user['dataset_name']} has no classes")
+        merged["sem_flag"] = False, source
     merged |= {name: _borrowed(merged, name) for name in TABLE if merged[name][0] is None}
     values = {name: value for name, (value, _) in merged.items()}
     sources = {name: source for name, (_, source) in merged.items()}
@@ -228,7 +233,7 @@ def _borrowed(merged, name):
     if other is None:
         return merged[name]
     value, source = merged[other]
-    return value, DEFAULT if source == DEFAULT else f"as {other}"
+    return value, source if source == DEFAULT else Source(Kind.BORROWED, f"as {other}")
 
 
 def _recommended(record, dataset_name):
@@ -247,7 +252,7 @@ def _recommended(record, dataset_name):
     values = {"crop_size": record.crop_size, "batch_size": record.batch_size} | weights
     values |= record.recommended
     return {
-        name: (_checked(name, value, origin), source)
+        name: (_checked(name, value, origin), Source(Kind.RECORD, source))
         for name, value in values.items()
         if value is not None
     }

@@ -1,5 +1,6 @@
 """What every setting of `config.py` may be: defaults, limits, presets. Imports no TensorFlow."""
 
+import enum
 import math
 import re
 import types
@@ -11,7 +12,38 @@ from pathlib import Path
 import config
 from project.errors import UserError
 
-COMMAND_LINE, CONFIG, DEFAULT = "command line", "config.py", "built-in default"  # sources
+
+class Kind(enum.Enum):
+    """The kinds of sources that a value can come from."""
+
+    DEFAULT = enum.auto()  # nobody gave another value
+    RECORD = enum.auto()  # the data set's record, or what follows from it
+    STORED = enum.auto()  # the settings.json of a trained network
+    BORROWED = enum.auto()  # another setting's value
+    CONFIG = enum.auto()
+    PRESET = enum.auto()
+    COMMAND_LINE = enum.auto()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the value of a setting comes from; `str(source)` is how messages name it."""
+
+    kind: Kind
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def is_user(self) -> bool:
+        """Whether the user asks for the value, rather than the data set or the project."""
+        return self.kind in (Kind.CONFIG, Kind.PRESET, Kind.COMMAND_LINE)
+
+
+COMMAND_LINE = Source(Kind.COMMAND_LINE, "command line")
+CONFIG = Source(Kind.CONFIG, "config.py")
+DEFAULT = Source(Kind.DEFAULT, "built-in default")
 
 
 class SettingsError(UserError):

@@ -1,33 +1,11 @@
 """How the learning rate moves over a run."""
 
-import math
 from dataclasses import dataclass
 
 import keras
 from keras import ops
 
 KINDS = ("constant", "cosine", "step")
-
-
-def scaled_rate(learning_rate, rule, growth):
-    """Fits a learning rate to a larger or smaller global batch.
-
-    Args:
-        learning_rate: float, of the base batch.
-        rule: "none", "linear" (Goyal et al., arXiv:1706.02677, for SGD) or "sqrt" (Malladi et
-            al., arXiv:2205.10287, for Adam).
-        growth: float, global batch over base batch.
-
-    Returns:
-        float.
-
-    Raises:
-        ValueError: if `rule` is none of these.
-    """
-    factors = {"none": 1.0, "linear": growth, "sqrt": math.sqrt(growth)}
-    if rule not in factors:
-        raise ValueError(f"scale_learning_rate is {rule!r}, but must be {', '.join(factors)}.")
-    return learning_rate * factors[rule]
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from evaluation.report.html_gallery import html_gallery
 from evaluation.report.html_page import html_figure, html_page, html_table
 from evaluation.report.html_tables import bin_label, detail_tables, headline_tables
 from project.files import write_bytes
-from runs.folders import output_folder, stage_folder, weights_digest
+from runs.folders import output_folder, weights_digest
 from runs.start import evenly_spaced
 from runs.stored import read_stored, stored_stage
-from settings.table import TABLE, show
+from settings.table import TABLE, Kind, show
 
 HISTORY = "history.csv"
 PLACES = ("shortcut_path", "checkpoint_dir", "output_dir")
@@ -113,7 +113,7 @@ def training_html(settings, stage):
 def _provenance(evaluation, stages):
     """Returns the table of what was evaluated."""
     settings, record = evaluation.settings, evaluation.record
-    weights = evaluation.stored["encoder_weights"]
+    weights = evaluation.stored.encoder_weights
     rows = [
         ("data", f"{record.name}, {evaluation.split} split; {record.source or 'no source stated'}"),
         ("licence", record.licence or "not stated"),
@@ -121,8 +121,8 @@ def _provenance(evaluation, stages):
     ]
     for stage in stages:
         stored = stored_stage(settings, stage)
-        name, seed = stage.upper(), stored["settings"]["seed"]
-        rows.append((name, f"{stored['parameters']} parameters, trained with seed {seed}"))
+        name, seed = stage.upper(), stored.settings["seed"]
+        rows.append((name, f"{stored.parameters} parameters, trained with seed {seed}"))
         rows.append((f"weights of {name}", f"SHA-256 {weights_digest(settings, stage)}"))
     now = datetime.now().astimezone().isoformat(" ", "minutes")
     rows.append(("evaluated", f"{now}; TensorFlow {tf.__version__}, Keras {keras.__version__}"))
@@ -134,16 +134,15 @@ def _settings_table(settings, stages):
 
     It names no folders of this machine: the page may be sent to others.
     """
-    file = str(stage_folder(settings, "mtl") / "settings.json")
-    trained = [stored_stage(settings, stage)["settings"] for stage in stages]
+    trained = [stored_stage(settings, stage).settings for stage in stages]
     rows = []
     for name, value in settings.values.items():
         values = [value, *(stored.get(name) for stored in trained)]
         if name not in PLACES and any(value != TABLE[name].default for value in values):
             here, *there = map(show, values)
             source = settings.sources[name]
-            source = "settings.json of MTL" if source == file else source
-            rows.append((name, *there, here, source))
+            stored = source.kind is Kind.STORED
+            rows.append((name, *there, here, "settings.json of MTL" if stored else str(source)))
     header = ["setting", *(f"training of {stage.upper()}" for stage in stages)]
     caption = "Settings that are not built-in defaults"
     return html_table(caption, (*header, "this evaluation", "from"), rows, words=True)

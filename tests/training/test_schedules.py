@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from training.schedules import Decay, make_schedule, scaled_rate
+from training.schedules import Decay, make_schedule
 
 
 def rates(steps, *arguments, **keywords):
@@ -43,13 +43,3 @@ def test_step_counts_its_falls_from_the_first_step():
 def test_unknown_kind_is_named():
     with pytest.raises(ValueError, match="'stairs'.*constant, cosine, step"):
         make_schedule("stairs", 1.0, 10)
-
-
-@pytest.mark.parametrize("rule, expected", [("none", 0.2), ("linear", 0.8), ("sqrt", 0.4)])
-def test_scaled_rate_by_hand(rule, expected):
-    assert scaled_rate(0.2, rule, 16 / 4) == pytest.approx(expected)
-
-
-def test_unknown_rule_is_named():
-    with pytest.raises(ValueError, match="'square'.*none, linear, sqrt"):
-        scaled_rate(0.2, "square", 2)

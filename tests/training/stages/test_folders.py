@@ -1,9 +1,7 @@
-import json
-
 import pytest
 import tensorflow as tf
 
-from runs.stored import ResumeError
+from runs.stored import ResumeError, StoredRun
 from training.stages.folders import decide, move_aside, read_progress
 
 IDENTITY = {"crop_size": 32, "seed": 0}
@@ -18,7 +16,7 @@ def run(tmp_path):
         numbers = {"step": tf.Variable(step, dtype=tf.int64), "stopped": tf.Variable(stopped)}
         checkpoint = tf.train.Checkpoint(**numbers)
         tf.train.CheckpointManager(checkpoint, str(folder / "last"), 1).save(step)
-        (folder / "settings.json").write_text(json.dumps({"identity": identity}))
+        StoredRun("mtl", {}, identity, [], [], "random", 1, 0.5, 2.0, None, {}).write(folder)
         return folder
 
     return write
