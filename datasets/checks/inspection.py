@@ -12,7 +12,7 @@ from datasets.checks.split_warnings import split_warnings
 from datasets.checks.tile_statistics import TileStatistics, suspicions
 from datasets.checks.validation import LOWEST, check_tiles, list_problems
 from datasets.rasters.reading import describe_projection
-from datasets.records.keys import KINDS
+from datasets.records.record import KINDS
 from datasets.tiles.folders import pair_files
 
 MOST_DRAWN = 24  # tiles on the contact sheet

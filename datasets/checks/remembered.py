@@ -7,7 +7,7 @@ import os
 
 from datasets.checks.validation import SplitSummary, check_split
 from datasets.rasters.reading import GDAL_VERSION
-from datasets.records.keys import KINDS
+from datasets.records.record import KINDS
 from project.files import write_json
 
 VERSION = 1  # of what is checked; a change makes earlier verdicts useless

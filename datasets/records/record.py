@@ -1,25 +1,50 @@
 """What is known of a data set: its record, from the catalogue or from its dataset.toml.
 
-Imported before TensorFlow by every script, so it needs the standard library only.
+Every script imports this module before TensorFlow, so it needs the standard library only.
 """
 
 import difflib
+import math
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from datasets.catalogue import CATALOGUE
-from datasets.records.keys import PARSERS, ClassLabel
 from project.errors import UserError
 
 SPLITS = ("train", "valid", "test")
+KINDS = ("rgb", "dsm", "dem", "sem", "sar")  # of a tile's files, and the folders of a split
 TOML = "dataset.toml"
 MADE_ON_DEMAND = ("Demo",)
 LAYOUT = "{train,valid,test}/{rgb,dsm,dem,sem,sar}/<tile>.<ext>, dem, sem and sar optional"
 
+Code = int | tuple[int, int, int]  # a label code: a whole number, or red, green, blue
+
 
 class RecordError(UserError):
-    """A data set that is not known, or a record that is not right."""
+    """A data set that is not known, or a record with a mistake."""
+
+
+@dataclass(frozen=True)
+class ClassLabel:
+    """A semantic class.
+
+    Attributes:
+        code: the label code in the files; the first of several.
+        name: shown in tables and figures.
+        more_codes: further label codes of the same class.
+    """
+
+    code: Code
+    name: str
+    more_codes: tuple[Code, ...] = ()
+
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """All label codes of the class."""
+        return (self.code, *self.more_codes)
 
 
 @dataclass(frozen=True)
@@ -27,26 +52,26 @@ class Record:
     """What is known of a data set; the order of `classes` gives the class index.
 
     Attributes:
-        name: for people.
+        name: shown in reports.
         folder: holds the splits.
         source, paper, licence: of the data.
-        obtain: how to get it.
-        files: texts on what the files hold, by `datasets.records.keys.KINDS`.
-        splits: names of the tiles of train, valid and test, or their number; absent = not known.
+        obtain: how to get the data.
+        files: descriptions of the files, by `KINDS`.
+        splits: tile names of train, valid and test, or their number; absent = not known.
         notes: known errors of the data, and what is not verified or not supported.
         gsd: metres per pixel; None = as the files say.
         crop_size: pixels; None = no advice.
-        centre_crop: rows and columns in the middle of each tile that are used; None = all.
+        centre_crop: rows and columns used in the middle of each tile; None = the whole tile.
         batch_size: crops per replica; None = no advice.
-        classes: `ClassLabel`s; () = no labels.
-        ignore_codes: label codes that count in no loss and no metric.
-        building_code: code of the class of buildings, or None.
+        classes: () = no labels.
+        ignore_codes: label codes that every loss and metric ignores.
+        building_code: code of the building class, or None.
         loss_weights: of the losses named height, semantic, normal; absent = no advice.
-        height_scale: metres = stored height x height_scale, of surface and terrain.
-        height_limits: lowest and highest in metres; beyond is nodata. None = any.
+        height_scale: metres = stored height x height_scale, for surface and terrain.
+        height_limits: lowest and highest in metres; beyond is nodata. None = no limits.
         rgb_scale: 0-255 = stored image value x rgb_scale.
         sar_scale: 0-255 = stored radar value x sar_scale.
-        recommended: settings by name, checked where settings are read.
+        recommended: settings by name; checked when the settings are read.
     """
 
     name: str
@@ -55,47 +80,47 @@ class Record:
     paper: str = ""
     licence: str = ""
     obtain: str = ""
-    files: dict = field(default_factory=dict)
-    splits: dict = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    splits: dict[str, tuple[str, ...] | int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     gsd: float | None = None
     crop_size: int | None = None
     centre_crop: int | None = None
     batch_size: int | None = None
     classes: tuple[ClassLabel, ...] = ()
-    ignore_codes: tuple = ()
-    building_code: int | tuple[int, int, int] | None = None
-    loss_weights: dict = field(default_factory=dict)
+    ignore_codes: tuple[Code, ...] = ()
+    building_code: Code | None = None
+    loss_weights: dict[str, float] = field(default_factory=dict)
     height_scale: float = 1.0
     height_limits: tuple[float, float] | None = None
     rgb_scale: float = 1.0
     sar_scale: float = 1.0
-    recommended: dict = field(default_factory=dict)
+    recommended: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def class_names(self):
+    def class_names(self) -> tuple[str, ...]:
         """Names in the order of the class index."""
         return tuple(label.name for label in self.classes)
 
     @property
-    def building_index(self):
+    def building_index(self) -> int | None:
         """Class index of buildings, or None."""
         indices = (i for i, label in enumerate(self.classes) if self.building_code in label.codes)
         return next(indices, None)
 
 
-def find_record(dataset_name, shortcut_path):
+def find_record(dataset_name: str, shortcut_path: str | Path) -> Record:
     """Finds the record of a data set.
 
-    A dataset.toml in the folder <shortcut_path>/<dataset_name> wins, then the catalogue, then
-    a folder in the standard layout, which gets a record of defaults.
+    A dataset.toml in the folder <shortcut_path>/<dataset_name> comes first, then the catalogue,
+    then a folder in the standard layout, which gets a record of defaults.
 
     Args:
-        dataset_name: name of a folder, of the catalogue or of the user's own.
+        dataset_name: name of a folder; it may also be a name in the catalogue.
         shortcut_path: folder that holds the data sets.
 
     Returns:
-        `Record`. The folder of a data set that is made on demand (Demo) may not exist yet.
+        The record. The folder of a data set that is made on demand (Demo) may not exist yet.
 
     Raises:
         RecordError: if the data set is unknown, its folder is missing, or dataset.toml is wrong.
@@ -109,27 +134,22 @@ def find_record(dataset_name, shortcut_path):
     if (folder / TOML).is_file():
         return read_record(folder / TOML)
     if dataset_name in CATALOGUE:
+        entry = CATALOGUE[dataset_name]
         if not folder.is_dir() and dataset_name not in MADE_ON_DEMAND:
+            obtain = f" How to obtain it: {entry['obtain']}" if "obtain" in entry else ""
             raise RecordError(
                 f"The data set {dataset_name} was expected in {folder}, which is not a folder. "
                 f"Put it there as {LAYOUT}, or give the folder that holds it as shortcut_path."
-                f"{_how_to_obtain(dataset_name)}"
+                f"{obtain}"
             )
-        origin = f"catalogue record of {dataset_name}"
-        return parse_record(CATALOGUE[dataset_name], folder, origin)
+        return parse_record(entry, folder, f"catalogue record of {dataset_name}")
     if _has_layout(folder):
         return Record(name=dataset_name, folder=folder)
     raise RecordError(_unknown_data_set(dataset_name, folder))
 
 
-def read_record(path):
-    """Reads a dataset.toml.
-
-    Args:
-        path: `Path` of the file; its folder is the data set.
-
-    Returns:
-        `Record`.
+def read_record(path: Path) -> Record:
+    """Reads a dataset.toml; its folder is the data set.
 
     Raises:
         RecordError: if the file cannot be read or a key is wrong; names file and key.
@@ -141,36 +161,34 @@ def read_record(path):
     return parse_record(keys, path.parent, str(path))
 
 
-def parse_record(keys, folder, origin):
-    """Checks the keys of a dataset.toml and makes the record of them.
+def parse_record(keys: dict[str, Any], folder: Path, origin: str) -> Record:
+    """Checks the keys of a dataset.toml and makes a record of them.
 
     Args:
-        keys: dict of the keys given; every key is optional. `like` names the record of the
-            catalogue that gives the absent ones.
-        folder: `Path` of the data set, which also gives the default name.
+        keys: the keys given; every key is optional. `like` names the catalogue record that
+            gives the absent ones.
+        folder: of the data set; also gives the default name.
         origin: where the keys come from, for messages.
-
-    Returns:
-        `Record`.
 
     Raises:
         RecordError: if a key is unknown, of a wrong type or impossible; names origin and key.
     """
     _check_names(keys, ("like", *PARSERS), origin)
     keys = _with_catalogue(keys, folder, origin) if "like" in keys else keys
-    values = {"name": folder.name}
+    values: dict[str, Any] = {"name": folder.name}
     for key, value in keys.items():
         parse, expected = PARSERS[key]
         try:
             values[key] = parse(value)
         except (ValueError, TypeError, KeyError):
             raise RecordError(f"{origin}: {key} is {value!r}, expected {expected}.") from None
-    _check_codes(values, origin)
-    return Record(folder=folder, **values)
+    record = Record(folder=folder, **values)
+    _check_codes(record, origin)
+    return record
 
 
 def _with_catalogue(keys, folder, origin):
-    """Returns the keys given, and those of the catalogue's record `like` where there are none."""
+    """Returns the given keys, and those of the catalogue record `like` where they are absent."""
     keys = dict(keys)
     like = keys.pop("like")
     if not isinstance(like, str) or like not in CATALOGUE:
@@ -190,17 +208,15 @@ def _check_names(keys, known, origin):
             raise RecordError(f"{origin}: unknown key {key}. {hint}")
 
 
-def _check_codes(values, origin):
+def _check_codes(record, origin):
     """Raises RecordError if codes or class names contradict each other."""
-    classes = values.get("classes", ())
-    codes = [code for label in classes for code in label.codes]
-    ignored = list(values.get("ignore_codes", ()))
-    building = values.get("building_code")
-    for key, items in [
+    codes = [code for label in record.classes for code in label.codes]
+    ignored, building = record.ignore_codes, record.building_code
+    for key, items in (
         ("classes", codes),
-        ("classes", [label.name for label in classes]),
+        ("classes", record.class_names),
         ("ignore_codes", ignored),
-    ]:
+    ):
         for item in items:
             if items.count(item) > 1:
                 raise RecordError(f"{origin}: {key} has {item!r} twice. Give each only once.")
@@ -209,7 +225,7 @@ def _check_codes(values, origin):
             raise RecordError(
                 f"{origin}: ignore_codes has {code!r}, which is also in classes. Drop one of them."
             )
-    if len({type(code) for code in codes + ignored}) > 1:
+    if len({type(code) for code in (*codes, *ignored)}) > 1:
         raise RecordError(
             f"{origin}: classes and ignore_codes mix whole numbers with [red, green, blue]. "
             "Use the one kind that the label files have."
@@ -221,28 +237,142 @@ def _check_codes(values, origin):
         )
 
 
-def _how_to_obtain(name):
-    """Returns a sentence on how to get a data set of the catalogue; "" if that is not known."""
-    obtain = CATALOGUE[name].get("obtain")
-    return f" How to obtain it: {obtain}" if obtain else ""
-
-
 def _has_layout(folder):
-    """Tells whether a folder looks like a data set in the standard layout."""
+    """Returns whether a folder looks like a data set in the standard layout."""
     return any((folder / split / "rgb").is_dir() for split in SPLITS)
 
 
 def _unknown_data_set(name, folder):
     """Returns the message for a data set that is neither in the catalogue nor a data folder."""
-    parent = folder.parent
-    own = []
-    if parent.is_dir():
-        own = [p.name for p in parent.iterdir() if (p / TOML).is_file() or _has_layout(p)]
+    siblings = list(folder.parent.iterdir()) if folder.parent.is_dir() else []
+    own = [path.name for path in siblings if (path / TOML).is_file() or _has_layout(path)]
     known = sorted({*MADE_ON_DEMAND, *own})
     near = difflib.get_close_matches(name, {*known, *CATALOGUE}, 1, cutoff=0.5)
     hint = f" Did you mean {near[0]}?" if near else ""
     found = f"{folder} is not in the layout {LAYOUT}" if folder.is_dir() else f"no folder {folder}"
     return (
         f"Unknown data set {name!r}: {found}.{hint} Known here: {', '.join(known)}; "
-        "docs/datasets.md has the published ones."
+        "docs/datasets.md lists the published ones."
     )
+
+
+# Parsers of the values in a dataset.toml. They raise ValueError, TypeError or KeyError if a value
+# is wrong; `parse_record` then says what is expected.
+
+
+def _of_type(kind):
+    """Returns a parser of values of exactly this type: True is an int for `isinstance`."""
+
+    def parse(value):
+        if type(value) is not kind:
+            raise TypeError
+        return value
+
+    return parse
+
+
+def _where(is_right, parse):
+    """Returns a parser that does what `parse` does, but only accepts some of its results."""
+
+    def parse_some(value):
+        parsed = parse(value)
+        if not is_right(parsed):
+            raise ValueError
+        return parsed
+
+    return parse_some
+
+
+def _list_of(parse):
+    """Returns a parser of lists, whose items `parse` takes; it returns tuples."""
+    as_list = _of_type(list)
+    return lambda value: tuple(parse(item) for item in as_list(value))
+
+
+def _table_of(parse, keys):
+    """Returns a parser of tables, whose values `parse` takes; each key is one of `keys`."""
+    as_table = _where(lambda table: set(table) <= set(keys), _of_type(dict))
+    return lambda value: {key: parse(item) for key, item in as_table(value).items()}
+
+
+_text, _whole = _of_type(str), _of_type(int)
+_name = _where(str.strip, _text)
+_count = _where(lambda number: number > 0, _whole)
+_texts = _list_of(_text)
+
+
+def _number(value):
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+_positive = _where(lambda number: number > 0, _number)
+_weight = _where(lambda number: number >= 0, _number)
+_limits = _where(lambda pair: len(pair) == 2 and pair[0] < pair[1], _list_of(_number))
+
+
+def _code(value):
+    if not isinstance(value, list):
+        return _whole(value)
+    if len(value) != 3 or not all(0 <= _whole(part) <= 255 for part in value):
+        raise ValueError
+    return tuple(value)
+
+
+_codes = _list_of(_code)
+
+
+def _class(item):
+    if set(item) == {"code", "name"}:
+        return ClassLabel(_code(item["code"]), _name(item["name"]))
+    if set(item) != {"codes", "name"}:
+        raise ValueError
+    first, *more = _codes(item["codes"])  # ValueError if there is none
+    return ClassLabel(first, _name(item["name"]), tuple(more))
+
+
+def _tiles(value):
+    return _texts(value) if isinstance(value, list) else _count(value)
+
+
+# key: (parser, what is expected)
+PARSERS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "name": (_name, 'a text such as "My town"'),
+    "source": (_text, "a text"),
+    "paper": (_text, "a text"),
+    "licence": (_text, 'a text such as "CC BY 4.0"'),
+    "obtain": (_text, "a text that says how to get the data"),
+    "files": (
+        _table_of(_text, KINDS),
+        f"a table of {', '.join(KINDS)}, texts that describe the files",
+    ),
+    "splits": (
+        _table_of(_tiles, SPLITS),
+        "a table of train, valid and test, lists of tile names or their number",
+    ),
+    "notes": (_texts, 'a list of texts such as ["heights of trees are too low"]'),
+    "gsd": (_positive, "metres per pixel, a number above 0 such as 0.5"),
+    "crop_size": (_count, "pixels, a whole number above 0 such as 256"),
+    "centre_crop": (_count, "pixels, a whole number above 0 such as 480"),
+    "batch_size": (_count, "crops per replica, a whole number above 0 such as 4"),
+    "ignore_codes": (_codes, "a list of label codes such as [0, 255] or [[255, 0, 0]]"),
+    "building_code": (_code, "a label code such as 6 or [0, 0, 255]"),
+    "classes": (
+        _list_of(_class),
+        "[[classes]] tables with exactly a code (whole number, or [red, green, blue] of 0-255) "
+        'and a name, such as code = 6 and name = "building"; codes = [8, 9] if a class has several',
+    ),
+    "loss_weights": (
+        _table_of(_weight, ("height", "semantic", "normal")),
+        "a table of height, semantic and normal, numbers of at least 0",
+    ),
+    "height_scale": (_positive, "metres per stored unit, a number above 0 such as 0.1"),
+    "height_limits": (
+        _limits,
+        "[lowest, highest] in metres such as [-1000, 1000]; heights beyond them are nodata",
+    ),
+    "rgb_scale": (_positive, "a number above 0 such as 0.00390625; 0-255 = stored x rgb_scale"),
+    "sar_scale": (_positive, "a number above 0 such as 0.1; 0-255 = stored x sar_scale"),
+    "recommended": (_of_type(dict), "a table of settings such as decoder_width = 0.25"),
+}

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.records.keys import KINDS
-from datasets.records.record import LAYOUT
+from datasets.records.record import KINDS, LAYOUT
 from project.errors import UserError
 
 # Files that GDAL, GIS programs and desktops leave beside a raster.

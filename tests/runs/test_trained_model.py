@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from datasets.records.keys import ClassLabel
+from datasets.records.record import ClassLabel
 from runs.trained_model import trained_record
 from settings.table import SettingsError
 
