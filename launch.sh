@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Asks how to train, shows the arithmetic, and runs ./run_train_test.sh accordingly.
+# Asks how to train, shows the batch arithmetic, and runs ./run_train_test.sh with your answers.
 #
-#   ./launch.sh [--name=value ...]    each answer is an option, too; --help lists all
+#   ./launch.sh [--name=value ...]    each answer is also an option; --help lists all options
 set -Eeuo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 "$here/setup.sh"
-# -P: modules come from the project, not from the folder in which the user stands.
+# -P: Python imports modules from the project, not from the user's current folder.
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
 exec "${VIRTUAL_ENV:-$here/.venv}/bin/python" -P -m commands.launch "$@"

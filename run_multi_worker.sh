@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Starts a command N times on this machine, as the workers of one TensorFlow cluster.
+# Runs a command N times on this machine, as the workers of one TensorFlow cluster.
 #
 #   ./run_multi_worker.sh N [--port=PORT] COMMAND [ARGUMENT...]
 #   ./run_multi_worker.sh 2 python train_mtl.py --dataset_name=Demo
 #
-# Each worker gets TF_CONFIG with N ports that are free, or PORT, PORT + 1, ... The output of the
-# first worker, the chief, is shown; that of the others goes to worker_logs/worker_<number>.log.
-# The exit status is that of the first worker that fails, or 0.
+# Each worker gets a TF_CONFIG with N free ports, or with PORT, PORT + 1, ... The script shows the
+# output of the first worker, the chief, and writes that of the others to
+# worker_logs/worker_<number>.log. The exit status is that of the first worker that fails, or 0.
 set -Eeuo pipefail
 
 usage() {
@@ -38,7 +38,7 @@ if [[ "${1:-}" == --port=* ]]; then
 else
     read -r -a ports <<<"$(free_ports "$count")"
 fi
-[[ $# -gt 0 ]] || usage "there is no command to run."
+[[ $# -gt 0 ]] || usage "the command is missing."
 
 addresses=$(printf ', "localhost:%s"' "${ports[@]}")
 logs=worker_logs
@@ -53,7 +53,7 @@ for ((i = 0; i < count; i++)); do
     fi
     pids+=($!)
 done
-# Signals go to all workers, which then save their state after the same step.
+# All workers get the signal, so that they save their state after the same step.
 trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' INT TERM
 
 status=0
@@ -61,13 +61,13 @@ running=("${pids[@]}")
 while ((${#running[@]})); do
     code=0
     wait -n -p ended "${running[@]}" || code=$?
-    [[ -n "${ended:-}" ]] || continue  # a signal came first
+    [[ -n "${ended:-}" ]] || continue  # a signal interrupted the wait
     for i in "${!running[@]}"; do
         [[ "${running[$i]}" != "$ended" ]] || unset "running[$i]"
     done
     if ((code != 0 && status == 0)); then
         status=$code
-        # The others see that a worker is gone and end by themselves; what hangs is ended.
+        # The other workers notice the loss and end by themselves; after a minute they are killed.
         (sleep 60 && kill -KILL "${pids[@]}" 2>/dev/null) >/dev/null 2>&1 &
         watchdog=$!
         for ((i = 1; i < count; i++)); do

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The whole job: trains stage 1 (MTL), tests it, trains stage 2 (DAE), tests both together.
+# Runs the whole job: trains stage 1 (MTL), tests it, trains stage 2 (DAE), tests both together.
 #
-#   ./run_train_test.sh [--workers=N] [--name=value ...]    settings for all four; --help lists them
+#   ./run_train_test.sh [--workers=N] [--name=value ...]
 #
-# With --workers=N the two trainings run as N workers on this machine (./run_multi_worker.sh).
+# The settings (--name=value) apply to all four steps; --help lists them. With --workers=N, both
+# trainings run as N workers on this machine (./run_multi_worker.sh).
 set -Eeuo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,7 +16,7 @@ while (($#)); do
   case ${1%%=*} in
     --correction)
       echo "error: this script tests without and with the correction, so it sets --correction" \
-        "itself. Leave it out, or run test_dsm.py." >&2
+        "itself. Leave it out, or run test_dsm.py instead." >&2
       exit 2
       ;;
     --help | -h)
@@ -43,7 +44,7 @@ evaluate() { # title, correction
   stage "$1" "$python" "$here/test_dsm.py" "--correction=$2" --splits=train,valid,test
 }
 
-# bash itself waits for the step in progress and its state, then ends.
+# On a signal, bash waits for the running command, which finishes its step and saves its state.
 trap 'exit 143' TERM
 trap 'exit 130' INT
 "$here/setup.sh"

@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Makes ready to run: a Python environment with the packages of requirements.txt and GDAL.
+# Sets up a Python environment with GDAL and the packages of requirements.txt.
 #
-#   ./setup.sh          what running needs
-#   ./setup.sh --dev    what testing needs, too; Chromium, for the tests of report.html, if it can
-#                       (tried once: apt-get install -y chromium chromium-driver makes up for it)
+#   ./setup.sh          installs what running needs
+#   ./setup.sh --dev    installs what testing needs, too, and tries once to install Chromium for the
+#                       tests of report.html (later: apt-get install -y chromium chromium-driver)
 #
-# An active virtual environment is used, else .venv is made; "${VIRTUAL_ENV:-.venv}/bin/python"
-# is the Python to run with. Quiet, quick and offline when nothing is missing.
-# pip's own variables work, such as PIP_CONSTRAINT=requirements-ci.txt.
+# It uses the active virtual environment, or creates .venv if none is active. Run the scripts with
+# "${VIRTUAL_ENV:-.venv}/bin/python". If nothing is missing, this script prints nothing, ends at
+# once and needs no network. pip's variables apply, such as PIP_CONSTRAINT=requirements-ci.txt.
 set -Eeuo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 environment=${VIRTUAL_ENV:-$here/.venv}
 python=$environment/bin/python
-oldest=11 newest=13 # of Python 3, for which TensorFlow and Keras have packages
-outcome=error         # of a failure; some may be lived with
+oldest=11 newest=13 # Python 3 versions for which TensorFlow and Keras have packages
+outcome=error       # how a failure is reported; a missing browser is only "skipped"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { printf "setup: %s: %s\n" "$outcome" "$*" >&2; exit 1; }
@@ -38,20 +38,22 @@ find_python() {
     "Install one: sudo apt-get install -y python3.11 python3.11-dev python3.11-venv"
 }
 
-install_packages() { # names of Debian packages
+install_packages() { # arguments: names of Debian packages
   local command="apt-get install -y --no-install-recommends $*" sudo=()
   command -v apt-get >/dev/null ||
-    fail "missing system packages: $*. Install what this system calls them, then run ./setup.sh."
+    fail "missing system packages: $*. There is no apt-get: install the equivalent packages of your" \
+      "system, then run ./setup.sh again."
   if [[ $(id -u) != 0 ]]; then
     sudo=(sudo -n)
     sudo -n true 2>/dev/null ||
-      fail "missing system packages, and no right to install them. Run: sudo $command"
+      fail "missing system packages, and no permission to install them. Run: sudo $command"
   fi
   say "installing $* (apt-get)"
-  "${sudo[@]}" apt-get update -qq >&2 || say "apt-get update failed; trying the lists at hand"
-  # shellcheck disable=SC2086  # the words of the command
+  "${sudo[@]}" apt-get update -qq >&2 || say "apt-get update failed; continuing with the existing package lists"
+  # shellcheck disable=SC2086  # the command is split into words on purpose
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive $command -qq >&2 ||
-    fail "apt-get could not install $*. See above; with network, run: ${sudo[0]:-} $command"
+    fail "apt-get could not install $* (see above). With a network connection, run:" \
+      "${sudo[0]:-} $command"
 }
 
 make_environment() {
@@ -70,9 +72,9 @@ make_environment() {
     base=$(find_python)
     minor=$(minor_version "$base")
     "$base" -c 'import ensurepip, venv' 2>/dev/null || install_packages "python3.$minor-venv"
-    say "making .venv"
+    say "creating .venv"
     "$base" -m venv "$environment" ||
-      fail "$base -m venv failed; see above. Remove $environment and run ./setup.sh again."
+      fail "$base -m venv failed (see above). Remove $environment and run ./setup.sh again."
   fi
 }
 
@@ -99,27 +101,28 @@ require_browser() {
   command -v chromedriver >/dev/null || missing+=(chromium-driver)
   if ((${#missing[@]} == 0)); then return; fi
   if [[ -f $no_browser && $(<"$no_browser") == "$(wanted)" ]]; then return; fi
-  # In a shell of its own: all but some tests work without.
+  # In a subshell, so that a failure does not end the setup: few tests need the browser.
   (outcome=skipped install_packages "${missing[@]}") || {
-    say "without Chromium: the browser's tests will be skipped"
+    say "Chromium is not installed: the browser tests will be skipped"
     wanted >"$no_browser"
   }
 }
 
 pip_install() {
   "$python" -m pip install -q --disable-pip-version-check "$@" >&2 ||
-    fail "pip could not install the Python packages; see above. With network, run ./setup.sh again."
+    fail "pip could not install the Python packages (see above). Run ./setup.sh again with a network" \
+      "connection."
 }
 
 build_bindings() {
   say "building the GDAL bindings $(gdal_version) (a minute or two)"
   pip_install setuptools wheel
-  # Built against the NumPy that is installed here, never taken from a cache of another one.
+  # The bindings must be built against the installed NumPy, not taken from a cache of another one.
   pip_install --no-build-isolation --no-cache-dir --no-deps --force-reinstall "gdal==$(gdal_version)"
   bindings_work || fail "the GDAL bindings do not load. Run: $python -c 'from osgeo import gdal_array'"
 }
 
-wanted() { # a fingerprint of all that decides what is installed
+wanted() { # prints a fingerprint of everything that decides what is installed
   {
     cat "$here"/requirements.txt "$here"/requirements-dev.txt
     if [[ -f ${PIP_CONSTRAINT:-} ]]; then cat "$PIP_CONSTRAINT"; fi
@@ -130,10 +133,10 @@ wanted() { # a fingerprint of all that decides what is installed
 case "$*" in
   "") requirements="requirements.txt" ;;
   --dev) requirements="requirements-dev.txt" ;;
-  *) fail "unknown arguments: $*. Expected none, or --dev." ;;
+  *) fail "unknown arguments: $*. Expected --dev, or no argument." ;;
 esac
 stamp=$environment/.ready-$requirements
-no_browser=$environment/.no-chromium # holds what `wanted` said when Chromium could not be installed
+no_browser=$environment/.no-chromium # the output of `wanted` when Chromium could not be installed
 
 if [[ ! -x $python || ! -f $stamp || $(<"$stamp") != "$(wanted)" ]]; then
   make_environment
@@ -141,6 +144,6 @@ if [[ ! -x $python || ! -f $stamp || $(<"$stamp") != "$(wanted)" ]]; then
   say "installing $requirements (several minutes the first time)"
   pip_install -r "$here/$requirements"
   bindings_work || build_bindings
-  wanted | tee "$environment/.ready-requirements.txt" >"$stamp" # the developers' list has the other in it
+  wanted | tee "$environment/.ready-requirements.txt" >"$stamp" # requirements-dev.txt includes requirements.txt
 fi
 if [[ $* == --dev ]]; then require_browser; fi

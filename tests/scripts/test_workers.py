@@ -113,7 +113,7 @@ def test_each_worker_gets_its_place_and_the_port_that_was_asked_for(tmp_path):
     [
         ([], "the number of workers is ''"),
         (["0", "true"], "expected 1 or more"),
-        (["2"], "there is no command"),
+        (["2"], "the command is missing"),
         (["2", "--port=80", "true"], "the port is '80'"),
     ],
 )
