@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from datasets.rasters.cogs import Layer
+from datasets.rasters.writing import Layer
 from prediction.palette import class_colours
 from prediction.tiles import unit_vectors
 
@@ -30,7 +30,7 @@ def map_layers(names, codes, class_names, tags):
         tags: dict of str to str, metadata of all files.
 
     Returns:
-        dict of name to `datasets.rasters.cogs.Layer`.
+        dict of name to `datasets.rasters.writing.Layer`.
     """
     probabilities = tuple(f"probability of {name}" for name in class_names)
     normals = tuple(f"surface normal, {axis}" for axis in AXES)

@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 
-from datasets.rasters.cogs import RowFile, read_tags, write_cog
 from datasets.rasters.reading import RasterError
+from datasets.rasters.writing import RowFile, read_tags, write_cog
 from prediction.maps import map_rows
 from project.files import write_json
 

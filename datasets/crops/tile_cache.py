@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from datasets.crops.crop_reader import UNREADABLE, read_compact
-from datasets.rasters.declared import file_list
-from datasets.rasters.reading import GDAL_VERSION
+from datasets.rasters.reading import GDAL_VERSION, file_list
 from devices.memory import free_memory
 from project.errors import UserError
 from project.files import whole_folder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datasets.prepare.sources import SourceFile, mark_files
 from datasets.prepare.tile_files import PrepareError
-from datasets.rasters.declared import file_list
+from datasets.rasters.reading import file_list
 from datasets.rasters.references import check_references
 
 

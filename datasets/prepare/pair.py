@@ -11,9 +11,14 @@ from datasets.prepare.record_file import USUAL_CROP, fitting_crop
 from datasets.prepare.running import Job, Plan
 from datasets.prepare.splitting import split_by_area
 from datasets.prepare.tile_files import Pixels, PrepareError
-from datasets.rasters.declared import height_unit, sample_values, vertical_datum
 from datasets.rasters.grids import part_of_grid
-from datasets.rasters.reading import pixel_size, read_info
+from datasets.rasters.reading import (
+    height_unit,
+    pixel_size,
+    read_info,
+    sample_values,
+    vertical_datum,
+)
 from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heights
 
 # Metres above any sea level or ellipsoid that land and buildings can have; beyond lies nodata.

@@ -1,9 +1,11 @@
-"""Reading georeferenced rasters, whole or in windows."""
+"""Reading georeferenced rasters: headers, pixels of a window, and what the file declares."""
 
 import contextlib
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from osgeo import gdal, gdal_array, osr
@@ -11,28 +13,36 @@ from osgeo import gdal, gdal_array, osr
 from project.errors import UserError
 
 GDAL_VERSION = gdal.__version__
-gdal.UseExceptions()  # a failed call raises; without this GDAL 3 returns None
+gdal.UseExceptions()  # a failed call raises; by default GDAL 3 returns None
 osr.UseExceptions()
-# A cut-off JPEG is an error; by default libjpeg fills the rest with grey.
+# Makes a truncated JPEG an error; by default libjpeg fills the rest with grey.
 gdal.SetConfigOption("GDAL_ERROR_ON_LIBJPEG_WARNING", "TRUE")
-# Side files are asked for by name. In a folder's list GDAL would also take A.TIF.MSK for a.tif's.
+# Makes GDAL ask for side files by name. From a listing of the folder it would also take A.TIF.MSK
+# for the mask of a.tif.
 gdal.SetConfigOption("GDAL_DISABLE_READDIR_ON_OPEN", "TRUE")
 
-# Other formats may name files anywhere, and GDAL opens the sources of a VRT, masks and overviews by
-# itself: only a driver that is not there is safe. MEM is for rasters in memory, COG is GeoTIFF.
+# Other formats can name any file, and GDAL opens the sources of a VRT, masks and overviews without
+# asking: only a driver that is not registered is safe. MEM is for rasters in memory, COG is a
+# GeoTIFF.
 DRIVERS = "GTiff COG PNG JPEG JP2OpenJPEG BMP AAIGrid VRT MEM".split()
 for _driver in [gdal.GetDriver(i) for i in range(gdal.GetDriverCount())]:
     if _driver.ShortName not in DRIVERS:
         _driver.Deregister()
 
 BROKEN = (
-    "It may be missing, damaged, incomplete or of another format than GeoTIFF, PNG, JPEG, "
+    "It may be missing, damaged, incomplete or of a format other than GeoTIFF, PNG, JPEG, "
     "JPEG 2000, BMP, ASCII grid or VRT: replace it."
 )
+METRES = {  # in a unit of height, by the unit's name in lower case
+    **dict.fromkeys(["m", "metre", "meter", "metres", "meters"], 1.0),
+    **dict.fromkeys(["ft", "foot", "feet", "international foot"], 0.3048),
+    **dict.fromkeys(["us survey foot", "us-ft", "ftus", "foot_us"], 1200 / 3937),
+}
+Result = TypeVar("Result")
 
 
 class RasterError(UserError):
-    """A raster file that cannot be read or written; names the file and what GDAL said."""
+    """A raster file that cannot be read or written; gives the file and GDAL's own message."""
 
 
 @dataclass(frozen=True)
@@ -41,27 +51,27 @@ class Grid:
 
     Attributes:
         rows, columns: size in pixels.
-        geotransform: GDAL's six numbers, in units of the projection; None where there are none.
-        projection: WKT string; "" where there is none.
+        geotransform: GDAL's six numbers, in units of the projection; None = not georeferenced.
+        projection: WKT; "" = unknown.
     """
 
     rows: int
     columns: int
-    geotransform: tuple | None
+    geotransform: tuple[float, ...] | None
     projection: str
 
 
 @dataclass(frozen=True)
 class RasterInfo:
-    """What the header of a raster file says.
+    """The header of a raster file.
 
     Attributes:
         path: the file.
-        grid: `Grid`.
-        bands: number of bands without alpha.
+        grid: its size and place.
+        bands: number of bands, alpha not counted.
         dtype: NumPy name of the pixel type, such as "uint8".
-        gsd: metres per pixel; None where the file has no georeference or no CRS.
-        palette: True where the pixels are numbers of colours in a table.
+        gsd: metres per pixel; None if the file has no georeference or no CRS.
+        palette: whether pixels are indices into a colour table.
     """
 
     path: Path
@@ -77,9 +87,9 @@ class Raster:
     """A raster file in memory.
 
     Attributes:
-        pixels: array (rows, columns, bands) without alpha, dtype and units of the file.
-        valid: bool array (rows, columns); False where the file has no data.
-        grid: `Grid`.
+        pixels: (rows, columns, bands) without alpha, dtype and units of the file.
+        valid: bool (rows, columns); False = nodata.
+        grid: its size and place.
     """
 
     pixels: np.ndarray
@@ -88,13 +98,13 @@ class Raster:
 
 
 @contextlib.contextmanager
-def gdal_errors(path, action, advice):
-    """Keeps GDAL off the terminal and turns its errors into `RasterError`.
+def gdal_errors(path: str | Path, action: str, advice: str) -> Iterator[None]:
+    """Silences GDAL on the terminal and turns its errors into `RasterError`.
 
     Args:
-        path: the file that is worked on, for the message.
+        path: the file in use, for the message.
         action: what is done with it, such as "read".
-        advice: sentence that says what to do.
+        advice: a sentence that tells the user what to do.
     """
     gdal.PushErrorHandler("CPLQuietErrorHandler")  # of this thread only
     try:
@@ -107,94 +117,160 @@ def gdal_errors(path, action, advice):
         gdal.PopErrorHandler()
 
 
-def read_info(path):
+@contextlib.contextmanager
+def open_raster(path: str | Path, action: str = "open") -> Iterator[gdal.Dataset]:
+    """Opens a local file for the `with` block, in which GDAL's errors become `RasterError`."""
+    with gdal_errors(path, action, BROKEN):
+        yield gdal.Open(str(path))
+
+
+def check_result(result: Result | None) -> Result:
+    """Returns what GDAL returned; raises RuntimeError if it is None.
+
+    Some versions of GDAL do not raise for every failure.
+    """
+    if result is None:
+        raise RuntimeError(gdal.GetLastErrorMsg() or "GDAL returned nothing")
+    return result
+
+
+def read_info(path: str | Path) -> RasterInfo:
     """Reads the header of a raster file.
-
-    Args:
-        path: str or path of a local file that GDAL can open.
-
-    Returns:
-        `RasterInfo`.
 
     Raises:
         RasterError: if GDAL cannot open the file.
     """
-    with gdal_errors(path, "open", BROKEN):
-        dataset = gdal.Open(str(path))
-        grid = grid_of(dataset)
-        bands = pixel_bands(dataset)
-        band = dataset.GetRasterBand(1)
+    with open_raster(path) as dataset:
+        grid, bands, band = grid_of(dataset), pixel_bands(dataset), dataset.GetRasterBand(1)
         kind = np.dtype(gdal_array.GDALTypeCodeToNumericTypeCode(band.DataType)).name
         palette = band.GetColorInterpretation() == gdal.GCI_PaletteIndex
         return RasterInfo(Path(path), grid, len(bands), kind, pixel_size(grid), palette)
 
 
-def read_window(path, row, column, rows, columns):
+def read_shape(path: str | Path) -> tuple[int, int]:
+    """Returns (rows, columns) of a raster file; cheaper than `read_info`.
+
+    Raises:
+        RasterError: if GDAL cannot open the file.
+    """
+    with open_raster(path) as dataset:
+        return dataset.RasterYSize, dataset.RasterXSize
+
+
+def read_window(
+    path: str | Path, row: int, column: int, rows: int, columns: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads a rectangle of a raster file, and nothing else of it.
 
-    A pixel is valid where the file's mask (nodata value, alpha band or .msk file) says so
-    and all bands are finite. A nodata value hides a pixel that has it in every band, so a
-    black-is-nodata photo keeps its pure red.
+    A pixel is valid if the file's mask (nodata value, alpha band or .msk file) says so and all
+    bands are finite. A nodata value hides only pixels that have it in every band, so a photo whose
+    nodata is black keeps its pure red.
 
     Args:
-        path: str or path of a local file that GDAL can open.
+        path: of a local file that GDAL can open.
         row, column: upper left pixel of the rectangle.
         rows, columns: size of the rectangle in pixels.
 
     Returns:
-        (pixels, valid): array (rows, columns, bands) in the dtype and units of the file, without
-        alpha; bool array (rows, columns).
+        (pixels, valid): (rows, columns, bands) in the dtype and units of the file, without alpha;
+        bool (rows, columns).
 
     Raises:
         RasterError: if the file cannot be read or the rectangle leaves the raster.
     """
-    with gdal_errors(path, "read", BROKEN):
-        dataset = gdal.Open(str(path))
+    with open_raster(path, "read") as dataset:
         return read_bands(dataset, (column, row, columns, rows), pixel_bands(dataset))
 
 
-def read_raster(path):
-    """Reads all of a raster file.
-
-    Args:
-        path: str or path of a local file that GDAL can open.
-
-    Returns:
-        `Raster`; valid as in `read_window`.
+def read_raster(path: str | Path) -> Raster:
+    """Reads a whole raster file; valid pixels are those of `read_window`.
 
     Raises:
         RasterError: if the file cannot be read.
     """
-    with gdal_errors(path, "read", BROKEN):
-        dataset = gdal.Open(str(path))
+    with open_raster(path, "read") as dataset:
         grid = grid_of(dataset)
         window = (0, 0, grid.columns, grid.rows)
         return Raster(*read_bands(dataset, window, pixel_bands(dataset)), grid)
 
 
-def pixel_size(grid):
-    """Computes the ground sampling distance of a grid, the mean of its `pixel_sides`.
+def sample_values(path: str | Path, nodata: float | None = None, count: int = 64) -> np.ndarray:
+    """Reads valid values of the first band, spread evenly over a raster.
 
     Args:
-        grid: `Grid`.
+        path: of a local file that GDAL can open.
+        nodata: value that means nodata although the file does not declare it.
+        count: largest number of rows and of columns to sample.
 
     Returns:
-        Metres per pixel; None without geotransform or CRS.
+        (values,), dtype and units of the file.
+
+    Raises:
+        RasterError: if the file cannot be read.
     """
+    with open_raster(path, "read") as dataset:
+        band = dataset.GetRasterBand(1)
+        size = {"buf_xsize": min(count, band.XSize), "buf_ysize": min(count, band.YSize)}
+        values, mask = band.ReadAsArray(**size), band.GetMaskBand().ReadAsArray(**size)
+    kept = values[(mask > 0) & np.isfinite(values)]
+    return kept if nodata is None else kept[kept != nodata]
+
+
+def height_unit(path: str | Path) -> float | None:
+    """Returns the declared unit of heights in metres, or None if none is declared.
+
+    The unit of a vertical CRS takes precedence over that of the first band.
+
+    Raises:
+        RasterError: if the file cannot be opened.
+    """
+    with open_raster(path) as dataset:
+        unit = (dataset.GetRasterBand(1).GetUnitType() or "").strip().lower()
+        projection = dataset.GetProjection()
+    factor = projection and osr.SpatialReference(projection).GetAttrValue("VERT_CS|UNIT", 1)
+    return float(factor) if factor else METRES.get(unit)
+
+
+def vertical_datum(path: str | Path) -> str | None:
+    """Returns the name of the declared vertical datum, or None if none is declared.
+
+    Heights above an ellipsoid, as in a three-dimensional CRS, are named after its datum.
+
+    Raises:
+        RasterError: if the file cannot be opened.
+    """
+    projection = read_info(path).grid.projection
+    if not projection:
+        return None
+    system = osr.SpatialReference(projection)
+    if system.GetAxesCount() == 3 and not system.IsCompound():
+        return f"ellipsoid of {system.GetAttrValue('DATUM')}"
+    return system.GetAttrValue("VERT_CS|VERT_DATUM") or system.GetAttrValue("VERT_CS")
+
+
+def file_list(path: str | Path) -> list[str]:
+    """Returns the paths of all files of a raster: itself, the parts of a VRT, side files.
+
+    Raises:
+        RasterError: if the file cannot be opened.
+    """
+    with open_raster(path) as dataset:
+        return sorted({str(path), *(dataset.GetFileList() or [])})
+
+
+def pixel_size(grid: Grid) -> float | None:
+    """Returns the ground sampling distance, metres per pixel: the mean of `pixel_sides`."""
     sides = pixel_sides(grid)
     return sides and sum(sides) / 2
 
 
-def pixel_sides(grid):
-    """Computes the length of a step along a row and along a column of a grid.
+def pixel_sides(grid: Grid) -> tuple[float, float] | None:
+    """Computes the ground length of a step along a row and along a column of a grid.
 
     A CRS in degrees is measured on its ellipsoid at the latitude of the grid's centre (radii of
     curvature M and N; Snyder 1987, Map Projections, USGS PP 1395, p. 24-25). Mercator's metres
-    (Web Mercator, EPSG:3857) are too long by 1 / cos(latitude) (p. 44), and shortened by that at
-    the centre. The scale error of other projections is not removed.
-
-    Args:
-        grid: `Grid`.
+    (Web Mercator, EPSG:3857) are too long by 1 / cos(latitude) (p. 44); they are corrected at the
+    centre. The scale error of other projections is not removed.
 
     Returns:
         (along a row, along a column), metres; None without geotransform or CRS.
@@ -208,21 +284,30 @@ def pixel_sides(grid):
     if srs.IsGeographic():
         x_metres, y_metres = _metres_per_angle(srs, centre)
     if srs.GetAttrValue("PROJECTION") == "Mercator_1SP":
-        # y / radius = arsinh(tan(latitude)), and 1 / cosh of that is cos(latitude)
+        # y / radius = arsinh(tan(latitude)), and 1 / cosh of that is cos(latitude).
         x_metres = y_metres = x_metres / math.cosh(centre * x_metres / srs.GetSemiMajor())
     along_row = math.hypot(x_column * x_metres, y_column * y_metres)
-    along_column = math.hypot(x_row * x_metres, y_row * y_metres)
-    return along_row, along_column
+    return along_row, math.hypot(x_row * x_metres, y_row * y_metres)
 
 
-def describe_projection(wkt):
-    """Returns authority and code (if any), name and unit of a projection, without vertical parts.
+def _metres_per_angle(srs, latitude):
+    """Returns metres per angular unit of a geographic CRS, eastwards and northwards."""
+    radian = srs.GetAngularUnits()
+    flattening = 1 / srs.GetInvFlattening() if srs.GetInvFlattening() else 0.0
+    e2 = flattening * (2 - flattening)  # eccentricity squared
+    w2 = 1 - e2 * math.sin(latitude * radian) ** 2
+    normal = srs.GetSemiMajor() / math.sqrt(w2)
+    return normal * math.cos(latitude * radian) * radian, normal * (1 - e2) / w2 * radian
+
+
+def describe_projection(wkt: str) -> str:
+    """Describes a CRS without its vertical part.
 
     Args:
         wkt: well-known text, not "".
 
     Returns:
-        str such as "EPSG:32632, WGS 84 / UTM zone 32N, metre".
+        Authority and code (if any), name and unit: "EPSG:32632, WGS 84 / UTM zone 32N, metre".
     """
     srs = osr.SpatialReference(wkt)
     srs.StripVertical()
@@ -232,48 +317,32 @@ def describe_projection(wkt):
     return ", ".join([*number, srs.GetName() or "unnamed", unit])
 
 
-def _metres_per_angle(srs, latitude):
-    """Returns metres per angular unit of a geographic CRS, to the east and to the north."""
-    radian = srs.GetAngularUnits()
-    flattening = 1 / srs.GetInvFlattening() if srs.GetInvFlattening() else 0.0
-    e2 = flattening * (2 - flattening)  # eccentricity squared
-    w2 = 1 - e2 * math.sin(latitude * radian) ** 2
-    normal = srs.GetSemiMajor() / math.sqrt(w2)
-    return normal * math.cos(latitude * radian) * radian, normal * (1 - e2) / w2 * radian
+def grid_of(dataset: gdal.Dataset) -> Grid:
+    """Returns the grid of an open dataset."""
+    place = dataset.GetGeoTransform(can_return_null=True), dataset.GetProjection() or ""
+    return Grid(dataset.RasterYSize, dataset.RasterXSize, *place)
 
 
-def grid_of(dataset):
-    """Returns the `Grid` of an open GDAL dataset."""
-    geotransform = dataset.GetGeoTransform(can_return_null=True)
-    return Grid(
-        dataset.RasterYSize, dataset.RasterXSize, geotransform, dataset.GetProjection() or ""
-    )
+def pixel_bands(dataset: gdal.Dataset) -> list[int]:
+    """Returns the numbers (from 1) of the bands of an open dataset that are not alpha."""
+    bands = {i: dataset.GetRasterBand(i) for i in range(1, dataset.RasterCount + 1)}
+    return [i for i in bands if bands[i].GetColorInterpretation() != gdal.GCI_AlphaBand]
 
 
-def pixel_bands(dataset):
-    """Returns the numbers (from 1) of the bands of a GDAL dataset that are not alpha."""
-    numbers = range(1, dataset.RasterCount + 1)
-    return [
-        i
-        for i in numbers
-        if dataset.GetRasterBand(i).GetColorInterpretation() != gdal.GCI_AlphaBand
-    ]
-
-
-def read_bands(dataset, window, numbers):
-    """Reads a window of an open GDAL dataset; its errors are for `gdal_errors` around the call.
+def read_bands(
+    dataset: gdal.Dataset, window: tuple[int, int, int, int], numbers: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a window of an open dataset; call it within `gdal_errors` or `open_raster`.
 
     Args:
-        dataset: GDAL dataset.
+        dataset: of any format.
         window: (column, row, columns, rows).
-        numbers: of the bands to read, from 1.
+        numbers: bands to read, from 1.
 
     Returns:
-        (pixels, valid) as of `read_window`.
+        (pixels, valid) as for `read_window`.
     """
-    pixels = dataset.ReadAsArray(*window, interleave="pixel", band_list=numbers)
-    if pixels is None:  # not every failure raises in the GDAL versions in use
-        raise RuntimeError(gdal.GetLastErrorMsg() or "no pixels came back")
+    pixels = check_result(dataset.ReadAsArray(*window, interleave="pixel", band_list=numbers))
     pixels = pixels.reshape(window[3], window[2], len(numbers))
     valid = _mask(dataset, numbers, window)
     if np.issubdtype(pixels.dtype, np.inexact):

@@ -1,9 +1,9 @@
-"""What a raster file refers to: nothing outside its data set, and nothing on a network.
+"""Checks that a raster file refers to nothing outside its data set and nothing on a network.
 
-GDAL opens whatever a virtual raster (VRT) or the description of a map service names, also a network
-address. Both are texts that may stand under any file name: their content decides, and it is read
-before GDAL sees the file. So are the masks and overviews beside it. Of formats that are not in
-`datasets.rasters.reading.DRIVERS` nothing is opened at all.
+GDAL opens whatever a virtual raster (VRT) or the description of a map service names, including
+network addresses. Both are texts and may have any file name. So this module looks at the content of
+a file, and of the masks and overviews beside it, before GDAL opens them. Files of formats that are
+not in `datasets.rasters.reading.DRIVERS` are never opened.
 """
 
 import os
@@ -13,23 +13,23 @@ from pathlib import Path
 
 from osgeo import gdal
 
-from datasets.rasters.reading import BROKEN, RasterError, gdal_errors
+from datasets.rasters.reading import RasterError, open_raster
 
 HEAD_BYTES = 4096  # GDAL looks for a VRT in the first 1024
-MOST_NESTED = 8  # VRTs that name VRTs
-SIDE_FILES = (".msk", ".MSK", ".ovr", ".OVR")  # rasters that GDAL opens with the file beside them
+MOST_NESTED = 8  # depth of VRTs that name VRTs
+SIDE_FILES = (".msk", ".MSK", ".ovr", ".OVR")  # rasters beside the file that GDAL opens with it
 ELEMENT, TEXT, ATTRIBUTE = 0, 1, 2  # of gdal.ParseXMLString
 
 
-def check_references(path, folder, nested=0):
-    """Checks that a file can be read and that it, and what it names, lies in its data set.
+def check_references(path: str | Path, folder: str | Path, nested: int = 0) -> None:
+    """Checks that a raster file can be read and names only files of its data set.
 
-    Files are followed through the user's links. A VRT may name files in the folder of the data set
-    or in its own; only a plain mosaic is accepted, since other kinds name files in many ways.
+    The user's links are followed. A VRT may name files in the folder of the data set or in its
+    own; it must be a plain mosaic, because other kinds name files in many ways.
 
     Args:
-        path: path of the file.
-        folder: path of the folder of the data set.
+        path: the file.
+        folder: that of the data set.
         nested: number of VRTs that led here.
 
     Raises:
@@ -58,7 +58,7 @@ def check_references(path, folder, nested=0):
 def _head(path):
     """Returns the beginning of a regular file as text, up to the first zero byte."""
     try:
-        # A pipe would be waited for without end, so it must not be opened.
+        # Opening a pipe could block forever.
         if not stat.S_ISREG(path.stat().st_mode):
             raise RasterError(f"{path}: not a regular file, expected a raster. Replace it.")
         with path.open("rb") as file:
@@ -74,7 +74,7 @@ def _sources(path, nested):
     """Returns the paths, or addresses, of the files that a VRT names."""
     try:
         text = path.read_bytes().split(b"\0")[0].decode("utf-8")
-        # GDAL's own parser: what another one overlooks would be opened.
+        # GDAL's own parser, because GDAL would open what another parser overlooks.
         items = list(_items(gdal.ParseXMLString(text)))
     except (RuntimeError, ValueError) as error:
         raise RasterError(f"{path}: a damaged VRT ({error}). Replace it.") from None
@@ -85,17 +85,16 @@ def _sources(path, nested):
             f"{path}: a VRT with {kind}; only plain mosaics are read. Save its pixels with "
             "gdal_translate and use that file."
         )
-    # As GDAL does: beside the file that a link leads to, or else from the working folder.
-    beside = path.resolve().parent
+    # As in GDAL, a name counts from the file that a link leads to, or from the working folder.
     return [
-        text if relative == "0" or _is_address(text) else str(beside / text)
+        text if relative == "0" or _is_address(text) else str(path.resolve().parent / text)
         for name, text, relative in items
         if name == "sourcefilename"
     ]
 
 
 def _items(node):
-    """Yields (name, text, relativeToVRT) of elements and attributes; to GDAL they are the same."""
+    """Yields (name, text, relativeToVRT) of elements and attributes, which GDAL treats alike."""
     name, children = node[1].lower(), node[2:]
     values = {child[1].lower(): child[2][1] for child in children if child[0] == ATTRIBUTE}
     for child in children:
@@ -106,7 +105,7 @@ def _items(node):
 
 
 def _check_source(path, source, folder):
-    """Raises RasterError if a source of a VRT is an address, or lies outside."""
+    """Raises RasterError if a source of a VRT is an address or lies outside the data set."""
     own = Path(path).resolve().parent
     places = {os.path.abspath(folder), os.path.realpath(folder), str(own)}
     inside = any(Path(os.path.abspath(source)).is_relative_to(place) for place in places)
@@ -119,16 +118,16 @@ def _check_source(path, source, folder):
 
 
 def _check_overviews(path):
-    """Raises RasterError if the file says that its overviews are in another one."""
-    with gdal_errors(path, "open", BROKEN):
-        elsewhere = gdal.Open(str(path)).GetMetadataItem("OVERVIEW_FILE", "OVERVIEWS")
+    """Raises RasterError if the file declares that its overviews are in another one."""
+    with open_raster(path) as dataset:
+        elsewhere = dataset.GetMetadataItem("OVERVIEW_FILE", "OVERVIEWS")
     if elsewhere:
         raise RasterError(
-            f"{path}: has its overviews in {elsewhere}. Remove {Path(path).name}.aux.xml, "
+            f"{path}: its overviews are in {elsewhere}. Remove {Path(path).name}.aux.xml, "
             "or save its pixels with gdal_translate and use that file."
         )
 
 
 def _is_address(text):
-    """Says whether GDAL takes a name for an address, or for anything but a file."""
+    """Returns whether GDAL takes a name for an address, or for anything but a file."""
     return "<" in text or text.startswith("/vsi") or bool(re.match(r"\w{2,}:", text))

@@ -1,21 +1,24 @@
 """Rasters of any place, projection and resolution, brought onto one grid with GDAL."""
 
 import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from osgeo import gdal, gdal_array, osr
 
 from datasets.rasters.grids import (
-    halves_of_grid,
+    horizontal_system,
+    new_dataset,
     part_of_grid,
     projection_wkt,
     same_projection,
-    source_window,
 )
 from datasets.rasters.reading import (
     BROKEN,
     Grid,
     RasterError,
+    check_result,
     gdal_errors,
     pixel_size,
     read_info,
@@ -26,32 +29,38 @@ SNAP = 1e-6  # pixels: edges that differ by less are the same edge
 MOST_PIXELS = 2**24  # read at once from a file, so that large tiles fit into memory
 WARP_ERROR = 0.01  # pixels, of GDAL's interpolation between exactly transformed points
 UTM_LATITUDES = (-80.0, 84.0)  # degrees
+PROBES = 21  # points along each side of a grid that are transformed to find its source pixels
+MARGIN = 4  # pixels around those points, for interpolation
+CURVATURE = 0.01  # fraction of the extent of those points, for edges that curve between them
 
 
-def common_grid(paths, gsd=None):
-    """Finds the grid that the first raster gives and all rasters cover.
+def common_grid(paths: Sequence[str | Path], gsd: float | None = None) -> Grid:
+    """Finds the grid that the first raster defines and all rasters cover.
 
-    The first raster's own pixels are kept if it is projected, north-up and has square pixels, and
-    no gsd is asked for. Otherwise pixels lie on multiples of their size; a raster in degrees goes
-    to the UTM zone of its centre. The grid is the rectangle common to all rasters; what they leave
-    empty inside it has no data.
+    The first raster's own pixels are kept if it is projected and north-up with square pixels, and
+    no `gsd` is given. Otherwise pixel edges lie on multiples of the pixel size, and a raster in
+    degrees is taken to the UTM zone of its centre. The grid is the rectangle that all rasters
+    share; where a raster is empty inside it, there is no data.
 
     Args:
-        paths: files, the one that gives the projection and the resolution first.
-        gsd: metres per pixel, or None for the first raster's.
+        paths: files; the first one defines projection and resolution.
+        gsd: metres per pixel; None = that of the first raster.
 
     Returns:
-        `datasets.rasters.reading.Grid`, north-up, in a projected CRS without vertical part.
+        A north-up grid in a projected CRS without vertical part.
 
     Raises:
-        RasterError: if a file cannot be read, has no georeference or CRS, or they share no pixel.
+        RasterError: if a file cannot be read or has no georeference or CRS, or if they share no
+            pixel.
     """
     infos = [read_info(path) for path in paths]
     for info in infos:
         _check_place(info)
     projection = _working_projection(infos[0])
     left, top, step = _lattice(infos[0], projection, gsd)
-    west, south, east, north = _shared_bounds(infos, projection)
+    bounds = np.array([_bounds(info, projection) for info in infos])
+    west, south = bounds[:, :2].max(axis=0).tolist()
+    east, north = bounds[:, 2:].min(axis=0).tolist()
     first_column = math.ceil((west - left) / step - SNAP)
     last_column = math.floor((east - left) / step + SNAP)
     first_row = math.ceil((top - north) / step - SNAP)
@@ -65,22 +74,24 @@ def common_grid(paths, gsd=None):
     return Grid(last_row - first_row, last_column - first_column, corner, projection)
 
 
-def warp(path, grid, method, bands=None):
+def warp(
+    path: str | Path, grid: Grid, method: str, bands: Sequence[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads a photo or labels on another grid.
 
-    A pixel has data where the source pixel below its centre has ("average": any source pixel in
-    it); values beside gaps are means over the source pixels with data. What has data is decided
-    by `datasets.rasters.reading.read_window` before anything is interpolated.
+    A pixel has data if the source pixel below its centre has data ("average": any source pixel in
+    it); values beside gaps are means over the source pixels with data. Which pixels have data is
+    decided by `datasets.rasters.reading.read_window` before anything is interpolated.
 
     Args:
-        path: str or path of a file that GDAL can open.
-        grid: `datasets.rasters.reading.Grid` with a projection, north-up.
+        path: of a local file that GDAL can open.
+        grid: north-up, with a projection.
         method: "nearest", "bilinear" or "average".
         bands: numbers (from 1, alpha not counted) of the bands to read; None = all but alpha.
 
     Returns:
-        (pixels, valid): array (rows, columns, bands) in the dtype and units of the file, 0 where
-        not valid; bool array (rows, columns).
+        (pixels, valid): (rows, columns, bands) in the dtype and units of the file, 0 where not
+        valid; bool (rows, columns).
 
     Raises:
         RasterError: if the file cannot be read.
@@ -92,17 +103,22 @@ def warp(path, grid, method, bands=None):
     return _warp(read_info(path), grid, method, select)
 
 
-def warp_heights(path, grid, method, usable=None):
+def warp_heights(
+    path: str | Path,
+    grid: Grid,
+    method: str,
+    usable: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:
     """Reads heights on another grid, interpolated as fractions whatever the dtype of the file.
 
     Args:
-        path, grid, method: as of `warp`.
-        usable: function (stored, valid) that takes the first band (rows, columns) and what the
-            file declares valid in it, before interpolation, and returns what is to be used;
-            None = all that is valid.
+        path, grid, method: as for `warp`.
+        usable: function (stored, valid), both (rows, columns): the first band before
+            interpolation, and what the file declares valid in it. Returns the pixels to use;
+            None = all valid ones.
 
     Returns:
-        float32 (rows, columns), units of the file; NaN where there is no data, as in `warp`.
+        float32 (rows, columns), units of the file; NaN where `warp` finds no data.
 
     Raises:
         RasterError: if the file cannot be read.
@@ -117,13 +133,14 @@ def warp_heights(path, grid, method, usable=None):
     return np.where(valid, heights[..., 0], np.float32(np.nan))
 
 
-def smooth_method(path, grid):
-    """Returns "average" where a pixel of the grid holds several of the file, else "bilinear"."""
-    return "average" if pixel_size(grid) >= 2 * read_info(path).gsd else "bilinear"
+def smooth_method(path: str | Path, grid: Grid) -> str:
+    """Returns "average" if a pixel of the grid holds several of the file, else "bilinear"."""
+    own, wanted = read_info(path).gsd, pixel_size(grid)
+    return "average" if own and wanted and wanted >= 2 * own else "bilinear"
 
 
 def _check_place(info):
-    """Raises RasterError for a raster that cannot be placed on the ground."""
+    """Raises RasterError for a raster whose place on the ground is unknown."""
     if info.grid.geotransform is None:
         raise RasterError(
             f"{info.path} has no georeference. Add one, for instance with "
@@ -132,16 +149,14 @@ def _check_place(info):
     system = osr.SpatialReference(info.grid.projection)
     if not (system.IsProjected() or system.IsGeographic()):
         raise RasterError(
-            f"{info.path} has no coordinate reference system of the earth. Add the one it was made "
-            "in, for instance with gdal_edit.py -a_srs EPSG:<number>."
+            f"{info.path} has no coordinate reference system of the earth. Add the one it was "
+            "made in, for instance with gdal_edit.py -a_srs EPSG:<number>."
         )
 
 
 def _working_projection(info):
     """Returns the WKT of the CRS to work in: the raster's, or a UTM zone if it is in degrees."""
-    system = osr.SpatialReference(info.grid.projection)
-    system.StripVertical()
-    system.DemoteTo2D()
+    system = horizontal_system(info.grid.projection)
     if system.IsProjected():
         return system.ExportToWkt()
     west, south, east, north = _bounds(info, projection_wkt(4326))
@@ -165,12 +180,6 @@ def _lattice(info, projection, gsd):
     return 0.0, 0.0, metres / osr.SpatialReference(projection).GetLinearUnits()
 
 
-def _shared_bounds(infos, projection):
-    """Returns west, south, east, north of the rectangle that all rasters reach into."""
-    bounds = np.array([_bounds(info, projection) for info in infos])
-    return *bounds[:, :2].max(axis=0).tolist(), *bounds[:, 2:].min(axis=0).tolist()
-
-
 def _bounds(info, projection):
     """Returns west, south, east, north of a raster in a projection."""
     left, x_column, x_row, top, y_column, y_row = info.grid.geotransform
@@ -191,42 +200,83 @@ def _warp(info, grid, method, select):
     """Returns (pixels, valid) of a raster on a grid.
 
     Only the pixels that the grid needs are read, in parts if they are many. GDAL gets them with
-    one mask and without nodata values: of a band that equals nodata it would make a gap even
-    where the other bands have data.
+    one mask instead of nodata values: with these it would make a gap in each band that equals
+    nodata, even if the other bands of the pixel have data.
 
     Args:
         info: `datasets.rasters.reading.RasterInfo`.
-        grid, method: as of `warp`.
-        select: function (pixels, valid) of the file's pixels that returns those to interpolate.
+        grid, method: as for `warp`.
+        select: function (pixels, valid) of the file's pixels; returns those to interpolate.
     """
     _check_place(info)
     with gdal_errors(info.path, "warp", BROKEN):
-        window = source_window(info.grid, grid)
+        window = _source_window(info.grid, grid)
     if window[2] * window[3] > MOST_PIXELS and max(grid.rows, grid.columns) > 1:
-        halves, axis = halves_of_grid(grid)
+        halves, axis = _halves(grid)
         parts = [_warp(info, half, method, select) for half in halves]
         return tuple(np.concatenate(arrays, axis) for arrays in zip(*parts, strict=True))
     pixels, valid = select(*read_window(info.path, *window))
     with gdal_errors(info.path, "warp", BROKEN):
         source = _in_memory(pixels, valid, part_of_grid(info.grid, *window))
-        warped = gdal.Warp("", source, options=_options(grid, method))
-        if warped is None:  # not every failure raises in the GDAL versions in use
-            raise RuntimeError(gdal.GetLastErrorMsg() or "no pixels came back")
+        warped = check_result(gdal.Warp("", source, options=_options(grid, method)))
         pixels = warped.ReadAsArray(interleave="pixel")
     valid = pixels[..., -1] > 0
     return np.where(valid[..., None], pixels[..., :-1], pixels.dtype.type(0)), valid
 
 
+def _source_window(source, grid):
+    """Finds the pixels of a raster that a grid needs, with a margin for interpolation.
+
+    Args:
+        source: `Grid` of the raster, with a geotransform and a projection.
+        grid: `Grid` to fill, with both as well.
+
+    Returns:
+        (row, column, rows, columns) within the raster; one pixel if the grid lies outside.
+    """
+    ends = new_dataset("VRT", "", source), new_dataset("VRT", "", grid)
+    x, y = np.meshgrid(
+        np.linspace(0, grid.columns, PROBES),  # from corner to corner of the grid
+        np.linspace(0, grid.rows, PROBES),
+    )
+    points, known = gdal.Transformer(*ends, []).TransformPoints(
+        1, np.stack([x.ravel(), y.ravel()], 1).tolist()
+    )
+    places = np.array(points)[np.array(known, bool), :2].reshape(-1, 2)
+    places = places[np.isfinite(places).all(axis=1)]
+    if not len(places):
+        return 0, 0, 1, 1
+    column, columns = _span(places[:, 0], source.columns)
+    row, rows = _span(places[:, 1], source.rows)
+    return row, column, rows, columns
+
+
+def _span(places, length):
+    """Returns first pixel and number of the pixels around places on an axis of some length."""
+    margin = MARGIN + CURVATURE * (places.max() - places.min())
+    first = min(max(math.floor(places.min() - margin), 0), length - 1)
+    last = min(math.ceil(places.max() + margin), length)
+    return first, max(1, last - first)
+
+
+def _halves(grid):
+    """Returns the two halves of a grid along its longer side, and the axis that joins them."""
+    if grid.rows >= grid.columns:
+        cut = grid.rows // 2
+        first = part_of_grid(grid, 0, 0, cut, grid.columns)
+        return (first, part_of_grid(grid, cut, 0, grid.rows - cut, grid.columns)), 0
+    cut = grid.columns // 2
+    first = part_of_grid(grid, 0, 0, grid.rows, cut)
+    return (first, part_of_grid(grid, 0, cut, grid.rows, grid.columns - cut)), 1
+
+
 def _in_memory(pixels, valid, grid):
     """Returns a dataset of pixels (rows, columns, bands); gaps are one mask for all bands."""
     kind = gdal_array.NumericTypeCodeToGDALTypeCode(pixels.dtype.type)
-    bands = pixels.shape[2]
-    dataset = gdal.GetDriverByName("MEM").Create("", grid.columns, grid.rows, bands, kind)
-    dataset.SetGeoTransform(grid.geotransform)
-    dataset.SetProjection(grid.projection)
-    for i in range(bands):
+    dataset = new_dataset("MEM", "", grid, pixels.shape[2], kind)
+    for i in range(pixels.shape[2]):
         band = dataset.GetRasterBand(i + 1)
-        band.SetColorInterpretation(gdal.GCI_Undefined)  # of four bands the last is no alpha
+        band.SetColorInterpretation(gdal.GCI_Undefined)  # or the last of four would be alpha
         band.WriteArray(pixels[..., i])
     if not valid.all():
         dataset.CreateMaskBand(gdal.GMF_PER_DATASET)
@@ -239,11 +289,11 @@ def _options(grid, method):
     left, x_step, _, top, _, y_step = grid.geotransform
     warp_options = ["DST_ALPHA_MAX=255"]
     if method == "bilinear":
-        # GDAL would widen its kernel below twice the size, where its weights are not even: a
-        # plane then comes out wavy by a tenth of a pixel.
+        # For shrinking by less than half GDAL would widen its kernel, with weights that are not
+        # even: a plane then comes out wavy by a tenth of a pixel.
         warp_options += ["XSCALE=1", "YSCALE=1"]
     return gdal.WarpOptions(
-        options=["-novshift"],  # heights keep their reference: the difference to terrain counts
+        options=["-novshift"],  # no vertical shift: only the difference to the terrain counts
         format="MEM",
         outputBounds=(left, top + grid.rows * y_step, left + grid.columns * x_step, top),
         width=grid.columns,

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from datasets.rasters.grids import part_of_grid, read_shape
-from datasets.rasters.reading import read_info, read_window
+from datasets.rasters.grids import part_of_grid
+from datasets.rasters.reading import read_info, read_shape, read_window
 from datasets.tiles.folders import DataError
 from datasets.tiles.labels import LabelError, class_indices, label_bands
 

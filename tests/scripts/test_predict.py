@@ -223,7 +223,7 @@ def test_a_scene_whose_heights_cannot_be_written_does_not_stop_the_others(run, t
 
 
 def test_a_scene_that_goes_while_it_is_read_does_not_stop_the_others(run, tmp_path, monkeypatch):
-    from datasets.rasters.declared import file_list
+    from datasets.rasters.reading import file_list
 
     (tmp_path / "photos").mkdir()
     make_scene(tmp_path / "photos").rename(tmp_path / "photos" / "a.tif")

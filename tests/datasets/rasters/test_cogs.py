@@ -7,7 +7,7 @@ import pytest
 from osgeo import gdal
 from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
 
-from datasets.rasters.cogs import Layer, RowFile, read_tags, write_cog
+from datasets.rasters.writing import Layer, RowFile, read_tags, write_cog
 from datasets.rasters.grids import projection_wkt
 from datasets.rasters.reading import Grid, RasterError, read_info, read_raster
 

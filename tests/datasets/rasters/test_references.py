@@ -102,7 +102,7 @@ def test_overviews_kept_elsewhere_are_refused(data):
     dataset = gdal.Open(str(data / "raw" / "ortho.tif"))
     dataset.SetMetadataItem("OVERVIEW_FILE", "/vsicurl/http://127.0.0.1:9/a", "OVERVIEWS")
     dataset = None  # writes ortho.tif.aux.xml
-    with pytest.raises(RasterError, match=r"ortho\.tif: .*overviews in /vsicurl/.*\.aux\.xml"):
+    with pytest.raises(RasterError, match=r"ortho\.tif: .*overviews are in /vsicurl/.*\.aux\.xml"):
         check_references(data / "raw" / "ortho.tif", data)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from osgeo import gdal, osr
 
-from datasets.rasters.declared import height_unit, sample_values, vertical_datum
+from datasets.rasters.reading import height_unit, sample_values, vertical_datum
 from datasets.rasters.grids import projection_wkt
 from datasets.rasters.reading import Grid, RasterError, pixel_size
 from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heights
