@@ -3,15 +3,13 @@
 import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
 
 # isort: split
-import contextlib
 from dataclasses import dataclass
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
-from datasets.checks.remembered import remembered_check
-from datasets.demo.data_set import ensure_demo
+from datasets.checks.progress import ensure_demo_data, progress_bar
+from datasets.checks.validation import remembered_check
 from datasets.tiles.folders import list_tiles
 from datasets.tiles.samples import read_tile_window, tile_grid
 from devices.precision import choose_precision
@@ -55,9 +53,7 @@ def prepare_data(settings, splits=("train", "valid"), most_training_tiles=None):
         DataError: naming every file that cannot be used.
     """
     record = settings.record
-    if settings.dataset_name == "Demo" and not (record.folder / "dataset.toml").is_file():
-        with progress_bar("making the demo data") as progress:
-            ensure_demo(record.folder, progress)
+    ensure_demo_data(settings.dataset_name, record)
     tiles = {split: list_tiles(record, split, settings.sar_mode == "fusion") for split in splits}
     if most_training_tiles and "train" in tiles:
         tiles["train"] = evenly_spaced(tiles["train"], most_training_tiles)
@@ -74,18 +70,6 @@ def prepare_data(settings, splits=("train", "valid"), most_training_tiles=None):
     for warning in (text for summary in summaries.values() for text in summary.warnings):
         print(f"warning: {warning}")
     return Data(record, tiles, summaries)
-
-
-@contextlib.contextmanager
-def progress_bar(title):
-    """Shows a progress bar while it lasts; yields its function (done, total)."""
-    with tqdm(desc=title, unit="tile", leave=False, dynamic_ncols=True, delay=1) as bar:
-
-        def progress(done, total):
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield progress
 
 
 def evenly_spaced(items, most):

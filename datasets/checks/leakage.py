@@ -1,41 +1,41 @@
-"""Tiles that stand in several splits, by their photos, their ground and the record's lists."""
+"""Tiles that are in several splits, by their photos, their ground and the record's lists."""
 
 import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from datasets.rasters.grids import same_projection
+from datasets.rasters.reading import RasterInfo
+from datasets.records.record import Record
 
 LEAST_OVERLAP = 1.0  # pixels, in rows and in columns: less is rounding
 MOST_LISTED = 20
-ADVICE = "A result on one split is worth nothing if the other has the same tile: keep one."
+ADVICE = "A result on one split is worthless if the other has the same tile: keep one of them."
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """The ground of a tile: a box along the axes, which is larger than a turned tile.
+    """The ground of a tile: its bounding box, which is larger than a rotated tile.
 
     Attributes:
         projection: WKT string.
         box: left, lower, right and upper edge, in units of the projection.
-        pixel: the size of a pixel, in the same.
+        pixel: size of a pixel, in the same units.
     """
 
     projection: str
-    box: tuple[float, float, float, float]
+    box: tuple[float, ...]
     pixel: float
 
 
-def footprint(infos):
-    """Finds the ground that a tile covers.
-
-    Args:
-        infos: sequence of the `RasterInfo`s of its files.
+def footprint(infos: Iterable[RasterInfo]) -> Footprint | None:
+    """Finds the ground that a tile covers, from the headers of its files.
 
     Returns:
-        `Footprint` of the first file that has a georeference and a projection; None if none has.
+        That of the first file with a georeference and a projection; None if no file has both.
     """
     for grid in (info.grid for info in infos):
         if grid.geotransform is None or not grid.projection:
@@ -47,16 +47,16 @@ def footprint(infos):
     return None
 
 
-def duplicates(digests):
+def duplicates(digests: Mapping[str, Mapping[str, str]]) -> list[list[str]]:
     """Finds photos that occur more than once.
 
     Args:
-        digests: dict of split to dict of tile name to the digest of its photo.
+        digests: of each photo, by split and tile name.
 
     Returns:
-        list of lists of split/tile, those that reach over splits first.
+        Groups of split/tile; those with tiles of several splits come first.
     """
-    groups = {}
+    groups: dict[str, list[str]] = {}
     for split, tiles in digests.items():
         for name, digest in tiles.items():
             groups.setdefault(digest, []).append(f"{split}/{name}")
@@ -64,39 +64,40 @@ def duplicates(digests):
     return sorted(found, key=lambda group: (-len({n.split("/")[0] for n in group}), group))
 
 
-def overlaps(footprints):
+def overlaps(footprints: Mapping[str, Mapping[str, Footprint]]) -> list[list]:
     """Finds tiles of two splits that cover the same ground.
 
     Args:
-        footprints: dict of split to dict of tile name to its `Footprint`.
+        footprints: by split and tile name.
 
     Returns:
-        list of [split/tile, split/tile, share of the smaller one's area], the largest first.
+        [split/tile, split/tile, share of the smaller one's area] of each pair, the largest share
+        first.
     """
     found = []
     for (split, first), (other, second) in itertools.combinations(footprints.items(), 2):
-        groups = _by_projection(second)
-        found += [
-            [f"{split}/{name}", f"{other}/{partner}", share]
-            for name, place in first.items()
-            for partner, share in _partners(place, groups)
-        ]
+        names, places = list(second), list(second.values())
+        boxes = np.reshape([place.box for place in places], (-1, 4))
+        pixels = np.array([place.pixel for place in places])
+        for name, place in first.items():
+            shares = _shares(place, boxes, pixels)
+            found += [
+                [f"{split}/{name}", f"{other}/{names[i]}", float(shares[i])]
+                for i in np.flatnonzero(shares)
+                if _same(place.projection, places[i].projection)
+            ]
     return sorted(found, key=lambda pair: (-pair[2], pair))
 
 
-def misplaced(record, names):
-    """Finds tiles that are in another split than the record says.
+def misplaced(record: Record, names: Mapping[str, Iterable[str]]) -> list[str]:
+    """Finds tiles that are in another split than the record says, and describes them.
 
-    A tile is one that the record names if its name is that, or goes on after it with _ or -, as
-    that of a crop does.
+    A tile is the one that the record names if its name is the same, or continues after it with _ or
+    -, as the name of a crop does.
 
     Args:
-        record: `datasets.records.record.Record`, of whose splits those that are lists of names
-            count.
-        names: dict of split to the names of its tiles.
-
-    Returns:
-        list of texts.
+        record: of the data set; only its splits that are lists of names count.
+        names: of the tiles, by split.
     """
     lists = {split: tiles for split, tiles in record.splits.items() if not isinstance(tiles, int)}
     owners = {tile: split for split, tiles in lists.items() for tile in tiles}
@@ -113,17 +114,22 @@ def misplaced(record, names):
     return found
 
 
-def leaks(record, groups, pairs, names):
-    """Lists in words what stands in several splits, or in the wrong one.
+def leaks(
+    record: Record,
+    groups: Iterable[list[str]],
+    pairs: Iterable[list],
+    names: Mapping[str, Iterable[str]],
+) -> list[str]:
+    """Describes what is in several splits, or in the wrong one.
 
     Args:
-        record: `datasets.records.record.Record`.
+        record: of the data set.
         groups: of `duplicates`.
         pairs: of `overlaps`.
-        names: dict of split to the names of its tiles.
+        names: of the tiles, by split.
 
     Returns:
-        list of texts, at most MOST_LISTED of each kind and one that counts the others.
+        Texts: at most MOST_LISTED of each kind, and one that counts the others.
     """
     same = [
         f"{', '.join(group)}: the same photo {len(group)} times. "
@@ -137,29 +143,22 @@ def leaks(record, groups, pairs, names):
     return [*_first(same), *_first(shared), *_first(misplaced(record, names))]
 
 
-def _by_projection(footprints):
-    """Returns dict of projection to names, and boxes (tiles, 4) with their pixel sizes (tiles,)."""
-    groups = {}
-    for name, place in footprints.items():
-        groups.setdefault(place.projection, []).append((name, place.box, place.pixel))
-    columns = {projection: zip(*items, strict=True) for projection, items in groups.items()}
-    return {key: (n, np.array(b), np.array(p)) for key, (n, b, p) in columns.items()}
+def _shares(place, boxes, pixels):
+    """Returns what a footprint shares with others: float (tiles,), of the smaller one's area.
 
-
-def _partners(place, groups):
-    """Yields name and shared part of the tiles that a footprint overlaps."""
+    Args:
+        place: `Footprint`.
+        boxes: (tiles, 4), of the others.
+        pixels: (tiles,), sizes of their pixels.
+    """
     low, high = np.reshape(place.box, (2, 2))
-    for projection, (names, boxes, pixels) in groups.items():
-        if not _same(place.projection, projection):
-            continue
-        shared = np.minimum(high, boxes[:, 2:]) - np.maximum(low, boxes[:, :2])  # (tiles, 2)
-        found = (shared > LEAST_OVERLAP * np.maximum(pixels, place.pixel)[:, None]).all(axis=1)
-        areas = np.minimum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), (high - low).prod())
-        for i in np.flatnonzero(found):
-            yield names[i], float(shared[i].prod() / areas[i])
+    shared = np.minimum(high, boxes[:, 2:]) - np.maximum(low, boxes[:, :2])  # (tiles, 2)
+    found = (shared > LEAST_OVERLAP * np.maximum(pixels, place.pixel)[:, None]).all(axis=1)
+    areas = np.minimum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), (high - low).prod())
+    return np.divide(shared.prod(axis=1), areas, out=np.zeros(len(boxes)), where=found)
 
 
-@lru_cache
+@lru_cache  # tiles of a data set have few projections
 def _same(first, second):
     return same_projection(first, second)
 

@@ -1,23 +1,25 @@
-"""Checks of input files, before anything is computed from them."""
+"""The check of a split before training or testing, repeated only when its files change."""
 
-import math
+import hashlib
+import json
 import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
-from datasets.checks.headers import GSD_TOLERANCE, check_headers
-from datasets.checks.split_warnings import split_warnings
-from datasets.rasters.reading import RasterError
-from datasets.tiles.folders import DataError, Tile
-from datasets.tiles.labels import LabelError
-from datasets.tiles.samples import read_tile_window
+from datasets.checks.tile_check import GSD_TOLERANCE, TileReport, check_tiles
+from datasets.rasters.reading import GDAL_VERSION, RasterError, read_info, read_window
+from datasets.rasters.references import check_references
+from datasets.records.record import KINDS, Record
+from datasets.tiles.folders import DataError, Tile, unused_labels
+from project.files import write_json
 
-LOWEST, HIGHEST = -100.0, 1000.0  # metres above ground, beyond which a height is doubted
-ROUNDING = 1  # level by which a scaled photo may leave 0-255: 65535 / 256 is 255.996
-BLOCK_PIXELS = 2_000_000  # of a large tile in memory at a time, per thread
-MOST_THREADS = 16
+VERSION = 1  # of the checks; a new number makes earlier results invalid
+MOST_PROBLEMS = 10  # that an error lists
+MOST_CODES = 10  # of unused labels that a warning lists
+MOST_LABEL_PIXELS = 2_000_000  # that are read to find them
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,12 @@ class SplitSummary:
     Attributes:
         split: "train", "valid" or "test".
         tiles: number of tiles.
-        gsd: metres per pixel: the record's, or else the median of the tiles'.
-        mean_height: metres, over all valid pixels; NaN if there are none.
+        gsd: metres per pixel: of the record, or else the median of the tiles.
+        mean_height: metres, over all valid pixels.
         valid_pixels: pixels with image and height.
         class_counts: pixels of each class index; () without classes.
         unusable: names of the tiles that were left out.
-        warnings: texts on files that are usable but strange.
+        warnings: texts on files that can be used but are suspicious.
         shapes: (rows, columns) of each tile.
         image_type: "uint8" if all images are stored in 8 bits, 0-255, else "float32".
     """
@@ -49,53 +51,54 @@ class SplitSummary:
     image_type: str
 
 
-@dataclass
-class TileReport:
-    """What the check of one tile found.
+def remembered_check(
+    path: Path,
+    record: Record,
+    split: str,
+    tiles: Sequence[Tile],
+    crop_size: int,
+    progress: Callable[[int, int], None] | None = None,
+    skip: bool = False,
+) -> SplitSummary:
+    """Does what `check_split` does, or repeats what it found in the same files.
 
-    Attributes:
-        tile: `datasets.tiles.folders.Tile`.
-        problems: texts on files that cannot be used.
-        warnings: texts on files that are usable but strange.
-        infos: dict of kind to `RasterInfo`, as far as headers could be read.
-        shape: (rows, columns) of the image; (0, 0) if there are problems with the headers.
-        gsd: metres per pixel; None without a georeference.
-        height_sum: metres, over the valid pixels.
-        extremes: lowest and highest height, metres.
-        valid_pixels: pixels with image and height.
-        class_counts: int (classes,), pixels of each class index; 0 before any are read.
-        watcher: what the function `watch` of `check_tiles` made; None without one.
+    Args:
+        path: JSON file that keeps the result, outside of the data folder.
+        record, split, tiles, crop_size, progress, skip: of `check_split`.
+
+    Raises:
+        DataError: of `check_split`. Neither errors nor results with tiles left out are kept, since
+            their cause may be temporary.
     """
-
-    tile: Tile
-    problems: list = field(default_factory=list)
-    warnings: list = field(default_factory=list)
-    infos: dict = field(default_factory=dict)
-    shape: tuple = (0, 0)
-    gsd: float | None = None
-    height_sum: float = 0.0
-    extremes: tuple = (math.inf, -math.inf)
-    valid_pixels: int = 0
-    class_counts: np.ndarray | int = 0
-    watcher: object = None
+    key = _split_digest(record, split, tiles, crop_size, skip)
+    if key and (summary := _read(path, key)):
+        return summary
+    summary = check_split(record, split, tiles, crop_size, progress, skip)
+    if key and not summary.unusable:
+        write_json(path, {"key": key, "summary": asdict(summary)})
+    return summary
 
 
-def check_split(record, split, tiles, crop_size, progress=None, skip=False):
+def check_split(
+    record: Record,
+    split: str,
+    tiles: Sequence[Tile],
+    crop_size: int,
+    progress: Callable[[int, int], None] | None = None,
+    skip: bool = False,
+) -> SplitSummary:
     """Reads every file of a split once and checks that it can be used.
 
     Args:
-        record: `datasets.records.record.Record`.
+        record: of the data set.
         split: "train", "valid" or "test", for messages.
-        tiles: sequence of `datasets.tiles.folders.Tile`, from `list_tiles`.
+        tiles: from `list_tiles`.
         crop_size: pixels; smaller tiles are an error.
-        progress: function (tiles done, tiles in all), called after each tile; or None.
-        skip: bool, True = tiles that cannot be used are left out, with a warning each.
-
-    Returns:
-        `SplitSummary`.
+        progress: function (tiles done, tiles in all), called after each tile.
+        skip: True = tiles that cannot be used are left out, with a warning each.
 
     Raises:
-        DataError: if any file is not usable; lists up to 10 problems of all tiles.
+        DataError: if any file cannot be used; lists up to 10 problems of all tiles.
     """
     reports = []
     for report in check_tiles(record, tiles, crop_size):
@@ -105,56 +108,34 @@ def check_split(record, split, tiles, crop_size, progress=None, skip=False):
     bad = [report for report in reports if report.problems] if skip else []
     used = [report for report in reports if not (skip and report.problems)]
     if problems := list_problems(record, used or reports):
-        raise DataError(_problem_list(record, split, problems))
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        lines = [f"{record.folder}: {count} in the {split} split:", *problems[:MOST_PROBLEMS]]
+        if len(problems) > MOST_PROBLEMS:
+            lines.append(f"... and {len(problems) - MOST_PROBLEMS} more.")
+        raise DataError("\n  ".join(lines))
     return _summary(record, split, used, bad)
 
 
-def check_tiles(record, tiles, crop_size, watch=None):
-    """Reads every file of the tiles once, several tiles at a time.
-
-    Args:
-        record: `datasets.records.record.Record`.
-        tiles: sequence of `datasets.tiles.folders.Tile`.
-        crop_size: pixels; a smaller tile is a problem.
-        watch: function (tile, (rows, columns)) -> object whose method `add` is called with the
-            first row and the dict of `read_tile_window` of each block of whole rows, from the top.
-
-    Yields:
-        `TileReport` of each tile, in their order.
-    """
-    threads = min(len(os.sched_getaffinity(0)), MOST_THREADS)
-    with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(lambda tile: _check_tile(tile, record, crop_size, watch), tiles)
-
-
-def list_problems(record, reports):
-    """Lists why tiles cannot be used together.
-
-    Args:
-        record: `datasets.records.record.Record`.
-        reports: sequence of the `TileReport`s of a split.
-
-    Returns:
-        list of texts that name the files; empty if all can be used.
-    """
-    problems = [problem for report in reports for problem in report.problems]
+def list_problems(record: Record, reports: Sequence[TileReport]) -> list[str]:
+    """Lists why the tiles of a split cannot be used together, in texts that name the files."""
     # A tile with problems of its own may show no gsd: judge the split once its tiles are right.
-    problems = problems or _split_gsd_problems(record, reports)
+    problems = [problem for report in reports for problem in report.problems]
+    problems = problems or _gsd_problems(record, reports)
     if not problems and not any(report.valid_pixels for report in reports):
-        problems = ["no tile has a pixel with both image and height. See their nodata values."]
+        problems = ["no tile has a pixel with both image and height. Check their nodata values."]
     return problems
 
 
-def label_problems(record, split, class_counts):
-    """Says why a split cannot be used where the semantic decoder, or mIoU, needs its labels.
+def label_problems(record: Record, split: str, class_counts: Iterable[int]) -> list[str]:
+    """Says why a split cannot be used if the semantic decoder, or mIoU, needs its labels.
 
     Args:
-        record: `datasets.records.record.Record`.
+        record: of the data set.
         split: "train", "valid" or "test".
-        class_counts: sequence of the pixels of each class.
+        class_counts: pixels of each class.
 
     Returns:
-        list of at most one text.
+        At most one text.
     """
     if sum(class_counts):
         return []
@@ -164,108 +145,67 @@ def label_problems(record, split, class_counts):
     ]
 
 
-def _check_tile(tile, record, crop_size, watch):
-    """Checks headers, then pixels, of the files of one tile."""
-    report = TileReport(tile)
-    report.infos, report.problems, report.warnings = check_headers(tile, record, crop_size)
-    if report.problems:
-        return report
-    grid = report.infos["rgb"].grid
-    report.shape = (grid.rows, grid.columns)
-    report.gsd = next((info.gsd for info in report.infos.values() if info.gsd), None)
-    report.watcher = watch(tile, report.shape) if watch else None
+def split_warnings(record: Record, split: str, reports: Sequence[TileReport]) -> list[str]:
+    """Lists what is suspicious about a split as a whole, in texts that name files."""
+    infos = [r.infos[kind] for kind in ("dsm", "dem") for r in reports if kind in r.infos]
+    scaled = [info for info in infos if info.dtype.startswith("float") and record.height_scale != 1]
+    more = f" and {len(scaled) - 1} more" if len(scaled) > 1 else ""
+    labels = unused_labels(record, split)
+    return [
+        *(
+            f"{info.path}{more}: heights are {info.dtype} and height_scale is "
+            f"{record.height_scale:g}. Are they not in metres already?"
+            for info in scaled[:1]
+        ),
+        *(
+            f"{path.parent}: {len(labels)} label files are not used, since no classes are listed "
+            f"({_codes_text(path, record)}). List their codes as [[classes]] in dataset.toml, or "
+            "remove the folder."
+            for path in labels[:1]
+        ),
+    ]
+
+
+def _codes_text(path: Path, record: Record) -> str:
+    """Names the first codes in the upper part of a label file."""
     try:
-        _read_pixels(tile, record, report)
-    except (RasterError, LabelError, DataError) as error:
-        report.problems.append(str(error))
-    return report
+        check_references(path, record.folder)
+        grid = read_info(path).grid
+        rows = min(grid.rows, max(1, MOST_LABEL_PIXELS // grid.columns))
+        pixels, valid = read_window(path, 0, 0, rows, grid.columns)
+    except RasterError as error:
+        return str(error)
+    codes = np.unique(pixels[valid], axis=0)[:MOST_CODES].tolist()
+    texts = [str(code[0] if len(code) == 1 else tuple(code)) for code in codes]
+    return f"codes {', '.join(texts)} in {path.name}"
 
 
-def _read_pixels(tile, record, report):
-    """Reads a tile block by block into the report's sums."""
-    rows, columns = report.shape
-    block = max(1, BLOCK_PIXELS // columns)
-    for row in range(0, rows, block):
-        size = min(block, rows - row)
-        sample = read_tile_window(tile, record, row, 0, size, columns)
-        report.problems += _range_problems(tile, record, sample["image"])
-        if report.problems:
-            return
-        heights = sample["heights"][sample["valid"]]
-        report.valid_pixels += heights.size
-        report.height_sum += float(heights.sum(dtype="float64"))
-        low, high = report.extremes
-        report.extremes = (heights.min(initial=low), heights.max(initial=high))
-        classes = sample["classes"]
-        report.class_counts += np.bincount(classes[classes >= 0], minlength=len(record.classes))
-        if report.watcher:
-            report.watcher.add(row, sample)
-    low, high = report.extremes
-    if report.valid_pixels and (low < LOWEST or high > HIGHEST):
-        report.warnings.append(
-            f"{tile.dsm}: heights from {low:g} to {high:g} m. Are they above ground, in metres, "
-            "and is the nodata value declared?"
-        )
-    if not report.valid_pixels:
-        report.warnings.append(
-            f"{tile.dsm}: no pixel has both image and height; the tile is used for nothing."
-        )
-
-
-def _range_problems(tile, record, image):
-    """Names photo or radar image whose values are not 0-255 after its scale."""
-    problems = []
-    for kind, bands in (("rgb", image[..., :3]), ("sar", image[..., 3:])):
-        low, high = float(bands.min(initial=0)), float(bands.max(initial=0))
-        if low > -ROUNDING and high < 255 + ROUNDING:
-            continue
-        key, scale = f"{kind}_scale", getattr(record, f"{kind}_scale")
-        scaled = "" if scale == 1 else f" after {key} {scale:.3g}"
-        problems.append(
-            f"{getattr(tile, kind)}: values reach {low if low <= -ROUNDING else high:g}, expected "
-            f"0-255{scaled}. Correct {key} in dataset.toml (0-255 = stored x {key}), or declare "
-            "the nodata value."
-        )
-    return problems
-
-
-def _split_gsd_problems(record, reports):
+def _gsd_problems(record, reports):
     """Checks that there is a gsd and that the tiles agree on it."""
-    found = [(report.gsd, report.tile) for report in reports if report.gsd]
+    found = sorted((report.gsd, report.tile.rgb) for report in reports if report.gsd)
     if not found and not record.gsd:
         return [
-            f"{record.folder}: no file has a georeference with a projection and the record no "
+            f"{record.folder}: no file has a georeference with a projection, and the record has no "
             "gsd. Give gsd, metres per pixel, in dataset.toml."
         ]
     if not found:
         return []
-    low, high = (pick(found, key=lambda item: item[0]) for pick in (min, max))
-    if high[0] / low[0] - 1 <= GSD_TOLERANCE:
+    (low, first), (high, last) = found[0], found[-1]
+    if high / low - 1 <= GSD_TOLERANCE:
         return []
     return [
-        f"{high[1].rgb}: {high[0]:.3g} m per pixel, but {low[1].rgb} has {low[0]:.3g}. "
-        "Resample the tiles to one gsd."
+        f"{last}: {high:.3g} m per pixel, but {first} has {low:.3g}. Resample the tiles to one gsd."
     ]
-
-
-def _problem_list(record, split, problems):
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    lines = [f"{record.folder}: {count} in the {split} split:", *problems[:10]]
-    if len(problems) > 10:
-        lines.append(f"... and {len(problems) - 10} more.")
-    return "\n  ".join(lines)
 
 
 def _summary(record, split, reports, bad):
     valid_pixels = sum(report.valid_pixels for report in reports)
-    height_sum = sum(report.height_sum for report in reports)
-    gsds = [report.gsd for report in reports if report.gsd]
     counts = np.sum([report.class_counts for report in reports], axis=0)
     return SplitSummary(
         split=split,
         tiles=len(reports),
-        gsd=record.gsd or float(np.median(gsds)),
-        mean_height=height_sum / valid_pixels if valid_pixels else float("nan"),
+        gsd=record.gsd or float(np.median([report.gsd for report in reports if report.gsd])),
+        mean_height=sum(report.height_sum for report in reports) / valid_pixels,
         valid_pixels=valid_pixels,
         class_counts=tuple(counts.tolist()) if record.classes else (),
         unusable=tuple(report.tile.name for report in bad),
@@ -285,3 +225,41 @@ def _image_type(record, reports):
     scales = {record.rgb_scale, record.sar_scale}
     small = scales == {1} and all(info.dtype == "uint8" for info in infos)
     return "uint8" if small else "float32"
+
+
+def _split_digest(record, split, tiles, crop_size, skip):
+    """Returns a text that changes with the files of a split, and with the arguments of the check.
+
+    It covers sizes and times of all files in the split's folders, side files included. None if a
+    tile is a VRT, whose parts may change unnoticed.
+    """
+    if any(path.suffix.lower() == ".vrt" for tile in tiles for path in tile.files.values()):
+        return None
+    files = []
+    for kind in KINDS:
+        folder = record.folder / split / kind
+        for entry in sorted(os.scandir(folder), key=lambda e: e.name) if folder.is_dir() else ():
+            try:
+                status = entry.stat()
+            except OSError:  # a broken link; the check names it if it matters
+                continue
+            files.append((kind, entry.name, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    names = [tile.name for tile in tiles]
+    content = (VERSION, GDAL_VERSION, record, names, tiles[0], crop_size, skip, files)
+    return hashlib.blake2b(repr(content).encode(), digest_size=16).hexdigest()
+
+
+def _read(path, key):
+    """Returns the `SplitSummary` kept under `key`, or None."""
+    try:
+        kept = json.loads(path.read_text())
+        if kept["key"] != key:
+            return None
+        return SplitSummary(**{name: _tuples(value) for name, value in kept["summary"].items()})
+    except (OSError, ValueError, TypeError, KeyError):  # absent, damaged or of another version
+        return None
+
+
+def _tuples(value):
+    """Returns a value from JSON with tuples for lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -11,9 +11,9 @@ import pytest
 from osgeo import gdal
 
 import check_data as check
-from datasets.checks import tile_statistics, validation
-from datasets.checks.contact_sheet import choose_drawings
+from datasets.checks import tile_check, tile_statistics
 from datasets.checks.inspection import Drawing
+from datasets.checks.report import choose_drawings
 from datasets.demo.data_set import make_demo
 from datasets.rasters.reading import read_raster
 from datasets.rasters.writing import write_raster
@@ -114,7 +114,7 @@ def test_heights_and_classes_are_those_of_the_files(data, run):
 
 def test_blocks_of_a_large_tile_add_up(run, monkeypatch):
     whole = run()[2]
-    monkeypatch.setattr(validation, "BLOCK_PIXELS", 64 * 7)
+    monkeypatch.setattr(tile_check, "BLOCK_PIXELS", 64 * 7)
     parts = run()[2]
     for report in (whole, parts):  # a piece of 7 rows is too small for edges
         [tile.pop("offset") for tiles in report["tiles"].values() for tile in tiles]
@@ -125,7 +125,7 @@ def test_blocks_of_a_large_tile_add_up(run, monkeypatch):
 
 def test_thumbnail_takes_every_nth_row_and_column_over_blocks(monkeypatch):
     monkeypatch.setattr(tile_statistics, "THUMBNAIL", 4)
-    statistics = tile_statistics.TileStatistics(None, (10, 8))  # every third
+    statistics = tile_statistics.TileStatistics((10, 8))  # every third
     heights = np.arange(80, dtype="float32").reshape(10, 8)
     for row, rows in ((0, 5), (5, 5)):
         part = heights[row : row + rows]
@@ -133,11 +133,8 @@ def test_thumbnail_takes_every_nth_row_and_column_over_blocks(monkeypatch):
         sample |= {"has_image": part >= 0, "classes": part.astype("int32")}
         statistics.add(row, sample)
     np.testing.assert_array_equal(statistics.thumbnail["heights"], heights[::3, ::3])
-    assert (statistics.valid_pixels, statistics.histogram[100], statistics.below_ground) == (
-        80,
-        1,
-        0,
-    )
+    histogram = statistics.histogram
+    assert (histogram.sum(), histogram[100], statistics.below_ground) == (80, 1, 0)
 
 
 def test_every_unusable_file_is_named(data, run):
@@ -164,7 +161,7 @@ def test_every_unusable_file_is_named(data, run):
 @pytest.mark.parametrize(
     "file, change, message",
     [
-        ("rgb/train_1.tif", lambda p: p * 0 + 7, "train_1.tif: the photo has one colour only"),
+        ("rgb/train_1.tif", lambda p: p * 0 + 7, "train_1.tif: the photo has a single colour"),
         ("dsm/train_1.tif", lambda p: p * 0 + 3, "train_1.tif: all heights are 3 m"),
         ("dsm/train_1.tif", lambda p: p * np.nan, "train_1.tif: no pixel has both"),
         ("dsm/train_1.tif", lambda p: p * np.inf, "train_1.tif: no pixel has both"),
@@ -237,7 +234,9 @@ def test_misaligned_pair_is_named_and_the_others_are_not(tmp_path, capsys):
     rewrite(tmp_path / "Demo/train/dsm/train_001.tif", lambda p: np.roll(p, (8, -5), (0, 1)))
     arguments = [f"--shortcut_path={tmp_path}", f"--output_dir={tmp_path / 'out'}"]
     assert check.main(["Demo", *arguments]) == 0
-    (line,) = [text for text in capsys.readouterr().out.splitlines() if "edges fit those" in text]
+    (line,) = [
+        text for text in capsys.readouterr().out.splitlines() if "edges of the heights" in text
+    ]
     assert "train_001.tif" in line and "by -8 rows and +5 columns" in line
 
 

@@ -1,6 +1,7 @@
 import contextlib
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 import tensorflow as tf
 from osgeo import gdal, osr
 
-from datasets.checks import validation
-from datasets.checks.validation import check_split
+from datasets.checks import tile_check, validation
+from datasets.checks.validation import check_split, remembered_check
 from datasets.crops.crop_reader import CropReader
 from datasets.crops.pipeline import CropPlan, feeding_order, training_dataset
 from datasets.rasters.reading import Grid
@@ -140,7 +141,7 @@ def test_centre_crop_is_what_counts(record, tmp_path, monkeypatch):
     summary = check(middle, 4)
     assert summary.shapes == ((4, 4), (4, 4)) and summary.class_counts == (32, 0)
     assert (summary.valid_pixels, summary.mean_height) == (32, 7.5)
-    monkeypatch.setattr(validation, "BLOCK_PIXELS", 4)  # a row at a time
+    monkeypatch.setattr(tile_check, "BLOCK_PIXELS", 4)  # a row at a time
     assert check(middle, 4) == summary
     assert_problem(
         replace(record, centre_crop=9),
@@ -158,7 +159,7 @@ def test_crop_size_above_the_centre_crop(record):
 
 def test_blocks_of_a_large_tile_add_up(record, monkeypatch):
     whole = check(record)
-    monkeypatch.setattr(validation, "BLOCK_PIXELS", 56)  # 7 rows and 1
+    monkeypatch.setattr(tile_check, "BLOCK_PIXELS", 56)  # 7 rows and 1
     assert check(record) == whole
 
 
@@ -537,3 +538,85 @@ def test_tiles_that_cannot_be_used_may_be_left_out(record, tmp_path):
 def test_the_image_type_is_the_smallest_that_holds_all(record, tmp_path, kind, expected):
     write_tile(tmp_path, "rgb", "b", np.full((8, 8, 3), 100, kind))
     assert check(record).image_type == expected
+
+
+@pytest.fixture
+def checked(blocks, tmp_path, monkeypatch):
+    """Returns (check, record, calls): a check of a copy of the training split, and what it did."""
+    shutil.copytree(blocks, tmp_path / "data")
+    record = find_record("blocks", str(tmp_path / "data"))
+    calls = []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return check_split(*arguments)
+
+    monkeypatch.setattr(validation, "check_split", counted)
+
+    def check(record=record, crop_size=32, skip=False):
+        tiles = list_tiles(record, "train")
+        path = tmp_path / "output" / "train.json"
+        return remembered_check(path, record, "train", tiles, crop_size, skip=skip)
+
+    return check, record, calls
+
+
+def test_a_second_check_repeats_the_first(checked):
+    check, record, calls = checked
+    assert check() == check() == check_split(record, "train", list_tiles(record, "train"), 32)
+    assert len(calls) == 1
+
+
+def test_whatever_changes_is_checked_anew(checked):
+    check, record, calls = checked
+    check()
+    os.utime(record.folder / "train" / "dsm" / "train_0.tif", ns=(1, 1))
+    check()
+    (record.folder / "train" / "rgb" / "train_1.tif.msk").write_bytes(b"")
+    with pytest.raises(DataError, match="train_1.tif"):
+        check()
+    (record.folder / "train" / "rgb" / "train_1.tif.msk").unlink()
+    check(crop_size=64)
+    check(replace(record, height_scale=0.5))
+    assert len(calls) == 5
+
+
+def test_a_damaged_memory_is_no_harm(checked, tmp_path):
+    check, _, calls = checked
+    first = check()
+    (tmp_path / "output" / "train.json").write_text('{"key": 1')
+    assert check() == first and len(calls) == 2
+
+
+def test_parts_of_a_vrt_are_looked_at_each_time(checked):
+    check, record, calls = checked
+    from osgeo import gdal
+
+    folder = record.folder / "train" / "rgb"
+    gdal.GetDriverByName("VRT").CreateCopy(
+        str(folder / "copy.vrt"), gdal.Open(str(folder / "train_0.tif"))
+    )
+    (folder / "train_0.tif").rename(record.folder / "train_0.tif")
+    text = (folder / "copy.vrt").read_text().replace("train_0.tif", "../../train_0.tif")
+    (folder / "train_0.vrt").write_text(text)
+    (folder / "copy.vrt").unlink()
+    assert check() == check() and len(calls) == 2
+
+
+def test_a_fault_that_passes_is_not_remembered(checked):
+    check, record, calls = checked
+    path = record.folder / "train" / "dsm" / "train_0.tif"
+    whole, times = path.read_bytes(), path.stat()
+    path.write_bytes(whole[:700])
+    assert check(skip=True).unusable == ("train_0",)
+    path.write_bytes(whole)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert check(skip=True).unusable == () and len(calls) == 2
+
+
+def test_other_rights_are_looked_at(checked):
+    check, record, calls = checked
+    check()
+    (record.folder / "train" / "sem" / "train_0.tif").chmod(0o600)
+    check()
+    assert len(calls) == 2

@@ -1,0 +1,201 @@
+"""The report of `check_data`: text on the terminal, check.json and contact_sheet.png."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from datasets.checks import inspection as inspections
+from datasets.checks.inspection import Drawing, Inspection
+from datasets.checks.tile_statistics import LOWEST
+from datasets.records.record import Record
+from project.files import write_json
+
+EDGES = (-1, 1, 3, 6, 10, 15, 20, 30, 40, 60, 100)  # metres, of the histogram's lines
+# Of the contact sheet:
+ACROSS = 4  # tiles side by side
+INCHES = 1.3  # of a panel
+RANK = {"unusable": 0, "suspicious": 1, "": 2}
+TITLE = {"unusable": "tab:red", "suspicious": "tab:orange", "": "black"}
+TOP = 30.0  # metres, of the colour scale
+LETTERS = 34  # of a title
+
+
+def report_text(record: Record, inspection: Inspection) -> str:
+    """Returns the report on a data set: several lines without a final line break."""
+    splits = inspection.splits
+    columns = [_lines(split.facts) for split in splits]
+    labels = dict.fromkeys(label for column in columns for label in column)
+    rows = [["", *(split.split for split in splits)]]
+    rows += [[label, *(column.get(label, "-") for column in columns)] for label in labels]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    parts = [f"{record.name} ({record.folder})", "", *(_aligned(row, widths) for row in rows)]
+    crs = dict.fromkeys(text for split in splits for text in split.facts["crs"])
+    parts += ["", f"CRS: {'; '.join(crs) or 'none'}"]
+    suspicions = [text for split in splits for text in split.suspicions] + inspection.suspicions
+    parts += _listed("Suspicious, but usable", suspicions)
+    for split in splits:
+        parts += _listed(f"Not usable in the {split.split} split", split.problems)
+    return "\n".join(parts)
+
+
+def verdict_text(inspection: Inspection) -> str:
+    """Returns the last line of the report."""
+    count = inspection.problem_count
+    if not count:
+        return "The data set is usable."
+    return f"The data set is NOT usable: {count} problem{'' if count == 1 else 's'}, listed above."
+
+
+def write_report(
+    folder: Path, record: Record, inspection: Inspection, more: Mapping[str, Any]
+) -> None:
+    """Writes check.json and contact_sheet.png.
+
+    Args:
+        folder: is made if it is absent.
+        record: of the data set.
+        inspection: of the data set.
+        more: further entries of check.json.
+    """
+    splits = inspection.splits
+    report = {
+        "name": record.name,
+        "folder": record.folder,
+        "usable": not inspection.problem_count,
+        "problems": {split.split: split.problems for split in splits},
+        "suspicions": {split.split: split.suspicions for split in splits}
+        | {"data set": inspection.suspicions},
+        "duplicates": inspection.duplicates,
+        "overlaps": inspection.overlaps,
+        "splits": {split.split: split.facts for split in splits},
+        "tiles": {split.split: split.tiles for split in splits},
+        **more,
+    }
+    write_json(folder / "check.json", report)
+    drawings = [drawing for split in splits for drawing in split.drawings]
+    chosen = choose_drawings(drawings, inspections.MOST_DRAWN)
+    draw_contact_sheet(folder / "contact_sheet.png", chosen, len(record.classes))
+
+
+def choose_drawings(drawings: Sequence[Drawing], most: int) -> list[Drawing]:
+    """Chooses at most `most` tiles to draw: the worst first, then evenly spaced ones."""
+    bad = sorted((d for d in drawings if d.verdict), key=lambda d: RANK[d.verdict])[:most]
+    good = [drawing for drawing in drawings if not drawing.verdict]
+    if room := min(most - len(bad), len(good)):
+        bad += [good[i] for i in np.linspace(0, len(good) - 1, room).astype(int)]
+    return bad
+
+
+def draw_contact_sheet(path: Path, drawings: Sequence[Drawing], class_count: int) -> None:
+    """Draws photo, heights (0 to 30 m, white = nodata) and classes of tiles.
+
+    Args:
+        path: of the PNG file; its folder must exist.
+        drawings: the tiles.
+        class_count: of the data set; 0 = no classes are drawn.
+    """
+    kinds = ("image", "heights", "classes") if class_count else ("image", "heights")
+    lines = max(1, -(-len(drawings) // ACROSS))
+    figure = Figure(
+        figsize=(ACROSS * len(kinds) * INCHES + 1, lines * (INCHES + 0.35)), layout="constrained"
+    )
+    figures = figure.subfigures(lines, ACROSS, squeeze=False).flat
+    for part, drawing in zip(figures, drawings, strict=False):
+        part.suptitle(_title(drawing), fontsize=7, color=TITLE[drawing.verdict])
+        for axis, kind in zip(part.subplots(1, len(kinds)), kinds, strict=True):
+            axis.set_axis_off()
+            _draw(axis, kind, drawing.thumbnail.get(kind), class_count)
+    FigureCanvasAgg(figure).print_figure(path, dpi=110, format="png")
+
+
+def _lines(facts):
+    """Returns dict of label to text for one split."""
+    lines = {
+        "tiles": str(facts["tiles"]),
+        "usable tiles": str(facts["usable_tiles"]),
+        "tiles with labels": str(facts["labelled_tiles"]),
+        "rows x columns": _kinds(facts["sizes"]),
+    }
+    lines |= {f"type of {kind}": _kinds(kinds) for kind, kinds in facts["dtypes"].items()}
+    lines["GSD"] = "-" if facts["gsd"] is None else f"{facts['gsd']:.2f} m"
+    limits = dict.fromkeys(f"{gsd:.2f}" for gsd in facts["gsd_of_files"] or ())
+    lines["GSD of the files"] = f"{' to '.join(limits)} m" if limits else "-"
+    if facts["pixels"]:
+        lines["no data"] = f"{facts['nodata_share']:.1%}"
+        lines["no photo"] = f"{facts['photo_nodata_share']:.1%}"
+        lines["labelled"] = f"{facts['labelled_share']:.1%}"
+        counts, shares = facts["class_counts"], facts["class_shares"]
+        lines |= {f"  {name}": f"{shares[name]:.1%} ({n:,})" for name, n in counts.items()}
+        lines |= _height_lines(facts) if facts["histogram"] else {}
+        lines["edges match best at"] = _offset(facts["offset"])
+    return lines
+
+
+def _height_lines(facts):
+    """Returns dict of label to text for the heights of a split."""
+    lines = {
+        "heights": f"{facts['lowest']:.2f} to {facts['highest']:.2f} m",
+        "mean height": f"{facts['mean']:.2f} m",
+    }
+    pixels = np.array(facts["histogram"]["pixels"])
+    starts = facts["histogram"]["from"] + np.arange(len(pixels))  # metres, of the bins
+    for low, high in itertools.pairwise((LOWEST, *EDGES, math.inf)):
+        label = f"  {low} to {high} m"
+        if low == LOWEST:
+            label = f"  below {high} m"
+        elif high == math.inf:
+            label = f"  from {low} m"
+        share = pixels[(low <= starts) & (starts < high)].sum() / facts["valid_pixels"]
+        lines[label] = f"{share:.1%}"
+    return lines
+
+
+def _kinds(counts):
+    """Writes dict of kind to number: the number only if there are several kinds."""
+    if len(counts) > 3:
+        return f"{len(counts)} kinds"
+    return ", ".join(k if len(counts) == 1 else f"{k} ({n})" for k, n in counts.items()) or "-"
+
+
+def _offset(offset):
+    if offset is None:
+        return "-"
+    return f"{offset['rows']:+d}, {offset['columns']:+d} px ({offset['correlation']:.2f})"
+
+
+def _aligned(cells, widths):
+    """Joins cells to a line: the first to the left, the others to the right."""
+    texts = [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
+    return "   ".join([cells[0].ljust(widths[0]), *texts]).rstrip()
+
+
+def _listed(title, texts):
+    return ["", f"{title}: {len(texts)}", *(f"  {text}" for text in texts)] if texts else []
+
+
+def _title(drawing):
+    """Returns the end of the name, which distinguishes tiles, and the verdict."""
+    name = drawing.name if len(drawing.name) <= LETTERS else f"...{drawing.name[3 - LETTERS :]}"
+    # A dollar sign would begin a formula.
+    return f"{name} {drawing.verdict}".strip().replace("$", r"\$")
+
+
+def _draw(axis, kind, pixels, class_count):
+    """Draws one panel; a text replaces what could not be read."""
+    if pixels is None:
+        axis.text(0.5, 0.5, "not read", ha="center", va="center", fontsize=7)
+    elif kind == "image":
+        axis.imshow(pixels)
+    elif kind == "heights":
+        axis.imshow(pixels, cmap="viridis", vmin=0, vmax=TOP)
+    else:
+        colours = colormaps["tab20" if class_count > 10 else "tab10"]
+        shown = np.ma.masked_less(pixels, 0) % colours.N
+        axis.imshow(shown, cmap=colours, vmin=0, vmax=colours.N - 1, interpolation="nearest")
