@@ -61,7 +61,7 @@ def main(arguments=None):
 
 
 def predict_all(predictor, pairs, dry_run):
-    """Predicts scenes one after the other, or tells about them; one that fails stops no other.
+    """Predicts scenes one after the other, or estimates what they take; a failure stops no other.
 
     Args:
         predictor: `prediction.predictor.Predictor`.
@@ -77,7 +77,7 @@ def predict_all(predictor, pairs, dry_run):
     for scene, output in pairs:
         try:
             if dry_run:
-                predictor.tell(scene)
+                predictor.estimate(scene)
             else:
                 Path(output).parent.mkdir(parents=True, exist_ok=True)
                 predictor.predict(scene, output)

@@ -45,39 +45,37 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def time_training(settings, data, strategy, stage, repeats):
-    """Times the training step of a stage on one batch."""
-    from training.stages.feeding import distributed_batches, stage_plan
+def time_training(run, repeats):
+    """Times the training step of a `StageRun` on one batch."""
+    from training.stages.feeding import distributed_batches
     from training.stages.step import compile_step
 
-    plan = stage_plan(settings, data, stage.name, strategy)
-    step, _ = compile_step(settings, strategy, stage, plan)
-    batch = next(distributed_batches(settings, data, strategy, stage.name, range(1)))
+    step, _ = compile_step(run)
+    batch = next(distributed_batches(run, range(1)))
     times = timed(lambda: float(step(batch)["loss"]), repeats)
-    return times | {"samples": plan.global_batch_size}
+    return times | {"samples": run.plan.global_batch_size}
 
 
 def run_phases(settings, repeats):
     """Runs the five phases; yields (name, dict of seconds and samples per run) of each."""
     from prediction.tiles import make_predictor, predict_maps
     from runs.start import prepare_data, start_strategy, tile_reader
-    from training.stages.feeding import distributed_batches, stage_plan
-    from training.stages.stage import dae_stage, mtl_stage
+    from training.stages.feeding import distributed_batches
+    from training.stages.stage import StageRun, dae_stage, mtl_stage
 
     strategy = start_strategy(settings)
     data = prepare_data(settings, ("train",))
-    plan = stage_plan(settings, data, "mtl", strategy)
+    mtl = StageRun.begin(settings, data, strategy, mtl_stage(settings, data, strategy))
     # Ten batches a run, so that what was read ahead during the warm-up does not count.
     steps = range(10 * (repeats + 1))
-    batches = distributed_batches(settings, data, strategy, "mtl", steps)
+    batches = distributed_batches(mtl, steps)
     reading = timed(lambda: [next(batches) for _ in range(10)], repeats)
-    yield "data, ten batches", reading | {"samples": 10 * plan.global_batch_size}
+    yield "data, ten batches", reading | {"samples": 10 * mtl.plan.global_batch_size}
     yield "model creation", timed(lambda: dae_stage(settings, strategy, trained=False), 2)
-    mtl = mtl_stage(settings, data, strategy)
-    yield "MTL step", time_training(settings, data, strategy, mtl, repeats)
-    dae = dae_stage(settings, strategy, trained=False)
-    yield "DAE step", time_training(settings, data, strategy, dae, repeats)
-    predict = make_predictor(strategy, dae.height_network)
+    yield "MTL step", time_training(mtl, repeats)
+    dae = StageRun.begin(settings, data, strategy, dae_stage(settings, strategy, trained=False))
+    yield "DAE step", time_training(dae, repeats)
+    predict = make_predictor(strategy, dae.stage.height_network)
     image = tile_reader(data.record)(data.tiles["train"][0])["image"]
     batch = settings.batch_windows * strategy.num_replicas_in_sync
     inference = timed(

@@ -15,14 +15,15 @@ def main(arguments=None):
     from runs.start import prepare_data, start_strategy
     from runs.stored import adopt_stored_network
     from training.stages.run import train_stage
-    from training.stages.stage import dae_stage
+    from training.stages.stage import StageRun, dae_stage
 
     with clear_errors():
         settings = adopt_stored_network(settings)
         strategy = start_strategy(settings, find_cluster())
         with chief_first(strategy):
             data = prepare_data(settings)
-        train_stage(settings, data, strategy, dae_stage(settings, strategy))
+        stage = dae_stage(settings, strategy)
+        train_stage(StageRun.begin(settings, data, strategy, stage))
 
 
 if __name__ == "__main__":

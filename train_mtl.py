@@ -15,13 +15,14 @@ def main(arguments=None):
     from devices.workers import chief_first, find_cluster
     from runs.start import prepare_data, start_strategy
     from training.stages.run import train_stage
-    from training.stages.stage import mtl_stage
+    from training.stages.stage import StageRun, mtl_stage
 
     with clear_errors():
         strategy = start_strategy(settings, find_cluster())
         with chief_first(strategy):
             data = prepare_data(settings)
-        train_stage(settings, data, strategy, mtl_stage(settings, data, strategy))
+        stage = mtl_stage(settings, data, strategy)
+        train_stage(StageRun.begin(settings, data, strategy, stage))
 
 
 if __name__ == "__main__":

@@ -215,9 +215,9 @@ def large(settings):
     _make_scene(scene, pixels)
     predictor = Predictor(adopt_stored_network(settings))
     loaded = _resident("VmRSS")  # the weights, and nothing computed
-    predictor.tell(scene)  # compiles
+    predictor.estimate(scene)  # compiles
     _reset_peak()
-    predictor.tell(scene)
+    predictor.estimate(scene)
     network = _resident("VmHWM")  # with the features of a batch
     _reset_peak()
     seconds = _seconds(lambda: predictor.predict(scene, output))
@@ -237,9 +237,9 @@ def large(settings):
 
 def _make_scene(path, pixels):
     """Writes a scene of noise in ten squares along the diagonal; the rest has no data."""
-    from datasets.rasters.cogs import Layer, RowFile
     from datasets.rasters.grids import projection_wkt
     from datasets.rasters.reading import Grid
+    from datasets.rasters.writing import Layer, RowFile
 
     path.unlink(missing_ok=True)
     place = (5e5, 0.5, 0.0, 5e6, 0.0, -0.5)

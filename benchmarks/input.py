@@ -63,11 +63,18 @@ def batches(folder, tiles, cache):
     from datasets.crops.targets import cast_batch, unit_normals
     from runs.start import prepare_data
     from settings.loading import load
-    from training.stages.feeding import crop_plan, distributed_batches
+    from training.stages.feeding import distributed_batches
+    from training.stages.stage import StageRun, mtl_stage
 
-    places = [f"--shortcut_path={folder}", f"--output_dir={folder / 'output'}", "--crop_size=256"]
+    places = [
+        f"--shortcut_path={folder}",
+        f"--output_dir={folder / 'output'}",
+        "--crop_size=256",
+        "--backbone=tiny",
+    ]
     names = {"small": "Demo", "large": "large"}
     arguments = [*places, f"--dataset_name={names[tiles]}", f"--batch_size={BATCH}"]
+    arguments.append("--backbone=tiny")  # a network is built, but not run
     settings = load("", [*arguments, f"--cache={cache}"])
     data = prepare_data(settings, ("train",))
 
@@ -77,8 +84,8 @@ def batches(folder, tiles, cache):
         return batch | {"normals": unit_normals(batch["heights"], data.gsd * batch["gsd_factor"])}
 
     strategy = tf.distribute.get_strategy()
-    fed = distributed_batches(settings, data, strategy, "mtl", range(10**6))
-    return fed, with_targets, crop_plan(settings, data).crops // BATCH
+    run = StageRun.begin(settings, data, strategy, mtl_stage(settings, data, strategy))
+    return distributed_batches(run, range(10**6)), with_targets, run.crops.crops // BATCH
 
 
 def measure(folder, row, seconds):

@@ -47,14 +47,14 @@ class Training:
 
 def begin(settings, data, strategy):
     """Builds stage 1 and its step as train_mtl.py does; returns the `Training`."""
-    from training.stages.feeding import distributed_batches, stage_plan
-    from training.stages.stage import mtl_stage
+    from training.stages.feeding import distributed_batches
+    from training.stages.stage import StageRun, mtl_stage
     from training.stages.step import compile_step
 
-    plan = stage_plan(settings, data, "mtl", strategy)
-    step, _ = compile_step(settings, strategy, mtl_stage(settings, data, strategy), plan)
-    batches = distributed_batches(settings, data, strategy, "mtl", STREAM)
-    return Training(step, batches, plan.global_batch_size, strategy.num_replicas_in_sync)
+    run = StageRun.begin(settings, data, strategy, mtl_stage(settings, data, strategy))
+    step, _ = compile_step(run)
+    batches = distributed_batches(run, STREAM)
+    return Training(step, batches, run.plan.global_batch_size, strategy.num_replicas_in_sync)
 
 
 def seconds(function):

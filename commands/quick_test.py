@@ -11,8 +11,8 @@ from runs.folders import is_trained
 from runs.start import prepare_data, start_strategy
 from runs.stored import adopt_stored_network
 from training.audit import count_collectives, replicas_agree
-from training.stages.feeding import distributed_batches, stage_plan
-from training.stages.stage import dae_stage, mtl_stage
+from training.stages.feeding import distributed_batches
+from training.stages.stage import StageRun, dae_stage, mtl_stage
 from training.stages.step import compile_step
 
 STEPS = 8  # on one and the same batch, so that the loss must fall
@@ -40,10 +40,10 @@ def check_stage(settings, name):
     else:
         stage = dae_stage(settings, strategy, trained)
         print(f"Stage 1: {'trained' if trained else 'not trained yet, random weights'}.")
-    plan = stage_plan(settings, data, name, strategy)
-    print(f"Devices: {describe_devices(strategy)}; global batch {plan.global_batch_size}.")
-    step, optimizer = compile_step(settings, strategy, stage, plan)
-    batch = next(distributed_batches(settings, data, strategy, name, range(1)))
+    run = StageRun.begin(settings, data, strategy, stage)
+    print(f"Devices: {describe_devices(strategy)}; global batch {run.plan.global_batch_size}.")
+    step, optimizer = compile_step(run)
+    batch = next(distributed_batches(run, range(1)))
     before = [value.numpy() for value in stage.network.trainable_variables]
     rows = run_steps(step, batch)
     count = count_collectives(step, batch, strategy.num_replicas_in_sync)
@@ -78,9 +78,9 @@ def idle_heads(rows, loss_weights):
 
 def resting_variables(network, optimizer):
     """Returns the paths of the variables that are not trained yet in these steps."""
-    paces = getattr(optimizer, "inner_optimizer", optimizer).paces or []
-    pairs = zip(network.trainable_variables, paces, strict=False)
-    return [variable.path for variable, pace in pairs if pace.first_step >= STEPS]
+    schedules = getattr(optimizer, "inner_optimizer", optimizer).schedules or []
+    pairs = zip(network.trainable_variables, schedules, strict=False)
+    return [variable.path for variable, schedule in pairs if schedule.first_step >= STEPS]
 
 
 def loss_problems(losses):

@@ -125,7 +125,7 @@ class Predictor:
                 )
         print("\n".join(f"Written {map_path(output, name)}" for name in self.names))
 
-    def tell(self, scene):
+    def estimate(self, scene):
         """Prints what predicting a scene will take, by timing a few batches of random pixels."""
         photo, _ = self._open(scene)
         windows = self._windows(photo)
@@ -138,12 +138,12 @@ class Predictor:
         batches = len(windows.row_origins) * -(-len(windows.column_origins) // self.batch)
         process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # its peak
         parts = process, band_bytes(windows, self.channels, self.depth), cache_limit()
-        told = [f"{part / 2**20:.0f} MiB" for part in (sum(parts), *parts)]
+        sizes = [f"{part / 2**20:.0f} MiB" for part in (sum(parts), *parts)]
         print(
             f"{windows.count} windows of {windows.size} px every {windows.step} px, in {batches} "
             f"batches of at most {self.batch}; those without data are left out.\n"
-            f"About {told[0]} of memory: {told[1]} with the network and a batch (without that of "
-            f"GPUs), {told[2]} for a row of windows, at most {told[3]} for GDAL's cache.\n"
+            f"About {sizes[0]} of memory: {sizes[1]} with the network and a batch (without that of "
+            f"GPUs), {sizes[2]} for a row of windows, at most {sizes[3]} for GDAL's cache.\n"
             f"At most about {duration(batches * seconds)}: {seconds:.3g} s per batch here."
         )
 

@@ -3,19 +3,23 @@
 import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
 
 # isort: split
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from datasets.checks.progress import ensure_demo_data, progress_bar
-from datasets.checks.validation import remembered_check
-from datasets.tiles.folders import list_tiles
+from datasets.checks.validation import SplitSummary, remembered_check
+from datasets.records.record import Record
+from datasets.tiles.folders import Tile, list_tiles
 from datasets.tiles.samples import read_tile_window, tile_grid
 from devices.precision import choose_precision
 from devices.strategy import make_strategy
 from devices.workers import WorkersError, find_cluster, is_chief
 from runs.folders import output_folder
+from settings.loading import Settings
 
 
 @dataclass(frozen=True)
@@ -23,31 +27,32 @@ class Data:
     """The splits of one data set, listed and checked.
 
     Attributes:
-        record: `datasets.records.record.Record`.
-        tiles: dict of split to tuple of `datasets.tiles.folders.Tile`.
-        summaries: dict of split to `datasets.checks.validation.SplitSummary`.
+        record: of the data set.
+        tiles: by split.
+        summaries: by split, what the checks found.
     """
 
-    record: object
-    tiles: dict
-    summaries: dict
+    record: Record
+    tiles: dict[str, tuple[Tile, ...]]
+    summaries: dict[str, SplitSummary]
 
     @property
-    def gsd(self):
+    def gsd(self) -> float:
         """Metres per pixel."""
         return next(iter(self.summaries.values())).gsd
 
 
-def prepare_data(settings, splits=("train", "valid"), most_training_tiles=None):
+def prepare_data(
+    settings: Settings,
+    splits: Sequence[str] = ("train", "valid"),
+    most_training_tiles: int | None = None,
+) -> Data:
     """Makes the demo data where it is asked for and absent, then lists and checks the splits.
 
     Args:
-        settings: `settings.loading.Settings`.
-        splits: names of the splits that the script needs.
-        most_training_tiles: int, that many, evenly spaced, are enough; None = all.
-
-    Returns:
-        `Data`.
+        settings: the settings in force.
+        splits: those that the script needs.
+        most_training_tiles: that many, evenly spaced, are enough; None = all.
 
     Raises:
         DataError: naming every file that cannot be used.
@@ -72,14 +77,16 @@ def prepare_data(settings, splits=("train", "valid"), most_training_tiles=None):
     return Data(record, tiles, summaries)
 
 
-def evenly_spaced(items, most):
+def evenly_spaced(items: Sequence, most: int) -> Sequence:
     """Returns at most `most` of the items, evenly spaced."""
     if len(items) <= most:
         return items
     return [items[i] for i in np.linspace(0, len(items) - 1, most).astype(int)]
 
 
-def start_strategy(settings, cluster=None):
+def start_strategy(
+    settings: Settings, cluster: tf.distribute.cluster_resolver.ClusterResolver | None = None
+) -> tf.distribute.Strategy:
     """Fixes the random seed and makes the strategy, over a cluster if one is given.
 
     Raises:
@@ -105,12 +112,12 @@ def start_strategy(settings, cluster=None):
     return strategy
 
 
-def computed_settings(settings):
+def computed_settings(settings: Settings) -> dict:
     """Returns the settings in force, with the precision that auto has turned out to be."""
     return settings.values | {"precision": keras.config.dtype_policy().name}
 
 
-def tile_reader(record):
+def tile_reader(record: Record) -> Callable[[Tile], dict]:
     """Returns a function (tile) -> all that is used of the tile as a sample."""
 
     def read(tile):

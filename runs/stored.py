@@ -1,7 +1,7 @@
 """What earlier runs stored beside their weights: settings.json."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 from project.errors import UserError
@@ -69,6 +69,9 @@ def read_stored(folder: Path) -> StoredRun | None:
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
+        needed = [field.name for field in fields(StoredRun) if field.default is MISSING]
+        if lacks := [name for name in needed if name not in stored]:
+            raise ValueError(f"it lacks {', '.join(lacks)}")
         known = {field.name for field in fields(StoredRun)}
         run = StoredRun(**{name: value for name, value in stored.items() if name in known})
         dict(run.identity), dict(run.settings)  # raises unless they are tables

@@ -62,7 +62,7 @@ def audit_replicas(model, statistics=False):
     Args:
         model: Keras model.
         statistics: bool, True = the moving statistics too, which agree after
-            `training.checkpoints.RunState.even_out`.
+            `training.checkpoints.RunState.average_statistics`.
 
     Raises:
         AuditError: naming the variables that differ, and by how much.

@@ -50,7 +50,7 @@ class RunState:
         place = str(folder / "last") if self.is_chief else self._scratch.name
         self._manager = tf.train.CheckpointManager(checkpoint, place, max_to_keep=1)
 
-    def even_out(self):
+    def average_statistics(self):
         """Gives every replica the mean of the replicas' moving statistics, in one collective.
 
         Without synchronised batch normalisation each replica has its own, and only the first's
@@ -62,11 +62,11 @@ class RunState:
         if self._strategy.num_replicas_in_sync == 1:
             return
         if self._moving:
-            self._even_out()
+            self._average_statistics()
         self.audit(statistics=True)
 
     @tf.function
-    def _even_out(self):
+    def _average_statistics(self):
         def replica():
             means = tf.distribute.get_replica_context().all_reduce(
                 tf.distribute.ReduceOp.MEAN, [tf.identity(m) for m in self._moving]
@@ -107,7 +107,7 @@ class RunState:
 
     def save(self):
         """Writes the full state; the previous one goes only when the new one is whole."""
-        self.even_out()
+        self.average_statistics()
         for name, variable in self._numbers.items():
             variable.assign(getattr(self, name))
         self._manager.save(checkpoint_number=self.step)

@@ -104,7 +104,7 @@ def run_training(plan, state, train_step, batches, log, validation, learning_rat
             late = time.perf_counter() - saved >= SAVE_SECONDS
             stop, late = state.any_worker(signals, late)
             if plan.ends_epoch(state.step - 1):
-                state.even_out()
+                state.average_statistics()
                 with state.averaged():
                     line = validation.run(state, log, epoch)
                 if state.is_chief:

@@ -19,33 +19,34 @@ class ReducedGradients:
 
 
 @dataclass(frozen=True)
-class Pace:
+class VariableSchedule:
     """When and how fast a variable is trained.
 
     Attributes:
         first_step: int, number of the first update (from 0) that trains it.
-        rate_factor: float, on the learning rate.
+        multiplier: float, on the learning rate.
     """
 
     first_step: int = 0
-    rate_factor: float = 1.0
+    multiplier: float = 1.0
 
 
 class Adam(ReducedGradients, keras.optimizers.Adam):
     """Adam (Kingma and Ba, ICLR 2015) on gradients summed over the replicas.
 
     Attributes:
-        paces: list of `Pace`, of each variable that the optimizer was built for; None = all alike.
+        schedules: when and how fast each variable is trained that the optimizer was built for;
+            None = all alike.
     """
 
-    paces = None
+    schedules = None
 
     def update_step(self, gradient, variable, learning_rate):
-        if self.paces:
-            pace = self.paces[self._get_variable_index(variable)]
-            learning_rate *= pace.rate_factor
-            if pace.first_step:
-                learning_rate *= self._late_start(pace.first_step)
+        if self.schedules:
+            schedule = self.schedules[self._get_variable_index(variable)]
+            learning_rate *= schedule.multiplier
+            if schedule.first_step:
+                learning_rate *= self._late_start(schedule.first_step)
         super().update_step(gradient, variable, learning_rate)
 
     def _late_start(self, first_step):
@@ -68,7 +69,7 @@ def updates_done(optimizer):
     return int(getattr(optimizer, "inner_optimizer", optimizer).iterations.numpy())
 
 
-def make_optimizer(model, learning_rate, ema_decay=0.0, loss_scaling=False, paces=None):
+def make_optimizer(model, learning_rate, ema_decay=0.0, loss_scaling=False, schedules=None):
     """Makes Adam with its slots built; call it under the strategy's scope.
 
     An optimizer whose variables are made lazily inside `strategy.run` fails.
@@ -79,14 +80,14 @@ def make_optimizer(model, learning_rate, ema_decay=0.0, loss_scaling=False, pace
         ema_decay: float, of a moving average of the weights (Polyak and Juditsky, 1992); 0 = none.
         loss_scaling: bool, True = against underflow in float16; a step whose gradient overflows
             is left out on all replicas.
-        paces: list of `Pace`, one for each of the model's trainable variables; None = all alike.
+        schedules: for each of the model's trainable variables; None = all alike.
 
     Returns:
         `Adam`, or the `keras.optimizers.LossScaleOptimizer` around it.
     """
     average = {"use_ema": True, "ema_momentum": ema_decay} if ema_decay else {}
     optimizer = Adam(learning_rate, **average)
-    optimizer.paces = paces
+    optimizer.schedules = schedules
     if loss_scaling:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(model.trainable_variables)

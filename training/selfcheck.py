@@ -10,7 +10,7 @@ import tensorflow as tf
 from models.mtl import NetworkOptions, build_mtl
 from training.audit import AuditError, audit_construction, audit_replicas
 from training.optimizers import SGD
-from training.steps import StepOptions, make_train_step, mtl_losses, sum_over_replicas
+from training.steps import MtlLosses, StepOptions, make_train_step, sum_over_replicas
 
 REDUCTION_SIZES = (1, 1_000, 1_000_000)  # numbers; a network's gradient has millions
 LEARNING_RATE = 1e-3
@@ -143,7 +143,7 @@ def take_steps(strategy, model, optimizer, examples):
     }
     dataset = tf.data.Dataset.from_tensor_slices(batch).batch(examples)
     batch = next(iter(strategy.experimental_distribute_dataset(dataset)))
-    losses, weights = mtl_losses(model, 0.5, "unit"), {"height_loss": 1.0}
+    losses, weights = MtlLosses(model, 0.5, "unit"), {"height_loss": 1.0}
     step = make_train_step(strategy, model, optimizer, losses, weights, StepOptions(examples))
     return [float(step(batch)["loss"]) for _ in range(STEPS)]
 

@@ -1,7 +1,21 @@
-"""The training step: one and the same code for one device and for many."""
+"""One optimizer step: the same code for one device, several GPUs and several machines.
 
+From above to below this file is what happens in one step:
+
+- `TrainStep.over_replicas`: every replica takes `replica_step` with its part of the batch;
+- `TrainStep.replica_step`: gradients -> sum over the replicas -> clip -> update;
+- `add_up_parts`: the gradients of several parts of a batch, if they are accumulated;
+- `TrainStep.part_gradients`: forward -> loss of each example -> / global batch -> gradient;
+- `MtlLosses`, `DaeLosses`: forward pass and losses of each stage;
+- `sum_over_replicas`: the one collective operation of a step.
+
+Loss and gradient are those of the whole global batch, whatever the number of replicas.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import keras
 import tensorflow as tf
 
 from datasets.crops.targets import cast_batch, normal_targets
@@ -12,98 +26,7 @@ from models.segments import recomputation
 from training.losses import coarse_heights, regression_loss, semantic_loss
 from training.optimizers import ReducedGradients
 
-
-@dataclass(frozen=True)
-class LossOptions:
-    """How the errors of heights and classes are measured.
-
-    Attributes:
-        reg_loss: "mse", "mae" or "huber", of the height.
-        huber_delta: float, metres.
-        class_weights: tuple of the weight of each class; None = 1 each.
-        label_smoothing: float, share of the truth that is spread evenly over the classes.
-    """
-
-    reg_loss: str = "mse"
-    huber_delta: float = 1.0
-    class_weights: tuple | None = None
-    label_smoothing: float = 0.0
-
-
-def mtl_losses(mtl, gsd, normal_coding, options=LossOptions(), recompute=False):
-    """Makes the function that computes the losses of stage 1.
-
-    Args:
-        mtl: Keras model of `models.mtl.build_mtl`.
-        gsd: float, metres per pixel.
-        normal_coding: "unit" or "published".
-        options: `LossOptions`.
-        recompute: bool, True = features within a segment of the network are computed again for
-            the gradient instead of being kept.
-
-    Returns:
-        Function (batch of `datasets.crops.pipeline.training_dataset`) -> dict of unweighted losses,
-        each (batch,): `height_loss`, and as the network has them `semantic_loss`, `normal_loss`,
-        `deep_height_loss` (mean over the coarser stages).
-    """
-
-    def height_loss(heights, predicted, valid):
-        return regression_loss(heights, predicted, valid, options.reg_loss, options.huber_delta)
-
-    def losses(batch):
-        batch = cast_batch(batch)
-        with samples_from(batch["sample"][0]), recomputation(recompute):
-            outputs = mtl(batch["image"], training=True)
-        heights, valid = batch["heights"], batch["valid"]
-        result = {"height_loss": height_loss(heights, outputs["heights"], valid)}
-        coarse = [name for name in COARSE_HEIGHTS if name in outputs]
-        if coarse:
-            by_stage = []
-            for name in coarse:
-                factor = heights.shape[1] // outputs[name].shape[1]
-                truth, known = coarse_heights(heights, valid, factor)
-                by_stage.append(height_loss(truth, outputs[name], known))
-            result["deep_height_loss"] = tf.add_n(by_stage) / len(coarse)
-        if "semantics" in outputs:
-            result["semantic_loss"] = semantic_loss(
-                batch["classes"],
-                outputs["semantics"],
-                options.class_weights,
-                options.label_smoothing,
-            )
-        if "normals" in outputs:
-            normals = normal_targets(heights, gsd * batch["gsd_factor"], normal_coding)
-            known = valid & tf.reduce_all(tf.math.is_finite(normals), axis=-1, keepdims=True)
-            result["normal_loss"] = regression_loss(normals, outputs["normals"], known)
-        return result
-
-    return losses
-
-
-def dae_losses(mtl, dae, options=LossOptions(), recompute=False):
-    """Makes the function that computes the loss of stage 2 on top of the frozen stage 1.
-
-    Args:
-        mtl: Keras model of stage 1; runs in inference mode and is not trained.
-        dae: Keras model of stage 2.
-        options: `LossOptions`, of the corrected height; the classes' take no part.
-        recompute: bool, as for `mtl_losses`.
-
-    Returns:
-        Function (batch) -> dict with `height_loss`, (batch,).
-    """
-
-    def losses(batch):
-        batch = cast_batch(batch)
-        outputs = mtl(batch["image"], training=False)
-        features = tf.stop_gradient(dae_input(batch["image"], outputs))
-        with samples_from(batch["sample"][0]), recomputation(recompute):
-            corrected = outputs["heights"] - dae(features, training=True)
-        heights, valid = batch["heights"], batch["valid"]
-        loss = regression_loss(heights, corrected, valid, options.reg_loss, options.huber_delta)
-        return {"height_loss": loss}
-
-    return losses
+Losses = Callable[[dict], dict[str, tf.Tensor]]  # batch -> unweighted losses, each (batch,)
 
 
 @dataclass(frozen=True)
@@ -111,14 +34,14 @@ class StepOptions:
     """The arithmetic of one optimizer step.
 
     Attributes:
-        global_batch_size: int, examples per step: crops per replica and part x replicas x parts.
-        clip_norm: float, largest global norm of the gradient of the whole batch (Pascanu,
-            Mikolov, Bengio, ICML 2013); 0 = any.
-        parts: int, into how many each replica divides its examples, to take one after another
-            and accumulate their gradients.
-        pack_bytes: int, bytes that are summed over the replicas at a time; 0 = all together.
-        unroll: bool, True = the parts stand in the graph one by one. A loop is smaller, but
-            cannot hold the collective operations of synchronised batch normalisation.
+        global_batch_size: examples per step: crops per replica and part x replicas x parts.
+        clip_norm: largest global norm of the gradient of the whole batch (Pascanu, Mikolov,
+            Bengio, ICML 2013); 0 = any.
+        parts: into how many each replica divides its examples, to take one after another and
+            accumulate their gradients.
+        pack_bytes: bytes that are summed over the replicas at a time; 0 = all together.
+        unroll: True = the parts stand in the graph one by one. A loop is smaller, but cannot
+            hold the collective operations of synchronised batch normalisation.
     """
 
     global_batch_size: int
@@ -128,20 +51,28 @@ class StepOptions:
     unroll: bool = False
 
 
-def make_train_step(strategy, model, optimizer, losses, loss_weights, options, variables=None):
+def make_train_step(
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    losses: Losses,
+    loss_weights: dict[str, float],
+    options: StepOptions,
+    variables: Sequence[keras.Variable] | None = None,
+) -> Callable[[dict], dict[str, tf.Tensor]]:
     """Builds the compiled training step.
 
     Args:
-        strategy: `tf.distribute.Strategy`; the default strategy for one device.
-        model: Keras model to train, built under `strategy.scope()`.
+        strategy: the default strategy for one device.
+        model: to train, built under `strategy.scope()`.
         optimizer: of `training.optimizers.make_optimizer`, built under `strategy.scope()`.
-        losses: function (batch) -> dict of name to unweighted loss, (batch,).
-        loss_weights: dict of the same names to float.
+        losses: such as `MtlLosses`.
+        loss_weights: weight of each loss, by its name.
         options: `StepOptions`.
         variables: those of the model's trainable variables that are trained; None = all.
 
     Returns:
-        Function (distributed batch) -> dict of scalars: the mean over the global batch of each
+        Function (distributed batch) -> scalars by name: the mean over the global batch of each
         loss, `loss`, their weighted sum, `gradient_norm` before clipping, and with loss scaling
         `loss_scale`. Each replica must get its own part of the batch, from a distributed dataset;
         `datasets.crops.pipeline.feeding_order` gives it its examples of each part.
@@ -155,55 +86,97 @@ def make_train_step(strategy, model, optimizer, losses, loss_weights, options, v
             f"The optimizer is a {type(inner).__name__}, expected one of training.optimizers: "
             "this step sums the gradients over the replicas itself."
         )
-    names = tuple(loss_weights)
     variables = model.trainable_variables if variables is None else variables
+    step = TrainStep(strategy, optimizer, losses, loss_weights, options, variables)
+    return tf.function(step.over_replicas)
 
-    def part_step(batch):
-        """Returns the gradients, then the losses, of the examples at hand, in a list."""
+
+@dataclass(frozen=True, eq=False)
+class TrainStep:
+    """The step of `make_train_step`; attributes as its arguments."""
+
+    strategy: tf.distribute.Strategy
+    optimizer: keras.optimizers.Optimizer
+    losses: Losses
+    loss_weights: dict[str, float]
+    options: StepOptions
+    variables: Sequence[keras.Variable]
+
+    def over_replicas(self, batch: dict) -> dict[str, tf.Tensor]:
+        """Takes the step on all replicas; returns the figures of the whole global batch.
+
+        The batch must come from a distributed dataset. `strategy.run` hands a plain tensor whole
+        to every replica: each would compute the whole batch, and N replicas would bring no speed
+        and an N times larger gradient.
+        """
+        rows = self.strategy.run(self.replica_step, args=(batch,))
+        # Summed over the replicas already, together with the gradients: the same on all.
+        return {
+            name: self.strategy.experimental_local_results(row)[0] for name, row in rows.items()
+        }
+
+    def replica_step(self, batch: dict) -> dict[str, tf.Tensor]:
+        """Does one replica's share of the step and returns the figures of the whole batch."""
+        names = (*self.loss_weights, "loss")
+        shapes = [*(variable.shape for variable in self.variables), [len(names)]]
+        sums = add_up_parts(self.part_gradients, batch, shapes, self.options)
+        # Gradients and losses travel together: one collective operation for each step. Keras'
+        # optimizer would need one for every variable, and clip before it sums.
+        *gradients, means = sum_over_replicas(sums, self.options.pack_bytes)
+        # From here on all replicas hold the same numbers and do the same with them.
+        scale = loss_scale(self.optimizer)
+        norm = tf.linalg.global_norm(gradients) / scale
+        if self.options.clip_norm:
+            # Not tf.clip_by_global_norm, whose norm would be that of the scaled gradient.
+            factor = self.options.clip_norm / tf.maximum(norm, self.options.clip_norm)
+            gradients = [factor * gradient for gradient in gradients]
+        # The optimizer's own sum over the replicas is off (`ReducedGradients`). With loss scaling
+        # it leaves out a step whose gradient is not finite, on all replicas, as all see the same.
+        self.optimizer.apply(gradients, self.variables)
+        row = dict(zip(names, tf.unstack(means), strict=True)) | {"gradient_norm": norm}
+        is_scaled = hasattr(self.optimizer, "inner_optimizer")
+        return row | {"loss_scale": scale} if is_scaled else row
+
+    def part_gradients(self, batch: dict) -> list[tf.Tensor]:
+        """Returns the gradients and then the losses of the examples at hand, in a list.
+
+        Each example's loss is divided by the size of the global batch, not by the number of
+        examples here. So the sum over parts and replicas is the mean over the global batch; a mean
+        here and a mean of means later would weigh examples by where they are computed.
+        """
+        names = tuple(self.loss_weights)
         with tf.GradientTape() as tape:
-            # Divide by the global batch: the sums over parts and replicas follow.
-            parts = losses(batch)
-            means = [tf.reduce_sum(parts[name]) / options.global_batch_size for name in names]
-            total = tf.add_n([loss_weights[n] * mean for n, mean in zip(names, means, strict=True)])
-            scaled = optimizer.scale_loss(total)
+            losses = self.losses(batch)
+            means = [tf.reduce_sum(losses[name]) / self.options.global_batch_size for name in names]
+            weighted = [self.loss_weights[n] * mean for n, mean in zip(names, means, strict=True)]
+            total = tf.add_n(weighted)
+            # float16 cannot hold small gradients; the optimizer divides by the scale again.
+            scaled = self.optimizer.scale_loss(total)
+        # A head without labels or weight has no gradient; zeros keep the list's order.
         unconnected = tf.UnconnectedGradients.ZERO
-        gradients = tape.gradient(scaled, variables, unconnected_gradients=unconnected)
+        gradients = tape.gradient(scaled, self.variables, unconnected_gradients=unconnected)
         return [*gradients, tf.stack([*means, total])]
 
-    def replica_step(batch):
-        shapes = [*(variable.shape for variable in variables), [len(names) + 1]]
-        sums = add_up_parts(part_step, batch, shapes, options)
-        *gradients, means = sum_over_replicas(sums, options.pack_bytes)
-        scale = loss_scale(optimizer)
-        norm = tf.linalg.global_norm(gradients) / scale
-        if options.clip_norm:
-            # Not tf.clip_by_global_norm, whose norm would be that of the scaled gradient.
-            factor = options.clip_norm / tf.maximum(norm, options.clip_norm)
-            gradients = [factor * gradient for gradient in gradients]
-        optimizer.apply(gradients, variables)
-        row = dict(zip((*names, "loss"), tf.unstack(means), strict=True)) | {"gradient_norm": norm}
-        return row if inner is optimizer else row | {"loss_scale": scale}
 
-    @tf.function
-    def train_step(batch):
-        rows = strategy.run(replica_step, args=(batch,))
-        # Summed over the replicas already, together with the gradients: alike on all.
-        return {name: strategy.experimental_local_results(row)[0] for name, row in rows.items()}
-
-    return train_step
-
-
-def add_up_parts(part_step, batch, shapes, options):
+def add_up_parts(
+    part_step: Callable[[dict], list[tf.Tensor]],
+    batch: dict,
+    shapes: Sequence,
+    options: StepOptions,
+) -> list[tf.Tensor]:
     """Runs `part_step` on each part of a replica's batch and adds up what it returns.
 
+    So a replica takes a batch that its memory could not hold at once. The update follows once,
+    after all parts.
+
     Args:
-        part_step: function (part of the batch) -> list of float32 tensors.
-        batch: dict of tensors (examples, ...).
+        part_step: part of the batch -> float32 tensors.
+        batch: tensors (examples, ...) by name.
         shapes: of what `part_step` returns.
         options: `StepOptions`.
 
     Returns:
-        list of tensors of `shapes`.
+        The sums, of `shapes`.
     """
     if options.parts == 1:
         return part_step(batch)
@@ -224,15 +197,127 @@ def add_up_parts(part_step, batch, shapes, options):
     return tf.while_loop(lambda number, _: number < size, add, state)[1]
 
 
-def sum_over_replicas(tensors, pack_bytes=0):
+@dataclass(frozen=True)
+class LossOptions:
+    """How the errors of heights and classes are measured.
+
+    Attributes:
+        reg_loss: "mse", "mae" or "huber", of the height.
+        huber_delta: metres.
+        class_weights: the weight of each class; None = 1 each.
+        label_smoothing: share of the truth that is spread evenly over the classes.
+    """
+
+    reg_loss: str = "mse"
+    huber_delta: float = 1.0
+    class_weights: tuple | None = None
+    label_smoothing: float = 0.0
+
+    def height_loss(self, heights: tf.Tensor, predicted: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+        """Returns `regression_loss` of heights, (batch,)."""
+        return regression_loss(heights, predicted, valid, self.reg_loss, self.huber_delta)
+
+
+@dataclass(frozen=True)
+class MtlLosses:
+    """Computes the losses of stage 1: call it with a batch.
+
+    Attributes:
+        mtl: model of `models.mtl.build_mtl`.
+        gsd: metres per pixel.
+        normal_coding: "unit" or "published".
+        options: `LossOptions`.
+        recompute: True = features within a segment of the network are computed again for the
+            gradient instead of being kept.
+    """
+
+    mtl: keras.Model
+    gsd: float
+    normal_coding: str
+    options: LossOptions = LossOptions()
+    recompute: bool = False
+
+    def __call__(self, batch: dict) -> dict[str, tf.Tensor]:
+        """Returns the unweighted losses, each (batch,).
+
+        Args:
+            batch: of `datasets.crops.pipeline.training_dataset`.
+
+        Returns:
+            `height_loss`, and as the network has them `semantic_loss`, `normal_loss`,
+            `deep_height_loss` (mean over the coarser stages).
+        """
+        batch = cast_batch(batch)
+        # Dropout draws its mask from the sample's number in the stream: a sample has the same mask
+        # on every replica and after a resumption. Keras' own would draw one mask for all replicas.
+        # When features are recomputed, the same numbers give the same masks once more, and the
+        # moving statistics of batch normalisation are updated in the first pass only.
+        with samples_from(batch["sample"][0]), recomputation(self.recompute):
+            outputs = self.mtl(batch["image"], training=True)
+        heights, valid, options = batch["heights"], batch["valid"], self.options
+        result = {"height_loss": options.height_loss(heights, outputs["heights"], valid)}
+        coarse = [outputs[name] for name in COARSE_HEIGHTS if name in outputs]
+        if coarse:
+            by_stage = [self._coarse_loss(heights, valid, predicted) for predicted in coarse]
+            result["deep_height_loss"] = tf.add_n(by_stage) / len(coarse)
+        if "semantics" in outputs:
+            result["semantic_loss"] = semantic_loss(
+                batch["classes"],
+                outputs["semantics"],
+                options.class_weights,
+                options.label_smoothing,
+            )
+        if "normals" in outputs:
+            # A crop that was zoomed has pixels of another size, and its slopes are of that size.
+            gsd = self.gsd * batch["gsd_factor"]
+            normals = normal_targets(heights, gsd, self.normal_coding)
+            known = valid & tf.reduce_all(tf.math.is_finite(normals), axis=-1, keepdims=True)
+            result["normal_loss"] = regression_loss(normals, outputs["normals"], known)
+        return result
+
+    def _coarse_loss(self, heights: tf.Tensor, valid: tf.Tensor, predicted: tf.Tensor) -> tf.Tensor:
+        """Returns the height loss of a prediction of fewer pixels, (batch,)."""
+        factor = heights.shape[1] // predicted.shape[1]
+        truth, known = coarse_heights(heights, valid, factor)
+        return self.options.height_loss(truth, predicted, known)
+
+
+@dataclass(frozen=True)
+class DaeLosses:
+    """Computes the loss of stage 2 on top of the frozen stage 1: call it with a batch.
+
+    Attributes:
+        mtl: model of stage 1; runs in inference mode and is not trained.
+        dae: model of stage 2.
+        options: of the corrected height; those of the classes take no part.
+        recompute: as of `MtlLosses`.
+    """
+
+    mtl: keras.Model
+    dae: keras.Model
+    options: LossOptions = LossOptions()
+    recompute: bool = False
+
+    def __call__(self, batch: dict) -> dict[str, tf.Tensor]:
+        """Returns `height_loss`, (batch,), of the corrected heights."""
+        batch = cast_batch(batch)
+        outputs = self.mtl(batch["image"], training=False)
+        features = tf.stop_gradient(dae_input(batch["image"], outputs))
+        with samples_from(batch["sample"][0]), recomputation(self.recompute):
+            corrected = outputs["heights"] - self.dae(features, training=True)
+        loss = self.options.height_loss(batch["heights"], corrected, batch["valid"])
+        return {"height_loss": loss}
+
+
+def sum_over_replicas(tensors: list[tf.Tensor], pack_bytes: int = 0) -> list[tf.Tensor]:
     """Sums each tensor of a list over all replicas.
 
     Args:
-        tensors: list of tensors.
-        pack_bytes: int, size of what one collective operation takes; 0 = one takes all.
+        tensors: of one replica.
+        pack_bytes: size of what one collective operation takes; 0 = one takes all.
 
     Returns:
-        list of the sums, the same on all replicas.
+        The sums, the same on all replicas.
     """
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync == 1:
@@ -243,6 +328,6 @@ def sum_over_replicas(tensors, pack_bytes=0):
     return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors, options)
 
 
-def loss_scale(optimizer):
+def loss_scale(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
     """Returns by how much the optimizer scales the loss: 1 without loss scaling."""
     return tf.convert_to_tensor(getattr(optimizer, "dynamic_scale", 1.0))

@@ -9,7 +9,7 @@ from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
 from models.segments import recomputation, segment, segments_of
 from training.optimizers import SGD
-from training.steps import StepOptions, dae_losses, make_train_step, mtl_losses
+from training.steps import DaeLosses, MtlLosses, StepOptions, make_train_step
 
 
 def batch(strategy, size=64, count=4):
@@ -37,9 +37,9 @@ def build(stage, recompute):
     )
     mtl = build_mtl(options, 0, False)
     if stage == "mtl":
-        return mtl, mtl_losses(mtl, 0.5, "unit", recompute=recompute)
+        return mtl, MtlLosses(mtl, 0.5, "unit", recompute=recompute)
     dae = build_dae(dae_channels(0, False), options.style)
-    return dae, dae_losses(mtl, dae, recompute=recompute)
+    return dae, DaeLosses(mtl, dae, recompute=recompute)
 
 
 def train(strategy, stage, recompute, parts=1):

@@ -55,7 +55,7 @@ def test_the_model_of_checkpoint_dir_and_dataset_name_is_looked_for(tmp_path):
         (
             {"stage": "mtl"},
             "best.weights.h5",
-            "settings.json cannot be used.*missing .* 'settings'",
+            "settings.json cannot be used.*lacks settings,",
         ),
         ([], "best.weights.h5", "settings.json cannot be used.*damaged"),
         (STORED | {"identity": {}}, "best.weights.h5", "settings.json cannot be used.*class_codes"),

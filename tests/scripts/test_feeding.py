@@ -13,7 +13,7 @@ from datasets.crops.augmentation import Augmentation
 from datasets.prepare import __main__ as prepare
 from runs.start import prepare_data
 from settings.loading import load
-from training.stages.feeding import crop_plan
+from training.stages.stage import crop_plan
 
 RUN = ["--dataset_name=blocks", "--backbone=tiny", "--decoder_width=0.02", "--mtl_steps=2"]
 RUN += ["--samples_per_epoch=4", "--batch_size=2", "--dropout=0", "--sem_flag=false"]

@@ -133,8 +133,8 @@ def test_a_state_with_diverged_weights_is_not_written(tmp_path, make_replicas):
 
 
 def test_no_run_begins_with_an_optimizer_from_outside(blocks, tmp_path, monkeypatch):
-    def outside_the_scope(settings, strategy, stage, plan):
-        return None, make_optimizer(stage.network, 0.1)
+    def outside_the_scope(run):
+        return None, make_optimizer(run.stage.network, 0.1)
 
     monkeypatch.setattr(run, "compile_step", outside_the_scope)
     tf.distribute.MirroredStrategy._collective_key_base += 100000

@@ -33,8 +33,8 @@ class Recorder(SimpleNamespace):
     def save_best(self):
         self.bests.append(self.step)
 
-    def even_out(self):
-        self.evened = self.step
+    def average_statistics(self):
+        self.averaged = self.step
 
     def audit(self):
         self.audited.append(self.step)
@@ -70,7 +70,7 @@ def test_validates_and_saves_after_each_epoch():
     state = train([3.0, 2.0, 2.5], TrainingPlan(5, 1, 2))
     assert [row["step"] for row in state.validations] == [2, 4, 5]
     assert [row["epoch"] for row in state.validations] == [1, 2, 3]
-    assert state.saved == [2, 4, 5] and state.bests == [2, 4] and state.evened == 5
+    assert state.saved == [2, 4, 5] and state.bests == [2, 4] and state.averaged == 5
     assert (state.best, state.waited) == (2.0, 1)
 
 

@@ -9,8 +9,8 @@ import training.steps
 from training.optimizers import (
     SGD,
     Adam,
-    Pace,
     ReducedGradients,
+    VariableSchedule,
     averaged_weights,
     make_optimizer,
 )
@@ -143,12 +143,12 @@ def test_averaged_weights_take_their_place_for_a_while(make_replicas, replicas):
     assert float(model.get_weights()[0][0, 0]) == second
 
 
-def weights_after(gradients, paces=None, start=0):
+def weights_after(gradients, schedules=None, start=0):
     """Returns the weight after each of the updates with Adam at 0.1, begun with update `start`."""
     inputs = keras.Input((1,))
     layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
     model = keras.Model(inputs, layer(inputs))
-    optimizer = make_optimizer(model, 0.1, paces=paces)
+    optimizer = make_optimizer(model, 0.1, schedules=schedules)
     optimizer.iterations.assign(start)
     found = []
     for gradient in gradients:
@@ -159,12 +159,14 @@ def weights_after(gradients, paces=None, start=0):
 
 def test_a_variable_that_starts_late_is_trained_like_one_that_starts():
     early = weights_after([1.0, -2.0, 0.5])
-    assert weights_after([1.0, -2.0, 0.5], [Pace(first_step=300)], 300) == pytest.approx(early)
-    without = weights_after([1.0, -2.0, 0.5], [Pace()], 300)
+    assert weights_after(
+        [1.0, -2.0, 0.5], [VariableSchedule(first_step=300)], 300
+    ) == pytest.approx(early)
+    without = weights_after([1.0, -2.0, 0.5], [VariableSchedule()], 300)
     assert without[0] - 1 == pytest.approx(-0.1 * 0.1 / 0.001**0.5 * (1 - 0.999**301) ** 0.5, 0.01)
 
 
 def test_a_pace_slows_a_variable_down():
-    full, half = weights_after([1.0]), weights_after([1.0], [Pace(rate_factor=0.5)])
+    full, half = weights_after([1.0]), weights_after([1.0], [VariableSchedule(multiplier=0.5)])
     # Adam's epsilon, 1e-7, beside the root of its second moment, 0.03.
     assert full == pytest.approx([0.9], abs=1e-6) and half == pytest.approx([0.95], abs=1e-6)

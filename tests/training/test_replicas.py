@@ -14,7 +14,7 @@ from devices.strategy import make_strategy
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
 from training.optimizers import SGD, averaged_weights
-from training.steps import LossOptions, StepOptions, dae_losses, make_train_step, mtl_losses
+from training.steps import DaeLosses, LossOptions, MtlLosses, StepOptions, make_train_step
 
 STEPS, EXAMPLES = 3, 12  # divisible by 1, 2, 3, 4 replicas, and by two replicas of two parts
 BRIGHTNESS = np.linspace(0.1, 1, EXAMPLES)[:, None, None, None]  # replicas see unlike images
@@ -80,9 +80,9 @@ def build(case):
     )
     mtl = build_mtl(options, case.classes, case.normals)
     if case.stage == "mtl":
-        return mtl, mtl_losses(mtl, 0.5, "unit", CLASS_OPTIONS)
+        return mtl, MtlLosses(mtl, 0.5, "unit", CLASS_OPTIONS)
     dae = build_dae(dae_channels(case.classes, case.normals), options.style)
-    return dae, dae_losses(mtl, dae)
+    return dae, DaeLosses(mtl, dae)
 
 
 def loss_weights(case):

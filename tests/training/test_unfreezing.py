@@ -6,9 +6,9 @@ import tensorflow as tf
 from models.backbones import make_backbone
 from models.normalisation import BatchNormOptions
 from training.loop import TrainingPlan
-from training.optimizers import Pace, make_optimizer
+from training.optimizers import VariableSchedule, make_optimizer
 from training.steps import StepOptions
-from training.unfreezing import UnfreezingStep, encoder_paces
+from training.unfreezing import UnfreezingStep, encoder_schedules
 
 PLAN = TrainingPlan(total_steps=99, global_batch_size=4, samples_per_epoch=10)
 
@@ -18,23 +18,23 @@ def encoder():
     return make_backbone("tiny", BatchNormOptions())
 
 
-def first_steps(encoder, paces):
+def first_steps(encoder, schedules):
     """Returns the set of first steps of the variables of each stage, from the top."""
-    variables = zip(encoder.trainable_variables, paces, strict=True)
-    found = {id(variable): pace.first_step for variable, pace in variables}
+    variables = zip(encoder.trainable_variables, schedules, strict=True)
+    found = {id(variable): schedule.first_step for variable, schedule in variables}
     stages = [encoder.get_layer(f"stage{number}") for number in (5, 4, 3, 2, 1)]
     return [{found[id(v)] for v in stage.trainable_variables} for stage in stages]
 
 
 def test_stages_wake_from_the_top_one_an_epoch(encoder):
-    paces = encoder_paces(encoder, encoder, PLAN, 2, 0.5)
+    schedules = encoder_schedules(encoder, encoder, PLAN, 2, 0.5)
     # Epoch 2 begins with step 5, 3 with 7.5, 4 with 10, 5 with 12.5, 6 with 15.
-    assert first_steps(encoder, paces) == [{5}, {8}, {10}, {13}, {15}]
-    assert {pace.rate_factor for pace in paces} == {0.5}
+    assert first_steps(encoder, schedules) == [{5}, {8}, {10}, {13}, {15}]
+    assert {schedule.multiplier for schedule in schedules} == {0.5}
 
 
 def test_without_freezing_all_is_trained_from_the_start(encoder):
-    assert set(encoder_paces(encoder, encoder, PLAN, 0, 0.5)) == {Pace(0, 0.5)}
+    assert set(encoder_schedules(encoder, encoder, PLAN, 0, 0.5)) == {VariableSchedule(0, 0.5)}
 
 
 def train(strategy, frozen):
@@ -46,9 +46,11 @@ def train(strategy, frozen):
     keras.utils.set_random_seed(0)
     with strategy.scope():
         model = make_backbone("tiny", BatchNormOptions(frozen=True))
-        paces = encoder_paces(model, model, TrainingPlan(9, 2, 2), frozen, 0.5)
-        paces[-1] = Pace()  # something must learn in the first step
-        optimizer = make_optimizer(model, 0.01, ema_decay=0.5, loss_scaling=True, paces=paces)
+        schedules = encoder_schedules(model, model, TrainingPlan(9, 2, 2), frozen, 0.5)
+        schedules[-1] = VariableSchedule()  # something must learn in the first step
+        optimizer = make_optimizer(
+            model, 0.01, ema_decay=0.5, loss_scaling=True, schedules=schedules
+        )
 
     def losses(image):
         return {"l": tf.reduce_mean(model(image, training=True)[0], [1, 2, 3])}
@@ -69,7 +71,7 @@ def train(strategy, frozen):
 
 def test_a_frozen_variable_rests_until_its_step_on_any_number_of_replicas(make_replicas):
     moved, weights = train(make_replicas(1), 1)
-    assert moved == [[number < awake for number in range(5)] for awake in (0, 1, 2, 3, 4, 5, 5)]
+    assert moved == [[number < trained for number in range(5)] for trained in (0, 1, 2, 3, 4, 5, 5)]
     over_two, same = train(make_replicas(2), 1)
     assert over_two == moved
     for one, two in zip(weights, same, strict=True):

@@ -1,48 +1,37 @@
-"""How a stage is fed: its crops, the length of its training, and the batches on all replicas."""
+"""How a run is fed: the reader with its cache, and the batches on all replicas."""
+
+from collections.abc import Iterator
 
 import tensorflow as tf
 
-from datasets.crops.augmentation import Augmentation
 from datasets.crops.crop_reader import CropReader
-from datasets.crops.pipeline import CropPlan, Shard, feeding_order, training_dataset
-from datasets.crops.tile_cache import Decoder, DiskCache, MemoryCache
+from datasets.crops.pipeline import Shard, feeding_order, training_dataset
+from datasets.crops.tile_cache import Decoder, DiskCache, MemoryCache, TileCache
 from devices.memory import free_memory
 from devices.workers import worker
 from runs.folders import output_folder
-from training.loop import make_plan
-from training.stages.record import batch_size
+from settings.loading import Settings
+from training.stages.stage import StageRun
 
 MEMORY_SHARE = 0.5  # of the free memory that the caches of a machine may fill unasked
 
 
-def crop_plan(settings, data):
-    """Returns which crops the settings take out of the training tiles."""
-    shapes = data.summaries["train"].shapes
-    augmentation = Augmentation()
-    if settings.augment:
-        amounts = {
-            name: getattr(settings, f"{name}_jitter")
-            for name in ("brightness", "contrast", "colour", "scale")
-        }
-        augmentation = Augmentation(settings.flips, settings.turns, **amounts)
-    return CropPlan(shapes, settings.crop_size, settings.seed, augmentation)
-
-
-def crop_reader(settings, data, strategy):
-    """Returns the `CropReader` of the training tiles, with the cache that the settings ask for."""
+def crop_reader(run: StageRun) -> CropReader:
+    """Returns the reader of the training tiles, with the cache that the settings ask for."""
+    data, settings = run.data, run.settings
     tiles, summary = data.tiles["train"], data.summaries["train"]
     decoder = Decoder(tiles, data.record, summary.shapes, summary.image_type)
-    cache = tile_cache(settings, decoder, processes=worker(strategy)[1])
+    cache = tile_cache(settings, decoder, processes=worker(run.strategy)[1])
     return CropReader(tiles, data.record, summary.image_type, cache, settings.bad_tiles == "skip")
 
 
-def tile_cache(settings, decoder, processes=1):
+def tile_cache(settings: Settings, decoder: Decoder, processes: int = 1) -> TileCache | None:
     """Returns the cache of decoded tiles that the setting `cache` asks for; None = no cache.
 
     Args:
-        settings: `settings.loading.Settings`.
-        decoder: `Decoder`.
-        processes: int, workers that may all be on this machine.
+        settings: the settings in force.
+        decoder: of the training tiles.
+        processes: workers that may all be on this machine.
     """
     kind = settings.cache
     if kind == "auto":
@@ -53,52 +42,54 @@ def tile_cache(settings, decoder, processes=1):
     return MemoryCache(decoder) if kind == "memory" else None
 
 
-def batch_order(settings, stage, strategy):
-    """Returns the `feeding_order` of a stage's global batch."""
-    replicas, parts = strategy.num_replicas_in_sync, settings.gradient_accumulation_steps
-    return feeding_order(batch_size(settings, stage), replicas, parts)
-
-
-def stage_plan(settings, data, stage, strategy):
-    """Returns the `TrainingPlan` of a stage under the settings."""
-    return make_plan(
-        getattr(settings, f"{stage}_epochs"),
-        getattr(settings, f"{stage}_steps"),
-        len(batch_order(settings, stage, strategy)),
-        settings.samples_per_epoch or crop_plan(settings, data).crops,
-    )
-
-
-def distributed_batches(settings, data, strategy, stage, steps, reader=None):
-    """Returns an iterator over the distributed batches of a range of steps of a stage.
+def distributed_batches(
+    run: StageRun, steps: range, reader: CropReader | None = None
+) -> Iterator[dict]:
+    """Yields the distributed batches of a range of steps.
 
     Args:
-        settings: `settings.loading.Settings`.
-        data: `runs.start.Data`.
-        strategy: `tf.distribute.Strategy`.
-        stage: "mtl" or "dae".
-        steps: range of step numbers.
+        run: which stage, data and replicas.
+        steps: step numbers.
         reader: of `crop_reader`; None = a new one.
-    """
-    replicas = strategy.num_replicas_in_sync
-    reader = reader or crop_reader(settings, data, strategy)
-    is_alone = strategy is tf.distribute.get_strategy()  # the default one
 
-    def feed(context):
+    Raises:
+        UserError: if a tile cannot be read; names its file.
+    """
+    reader = reader or crop_reader(run)
+    replicas = run.strategy.num_replicas_in_sync
+    order = feeding_order(run.batch_size, replicas, run.settings.gradient_accumulation_steps)
+    is_alone = run.strategy is tf.distribute.get_strategy()  # the default one
+
+    def feed(context: tf.distribute.InputContext) -> tf.data.Dataset:
         dataset = training_dataset(
             reader,
-            crop_plan(settings, data),
-            batch_order(settings, stage, strategy),
+            run.crops,
+            order,
             steps,
             Shard(context.input_pipeline_id, context.num_input_pipelines, replicas),
-            settings.input_threads,
+            run.settings.input_threads,
         ).repeat()  # of a dataset with an end the workers would ask each other at every step
         return on_device(dataset) if is_alone else dataset
 
-    return iter(strategy.distribute_datasets_from_function(feed))
+    batches = iter(run.strategy.distribute_datasets_from_function(feed))
+    return _with_own_errors(batches, reader)
 
 
-def on_device(dataset):
+def _with_own_errors(batches: Iterator[dict], reader: CropReader) -> Iterator[dict]:
+    """Yields the batches; where reading fails, raises the reader's error, not TensorFlow's."""
+    while True:
+        try:
+            batch = next(batches)
+        except tf.errors.OpError:
+            if reader.error:
+                raise reader.error from None
+            raise
+        except StopIteration:
+            return
+        yield batch
+
+
+def on_device(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Copies batches to the one GPU ahead of the steps, as strategies over several do themselves.
 
     https://www.tensorflow.org/api_docs/python/tf/data/experimental/prefetch_to_device

@@ -5,65 +5,36 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from runs.folders import output_folder, stage_folder
-from runs.stored import ResumeError, read_identity, read_stored
+from runs.stored import ResumeError, StoredRun, read_stored
+from training.stages.stage import StageRun
+
+NEW, CONTINUE, FINISHED = "new", "continue", "finished"
 
 
-def refuse_other_precision(stored, identity, folder):
-    """Refuses to set a run aside only because auto means another precision on this machine.
-
-    Raises:
-        ResumeError: naming both.
-    """
-    before, now = stored.get("precision"), identity["precision"]
-    if before != now and stored == identity | {"precision": before}:
-        raise ResumeError(
-            f"The run in {folder} was begun in {before}, but precision=auto means {now} on this "
-            f"machine. Set --precision={before} to go on, or --resume=never to train anew."
-        )
-
-
-def refuse_other_tiles(stored, description, folder):
-    """Refuses to set a run aside only because other tiles than before cannot be read.
-
-    Raises:
-        ResumeError: naming them.
-    """
-    names = ("training_tiles", "mean_height", "class_counts")
-    now = {name: description["identity"][name] for name in names}
-    before = set(stored.get("unusable_tiles", ()))
-    different = sorted(before ^ set(description["unusable_tiles"]))
-    if different and stored["identity"] | now == description["identity"]:
-        raise ResumeError(
-            f"The run in {folder} was begun when other tiles could be read: "
-            f"{', '.join(different[:5])}. Make these as they were, or set --resume=never to train "
-            "anew."
-        )
-
-
-def prepare_folders(settings, stage, description, plan):
+def prepare_folders(run: StageRun) -> str:
     """Decides between a new, a continued and a finished run, and clears the way for it.
 
     Returns:
-        "new", "continue" or "finished" of `training.stages.folders.decide`.
+        "new", "continue" or "finished", see `decide`.
+
+    Raises:
+        ResumeError: if an earlier run cannot be read, or must not be moved aside unasked.
     """
-    folder, results = stage_folder(settings, stage), output_folder(settings, stage)
-    named = settings.resume not in ("auto", "never")
-    source = Path(settings.resume) if named else folder
-    start = decide(
-        source, description["identity"], plan.total_steps, "named" if named else settings.resume
-    )
-    if start == NEW and settings.resume == "auto" and settings.precision == "auto":
-        refuse_other_precision(read_identity(folder) or {}, description["identity"], folder)
-    if start == NEW and settings.resume == "auto" and read_progress(folder):
-        refuse_other_tiles(read_stored(folder), description, folder)
-    own = source.resolve() == folder.resolve()
-    if start != NEW and own:
-        return start
-    if start == NEW and settings.resume == "auto" and read_progress(folder) is None:
-        if read_identity(folder) == description["identity"]:
+    folder, resume, now = run.folder, run.settings.resume, run.description
+    named = resume not in ("auto", "never")
+    source = Path(resume) if named else folder
+    start = decide(source, now.identity, run.plan.total_steps, "named" if named else resume)
+    if start == NEW and resume == "auto":
+        stored, progress = read_stored(folder), read_progress(folder)
+        if stored and run.settings.precision == "auto":
+            refuse_other_precision(stored, now, folder)
+        if stored and progress:
+            refuse_other_tiles(stored, now, folder)
+        if stored and progress is None and stored.identity == now.identity:
             return start  # killed before its first state: there is nothing worth keeping
-    for old in (folder, results):
+    if start != NEW and source.resolve() == folder.resolve():
+        return start
+    for old in (folder, run.results):
         if old.exists():
             print(f"{old} holds another run: moved aside to {move_aside(old)}")
     if start != NEW:
@@ -72,10 +43,38 @@ def prepare_folders(settings, stage, description, plan):
     return start
 
 
-NEW, CONTINUE, FINISHED = "new", "continue", "finished"
+def refuse_other_precision(stored: StoredRun, now: StoredRun, folder: Path) -> None:
+    """Refuses to move a run aside only because auto means another precision on this machine.
+
+    Raises:
+        ResumeError: naming both.
+    """
+    before, precision = stored.identity.get("precision"), now.identity["precision"]
+    if before != precision and stored.identity == now.identity | {"precision": before}:
+        raise ResumeError(
+            f"The run in {folder} was begun in {before}, but precision=auto means {precision} on "
+            f"this machine. Set --precision={before} to go on, or --resume=never to train anew."
+        )
 
 
-def read_progress(folder):
+def refuse_other_tiles(stored: StoredRun, now: StoredRun, folder: Path) -> None:
+    """Refuses to move a run aside only because other tiles than before cannot be read.
+
+    Raises:
+        ResumeError: naming them.
+    """
+    names = ("training_tiles", "mean_height", "class_counts")
+    tiles = {name: now.identity[name] for name in names}
+    different = sorted(set(stored.unusable_tiles) ^ set(now.unusable_tiles))
+    if different and stored.identity | tiles == now.identity:
+        raise ResumeError(
+            f"The run in {folder} was begun when other tiles could be read: "
+            f"{', '.join(different[:5])}. Make these as they were, or set --resume=never to train "
+            "anew."
+        )
+
+
+def read_progress(folder: Path) -> tuple[int, bool] | None:
     """Reads how far the run in a stage's folder is, without building its network.
 
     Returns:
@@ -99,13 +98,13 @@ def read_progress(folder):
         ) from None
 
 
-def decide(source, identity, total_steps, resume="auto"):
+def decide(source: Path, identity: dict, total_steps: int, resume: str = "auto") -> str:
     """Decides how a run begins.
 
     Args:
-        source: `Path` of the stage's folder of the run that may be continued.
-        identity: dict of what must be equal to continue (network, data, global batch).
-        total_steps: int, length of the run asked for.
+        source: the stage's folder of the run that may be continued.
+        identity: what must be equal to continue (network, data, global batch).
+        total_steps: length of the run asked for.
         resume: "auto" = continue if it fits, "never", or "named" = the user named `source`.
 
     Returns:
@@ -116,23 +115,24 @@ def decide(source, identity, total_steps, resume="auto"):
     """
     if resume == "never":
         return NEW
-    stored, progress = read_identity(source), read_progress(source)
-    if resume == "auto" and (stored != identity or progress is None):
+    stored, progress = read_stored(source), read_progress(source)
+    known = stored.identity if stored else None
+    if resume == "auto" and (known != identity or progress is None):
         return NEW
-    if stored is None or progress is None:
+    if known is None or progress is None:
         raise ResumeError(
             f"resume is {source}, but there is no settings.json with a state in last/. Name the "
             "folder of a stage, such as checkpoints/Demo/mtl."
         )
-    different = [name for name in identity if stored.get(name) != identity[name]]
+    different = [name for name in identity if known.get(name) != identity[name]]
     if different:
-        changes = "; ".join(f"{n}: {stored.get(n)} there, {identity[n]} here" for n in different)
+        changes = "; ".join(f"{n}: {known.get(n)} there, {identity[n]} here" for n in different)
         raise ResumeError(f"The run in {source} differs ({changes}). Set the same, or resume=auto.")
     step, stopped = progress
     return FINISHED if stopped or step >= total_steps else CONTINUE
 
 
-def move_aside(folder):
+def move_aside(folder: Path) -> Path:
     """Renames a folder to the first free `<name>.1`, `<name>.2`, ...; returns the new path."""
     number = 1
     while (aside := folder.with_name(f"{folder.name}.{number}")).exists():

@@ -1,15 +1,29 @@
-"""What is particular to each stage."""
+"""The two stages of training, and one run of a stage with all that belongs to it."""
 
+import hashlib
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
+import keras
+import tensorflow as tf
+
+from datasets.crops.augmentation import Augmentation
+from datasets.crops.pipeline import CropPlan
 from devices.workers import is_chief
 from models.backbones import pretrained_weights
 from models.height_network import make_height_network
-from runs.folders import weights_digest
+from runs.folders import output_folder, stage_folder, weights_digest
 from runs.networks import build_stage1, build_stage2, load_stage
-from runs.stored import stored_stage
+from runs.start import Data, computed_settings
+from runs.stored import StoredRun, stored_stage
+from settings.arithmetic import crops_per_replica, global_batch_size
+from settings.loading import Settings, identity
+from training.loop import TrainingPlan, make_plan
 from training.losses import balanced_weights
-from training.steps import LossOptions, dae_losses, mtl_losses
+from training.steps import DaeLosses, LossOptions, MtlLosses
 
 
 @dataclass(frozen=True)
@@ -18,25 +32,157 @@ class Stage:
 
     Attributes:
         name: "mtl" or "dae".
-        network: Keras model that is trained.
-        losses: function (batch) -> dict of unweighted losses, (batch,).
-        loss_weights: dict of loss name to float.
-        height_network: function of `models.height_network.make_height_network`, for validation.
-        origin: dict of what else the run depends on (the DAE on the MTL's weights).
-        encoder_weights: str, what stage 1's encoder began with, for the record.
+        network: the model that is trained.
+        losses: batch -> unweighted losses by name, each (batch,).
+        loss_weights: weight of each loss, by its name.
+        height_network: of `models.height_network.make_height_network`, for validation.
+        origin: what else the run depends on (the DAE on the MTL's weights).
+        encoder_weights: what stage 1's encoder began with, for the record.
+        batch_size: crops that a replica takes at a time.
+        epochs: length; `steps`, optimizer steps, wins over it unless it is None.
+        learning_rate: of the optimizer at the base batch.
     """
 
     name: str
-    network: object
-    losses: object
-    loss_weights: dict
-    height_network: object
-    origin: dict
+    network: keras.Model
+    losses: Callable
+    loss_weights: dict[str, float]
+    height_network: Callable
+    origin: dict[str, str]
     encoder_weights: str
+    batch_size: int
+    epochs: int
+    steps: int | None
+    learning_rate: float
 
 
-def mtl_stage(settings, data, strategy):
-    """Builds stage 1 under the strategy's scope; returns its `Stage`."""
+@dataclass(frozen=True)
+class StageRun:
+    """One training of a stage: what the user asks for, on which data and devices, and how long.
+
+    Made once, by `begin`, and handed on whole.
+
+    Attributes:
+        settings: the settings in force.
+        data: the checked splits, train among them.
+        strategy: over the replicas; the networks were built under its scope.
+        stage: which stage, with its networks.
+        plan: steps, epochs and global batch.
+    """
+
+    settings: Settings
+    data: Data
+    strategy: tf.distribute.Strategy
+    stage: Stage
+    plan: TrainingPlan
+
+    @classmethod
+    def begin(
+        cls, settings: Settings, data: Data, strategy: tf.distribute.Strategy, stage: Stage
+    ) -> "StageRun":
+        """Puts a run together; computes its plan."""
+        batch = global_batch_size(settings, stage.name, strategy.num_replicas_in_sync)
+        epoch = settings.samples_per_epoch or crop_plan(settings, data).crops
+        plan = make_plan(stage.epochs, stage.steps, batch, epoch)
+        return cls(settings, data, strategy, stage, plan)
+
+    @property
+    def batch_size(self) -> int:
+        """Crops that a replica takes at a time."""
+        return self.stage.batch_size
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes files and talks to the user."""
+        return is_chief(self.strategy)
+
+    @property
+    def folder(self) -> Path:
+        """Where weights and state go."""
+        return stage_folder(self.settings, self.stage.name)
+
+    @property
+    def results(self) -> Path:
+        """Where histories, curves and TensorBoard's files go."""
+        return output_folder(self.settings, self.stage.name)
+
+    @cached_property
+    def crops(self) -> CropPlan:
+        """Which crops the run takes out of the training tiles."""
+        return crop_plan(self.settings, self.data)
+
+    @cached_property
+    def description(self) -> StoredRun:
+        """The content of settings.json: enough to rebuild the network and to judge the run."""
+        stage, summary = self.stage, self.data.summaries["train"]
+        counts = summary.class_counts
+        return StoredRun(
+            stage=stage.name,
+            settings=computed_settings(self.settings),
+            identity=self._identity(),
+            classes=list(self.data.record.class_names),
+            unusable_tiles=list(summary.unusable),
+            encoder_weights=stage.encoder_weights,
+            parameters=parameter_count(stage.network),
+            gsd=self.data.gsd,
+            training_mean_height=summary.mean_height,
+            majority_class=max(range(len(counts)), key=counts.__getitem__) if counts else None,
+            loss_weights=stage.loss_weights,
+        )
+
+    def _identity(self) -> dict:
+        """Returns what must be equal for a run to be continued."""
+        settings, stage = self.settings, self.stage
+        run = identity(settings, stage.name) | stage.origin
+        run["precision"] = keras.config.dtype_policy().name
+        stairs = settings.learning_rate_schedule == "step" and settings.decay_epochs
+        if settings.learning_rate_schedule != "constant" and not stairs:
+            run["total_steps"] = self.plan.total_steps  # another length has other rates
+        run |= data_identity(self.data)
+        return run | {"global_batch_size": self.plan.global_batch_size}
+
+
+def crop_plan(settings: Settings, data: Data) -> CropPlan:
+    """Returns which crops the settings take out of the training tiles."""
+    shapes = data.summaries["train"].shapes
+    augmentation = Augmentation()
+    if settings.augment:
+        augmentation = Augmentation(
+            flips=settings.flips,
+            turns=settings.turns,
+            brightness=settings.brightness_jitter,
+            contrast=settings.contrast_jitter,
+            colour=settings.colour_jitter,
+            scale=settings.scale_jitter,
+        )
+    return CropPlan(shapes, settings.crop_size, settings.seed, augmentation)
+
+
+def data_identity(data: Data) -> dict:
+    """Returns what tells one training split from another, for resuming."""
+    record, summary = data.record, data.summaries["train"]
+    names = [tile.name for tile in data.tiles["train"]]
+    tiles = hashlib.sha256(repr((names, summary.shapes)).encode()).hexdigest()
+    return {
+        "training_tiles": tiles,
+        "mean_height": summary.mean_height,
+        "class_codes": [repr(label.codes) for label in record.classes],
+        "class_counts": list(summary.class_counts),
+        "gsd": data.gsd,
+        "rgb_scale": record.rgb_scale,
+        "sar_scale": record.sar_scale,
+        "height_scale": record.height_scale,
+        "height_limits": list(record.height_limits or ()),
+    }
+
+
+def parameter_count(network: keras.Model) -> int:
+    """Returns how many numbers a network trains."""
+    return sum(math.prod(variable.shape) for variable in network.trainable_variables)
+
+
+def mtl_stage(settings: Settings, data: Data, strategy: tf.distribute.Strategy) -> Stage:
+    """Builds stage 1 under the strategy's scope."""
     backbone_weights, origin = pretrained_weights(settings.backbone, settings.backbone_weights)
     if backbone_weights and settings.input_normalisation != "imagenet" and is_chief(strategy):
         print(
@@ -44,7 +190,7 @@ def mtl_stage(settings, data, strategy):
             "range of images. Set input_normalisation=imagenet."
         )
     if settings.freeze_backbone_epochs and not backbone_weights and is_chief(strategy):
-        print(f"warning: freeze_backbone_epochs rests an encoder whose weights are {origin}.")
+        print(f"warning: freeze_backbone_epochs freezes an encoder whose weights are {origin}.")
     with strategy.scope():
         mtl = build_stage1(settings, backbone_weights)
     balanced = settings.class_weights == "balanced"
@@ -55,29 +201,48 @@ def mtl_stage(settings, data, strategy):
         settings.label_smoothing,
     )
     recompute = settings.gradient_checkpointing
-    losses = mtl_losses(mtl, data.gsd, settings.normal_coding, options, recompute)
     weights = {"height_loss": settings.height_loss_weight}
     weights |= {"semantic_loss": settings.semantic_loss_weight} if settings.sem_flag else {}
     weights |= {"normal_loss": settings.normal_loss_weight} if settings.norm_flag else {}
     weights |= {"deep_height_loss": settings.deep_supervision} if settings.deep_supervision else {}
-    return Stage("mtl", mtl, losses, weights, make_height_network(mtl), {}, origin)
+    return Stage(
+        name="mtl",
+        network=mtl,
+        losses=MtlLosses(mtl, data.gsd, settings.normal_coding, options, recompute),
+        loss_weights=weights,
+        height_network=make_height_network(mtl),
+        origin={},
+        encoder_weights=origin,
+        batch_size=crops_per_replica(settings, "mtl"),
+        epochs=settings.mtl_epochs,
+        steps=settings.mtl_steps,
+        learning_rate=settings.mtl_learning_rate,
+    )
 
 
-def dae_stage(settings, strategy, trained=True):
-    """Builds stage 2 on top of stage 1; returns its `Stage`.
+def dae_stage(settings: Settings, strategy: tf.distribute.Strategy, trained: bool = True) -> Stage:
+    """Builds stage 2 on top of stage 1.
 
     Args:
-        settings: `settings.loading.Settings`.
-        strategy: `tf.distribute.Strategy`.
-        trained: bool, False = stage 1 keeps its random weights (for checks and timing).
+        settings: the settings in force.
+        strategy: under whose scope the networks are built.
+        trained: False = stage 1 keeps its random weights (for checks and timing).
     """
     with strategy.scope():
         mtl, dae = build_stage1(settings), build_stage2(settings)
     if trained:
         load_stage(settings, "mtl", mtl)
     options = LossOptions(settings.reg_loss, settings.huber_delta)
-    losses = dae_losses(mtl, dae, options, settings.gradient_checkpointing)
-    origin = {"mtl_weights": weights_digest(settings, "mtl")} if trained else {}
-    network = make_height_network(mtl, dae)
-    begun = stored_stage(settings, "mtl")["encoder_weights"] if trained else "random"
-    return Stage("dae", dae, losses, {"height_loss": 1.0}, network, origin, begun)
+    return Stage(
+        name="dae",
+        network=dae,
+        losses=DaeLosses(mtl, dae, options, settings.gradient_checkpointing),
+        loss_weights={"height_loss": 1.0},
+        height_network=make_height_network(mtl, dae),
+        origin={"mtl_weights": weights_digest(settings, "mtl")} if trained else {},
+        encoder_weights=stored_stage(settings, "mtl").encoder_weights if trained else "random",
+        batch_size=crops_per_replica(settings, "dae"),
+        epochs=settings.dae_epochs,
+        steps=settings.dae_steps,
+        learning_rate=settings.dae_learning_rate,
+    )

@@ -1,28 +1,26 @@
-"""The optimizer step of a stage, as the settings want it: learning rates, paces, compilation."""
+"""The optimizer step of a run: learning rates, freeze schedule, compilation."""
+
+from collections.abc import Callable
 
 import keras
 
-from settings.loading import SettingsError
-from training.optimizers import make_optimizer
-from training.schedules import Decay, make_schedule, scaled_rate
-from training.stages.record import batch_size
+from settings.arithmetic import learning_rate
+from settings.table import SettingsError
+from training.optimizers import VariableSchedule, make_optimizer
+from training.schedules import Decay, make_schedule
+from training.stages.stage import StageRun
 from training.steps import StepOptions, make_train_step
-from training.unfreezing import UnfreezingStep, encoder_paces
+from training.unfreezing import UnfreezingStep, encoder_schedules
 
 
-def rate_growth(settings, stage, plan):
-    """Returns global batch over base batch; in stage 2 as much as in stage 1."""
-    replicas_and_parts = plan.global_batch_size / batch_size(settings, stage)
-    return replicas_and_parts * settings.batch_size / settings.base_batch_size
+def learning_rates(run: StageRun) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Returns the learning rate schedule of a run.
 
-
-def learning_rates(settings, stage, plan):
-    """Returns the learning rate schedule of a stage."""
-    rate = scaled_rate(
-        getattr(settings, f"{stage}_learning_rate"),
-        settings.scale_learning_rate,
-        rate_growth(settings, stage, plan),
-    )
+    Raises:
+        SettingsError: if its lowest rate is above its highest.
+    """
+    settings, plan = run.settings, run.plan
+    rate = learning_rate(settings, run.stage.name, run.strategy.num_replicas_in_sync)
     if settings.min_learning_rate > rate:
         raise SettingsError(
             f"min_learning_rate is {settings.min_learning_rate:g}, above the learning rate of "
@@ -43,38 +41,41 @@ def learning_rates(settings, stage, plan):
     )
 
 
-def variable_paces(settings, stage, plan):
-    """Returns the `training.optimizers.Pace` of each trained variable; None = all alike."""
+def variable_schedules(run: StageRun) -> list[VariableSchedule] | None:
+    """Returns when and how fast each variable is trained; None = all alike."""
+    settings, network = run.settings, run.stage.network
     alike = not settings.freeze_backbone_epochs and settings.backbone_learning_rate_factor == 1.0
-    if stage.name != "mtl" or alike:
+    if run.stage.name != "mtl" or alike:
         return None
-    return encoder_paces(
-        stage.network,
-        stage.network.get_layer(settings.backbone),
-        plan,
+    return encoder_schedules(
+        network,
+        network.get_layer(settings.backbone),
+        run.plan,
         settings.freeze_backbone_epochs,
         settings.backbone_learning_rate_factor,
     )
 
 
-def compile_step(settings, strategy, stage, plan):
-    """Returns (training step of a stage, its optimizer)."""
-    paces = variable_paces(settings, stage, plan)
+def compile_step(run: StageRun) -> tuple[Callable, keras.optimizers.Optimizer]:
+    """Returns the training step of a run and its optimizer."""
+    settings, stage, strategy = run.settings, run.stage, run.strategy
+    schedules = variable_schedules(run)
     with strategy.scope():
         optimizer = make_optimizer(
             stage.network,
-            learning_rates(settings, stage.name, plan),
+            learning_rates(run),
             settings.ema_decay,
             loss_scaling=keras.config.dtype_policy().name == "mixed_float16",
-            paces=paces,
+            schedules=schedules,
         )
     options = StepOptions(
-        plan.global_batch_size,
+        run.plan.global_batch_size,
         settings.gradient_clip_norm,
         settings.gradient_accumulation_steps,
         settings.gradient_pack_bytes,
         unroll=settings.sync_batch_norm,
     )
-    make_step = UnfreezingStep if settings.freeze_backbone_epochs and paces else make_train_step
+    freezes = settings.freeze_backbone_epochs and schedules
+    make_step = UnfreezingStep if freezes else make_train_step
     step = make_step(strategy, stage.network, optimizer, stage.losses, stage.loss_weights, options)
     return step, optimizer

@@ -3,7 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from evaluation.report.page import training_html
-from project.files import write_bytes, write_json, write_rows
+from project.files import write_bytes, write_rows
+from runs.stored import StoredRun
 
 
 @pytest.fixture
@@ -11,14 +12,18 @@ def settings(tmp_path):
     """A trained stage: weights with seed 1."""
     places = {"checkpoint_dir": tmp_path / "ck", "output_dir": tmp_path / "out"}
     write_bytes(tmp_path / "ck" / "mine" / "mtl" / "best.weights.h5", b"")
-    write_json(tmp_path / "ck" / "mine" / "mtl" / "settings.json", {"identity": {"seed": 1}})
+    write_stored(tmp_path / "ck" / "mine" / "mtl", 1)
     options = SimpleNamespace()
     return SimpleNamespace(dataset_name="mine", options=options, **places)
 
 
+def write_stored(folder, seed):
+    StoredRun("mtl", {}, {"seed": seed}, [], [], "random", 1, 0.5, 2.0, None, {}).write(folder)
+
+
 def write_history(settings, seed):
     folder = settings.output_dir / "mine" / "mtl"
-    write_json(folder / "settings.json", {"identity": {"seed": seed}})
+    write_stored(folder, seed)
     write_rows(folder / "history.csv", [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}])
 
 
