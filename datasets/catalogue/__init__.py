@@ -1,6 +1,6 @@
 """Built-in records of published data sets: dicts with the keys of a dataset.toml.
 
-Imported before TensorFlow by every script, so it needs the standard library only.
+Every script imports this package before TensorFlow, so it needs the standard library only.
 """
 
 from datasets.catalogue.demo import DEMO
@@ -8,8 +8,11 @@ from datasets.catalogue.dfc2018 import DFC2018
 from datasets.catalogue.dfc2019 import DFC2019
 from datasets.catalogue.dfc2023 import DFC2023
 from datasets.catalogue.dublin import DUBLIN
+from datasets.catalogue.entries import Entry
 from datasets.catalogue.huawei import HUAWEI
 from datasets.catalogue.ssbh import SSBH
 from datasets.catalogue.vaihingen import VAIHINGEN
 
-CATALOGUE = DEMO | VAIHINGEN | DFC2018 | DFC2019 | DFC2023 | DUBLIN | SSBH | HUAWEI
+CATALOGUE: dict[str, Entry] = (
+    DEMO | VAIHINGEN | DFC2018 | DFC2019 | DFC2023 | DUBLIN | SSBH | HUAWEI
+)

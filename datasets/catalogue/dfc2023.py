@@ -1,11 +1,11 @@
 """IEEE GRSS Data Fusion Contest 2023, track 2: buildings of 17 cities, with radar images."""
 
-from datasets.catalogue.entries import FORK, NOT_STATED, fork_weights
+from datasets.catalogue.entries import FORK, NOT_STATED, Entry, fork_weights
 
 BASELINE = "https://github.com/AICyberTeam/DFC2023-baseline"
 ISSUES = "https://github.com/ahmad-naghavi-ozu/DFC2023-annotation-issue"
 
-_ALL = {
+_ALL: Entry = {
     "name": "DFC2023 track 2",
     "source": "https://ieee-dataport.org/competitions/"
     "2023-ieee-grss-data-fusion-contest-large-scale-fine-grained-building-classification",
@@ -14,8 +14,8 @@ _ALL = {
     "doi 10.21227/mrnt-8w27",
     "licence": f"{NOT_STATED}; 'the dataset can be openly downloaded', under the contest's terms",
     "obtain": "download track 2 at the source: folders rgb, sar and height (or dsm), and "
-    "buildings_only_train.json, whose footprints make the label files. python -m datasets.prepare "
-    "brings all of them.",
+    "buildings_only_train.json, whose footprints give the label files. python -m datasets.prepare "
+    "converts all of them.",
     "files": {
         "rgb": "512 x 512 pixels, 8-bit red, green, blue; SuperView-1 (SV_) and Gaofen-2 (GF2_)",
         "dsm": "32-bit float, metres above ground; no nodata value is known",
@@ -31,31 +31,31 @@ _ALL = {
     "loss_weights": fork_weights(1e-3, 1.0, 1e-5),
     "notes": [
         f"The pixel type of the radar images is not stated. The contest's baseline ({BASELINE}) "
-        "stacks them on the photo's three bands and divides all four by 255, so sar_scale is 1; "
-        "float files are refused until a dataset.toml gives another.",
-        "Pixels are 0.5 m (SuperView-1) or 0.8 m (Gaofen-2), in one split; a record has one gsd, "
-        "so slopes of Gaofen-2 tiles come out 1.6 times too steep; datasets.prepare takes "
-        "one satellite at a time. Whether the files have a map grid was not verified; if they "
-        "have, tiles of 0.8 m are refused.",
-        "Heights come from stereo images of Gaofen-7 and WorldView 1 and 2 with about 2 m per "
-        "pixel, coarser than the photos.",
+        "stacks them on the photo's three bands and divides all four by 255, so sar_scale is 1. "
+        "Float files are refused unless a dataset.toml gives another scale.",
+        "Pixels are 0.5 m (SuperView-1) or 0.8 m (Gaofen-2) in the same split, but a record has "
+        "only one gsd: slopes of Gaofen-2 tiles come out 1.6 times too steep. datasets.prepare "
+        "takes one satellite at a time. It was not verified whether the files have a map grid; if "
+        "they have one, tiles of 0.8 m are refused.",
+        "Heights come from stereo images of Gaofen-7 and WorldView 1 and 2. They have about 2 m "
+        "per pixel and are coarser than the photos.",
         f"Known errors ({ISSUES}): 7.2 % of the 125,153 footprints have height 0 (in 85.1 % of "
         "the 1,773 images); many footprints outline the roof and not the base.",
-        "Footprints are COCO polygons and run-length codes mixed; a reader of polygons alone "
+        "Some footprints are COCO polygons, others run-length codes; a reader of polygons alone "
         "loses buildings.",
-        "Heights of the contest's validation and test images were not given out, so every split "
-        "with heights divides the 1,773 training images, among 17 cities: not by place.",
-        "Highest height: sources say 147 to 183 m.",
+        "Heights of the contest's validation and test images were not published, so every split "
+        "with heights divides the 1,773 training images of 17 cities, and not by place.",
+        "The highest height is 147 to 183 m, depending on the source.",
     ],
 }
 
 
-def _variant(letters, splits, note):
-    """Returns the entry of one of the fork's selections."""
+def _variant(letters: str, splits: dict[str, int], note: str) -> Entry:
+    """Returns the entry for one of the fork's selections."""
     return _ALL | {
         "name": f"DFC2023 track 2, {letters}",
-        "obtain": f"no public download was found: it is a selection by the fork ({FORK}) of the "
-        "training images of DFC2023, whose lists are not published.",
+        "obtain": f"no public download was found: it is a selection by the fork ({FORK}) from the "
+        "training images of DFC2023; the lists of tiles are not published.",
         "splits": splits,
         "notes": [note, *_ALL["notes"]],
     }

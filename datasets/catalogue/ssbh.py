@@ -9,7 +9,7 @@ SSBH = {
         "paper": "Ma, Wang, Cao, SSBH: a remote sensing building height dataset for deep "
         "learning, GRSM 2024, SPIE 13506, p. 388-394, 2025",
         "licence": NOT_STATED,
-        "obtain": "follow the link to the split data set in the README at the source; it is in "
+        "obtain": "follow the link to the split data set in the README of the source; it has "
         "the standard layout.",
         "files": {
             "rgb": "256 x 256 pixels, 16-bit red, green, blue (Sentinel-2 B4, B3, B2 stretched)",
@@ -26,14 +26,15 @@ SSBH = {
         "rgb_scale": 255 / 65535,
         "notes": [
             "Tiles are split at random (seed 42), so neighbours lie in different splits.",
-            "Counts are 70, 10 and 20 % of 5,606 tiles, 'expected' in the source's words.",
-            "Heights come from crowdsourced floor counts; missing and negative ones were filled "
-            "in by interpolation before publication and cannot be told from measured ones.",
-            "Labels are height above 0 m, so they carry no knowledge of their own.",
-            "Bands are stretched from their 2nd to their 98th percentile: brightness may not "
-            "compare between images.",
-            "The fork trains it with rates of 1e-6 (MTL) and 1e-7 (DAE), since it feeds images "
-            "in 0-1 here and in 0-255 elsewhere; here all images are scaled alike.",
+            "Counts are 70, 10 and 20 % of 5,606 tiles; the source calls them 'expected'.",
+            "Heights come from crowdsourced floor counts. Missing and negative heights were "
+            "interpolated before publication and cannot be distinguished from measured ones.",
+            "A pixel is labelled as building if its height is above 0 m, so labels add no "
+            "information.",
+            "Bands are stretched from their 2nd to their 98th percentile, so brightness may not be "
+            "comparable between images.",
+            "The fork trains on it with rates of 1e-6 (MTL) and 1e-7 (DAE), since it feeds these "
+            "images in 0-1 and all others in 0-255; this code scales all images alike.",
         ],
     },
 }

@@ -7,8 +7,8 @@ import pytest
 from osgeo import gdal
 
 from datasets.catalogue import CATALOGUE
+from datasets.catalogue.__main__ import PAGE, page
 from datasets.catalogue.entries import fork_weights
-from datasets.catalogue.page import page
 from datasets.rasters.grids import projection_wkt
 from datasets.rasters.reading import Grid, read_info
 from datasets.rasters.writing import write_raster
@@ -18,8 +18,7 @@ from datasets.tiles.labels import LabelError
 from datasets.tiles.samples import read_tile_window
 from settings.loading import load
 
-ROOT = Path(__file__).parents[3]
-ISSUE = (
+PUBLISHED = (
     "Demo Vaihingen DFC2018 Vaihingen_crp256 DFC2018_crp256 DFC2019_crp256 DFC2019_crp512 "
     "Vaihingen_crp256_bin DFC2018_crp256_bin DFC2019_crp256_bin DFC2019_crp512_bin DFC2023 "
     "DFC2023S DFC2023A DFC2023Asmall DFC2023mini DFC2023Amini Dublin SSBH Huawei_Contest"
@@ -44,7 +43,7 @@ def sample_of(folder, name, dsm, sem=None, rgb=None, size=None, **more):
 
 
 def test_every_published_data_set_has_a_record():
-    assert set(ISSUE) <= set(CATALOGUE)
+    assert set(PUBLISHED) <= set(CATALOGUE)
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
@@ -106,7 +105,7 @@ def test_authors_weight_of_vaihingen_heights_is_that_of_heights_over_255():
 
 
 def test_page_of_the_documentation_is_current():
-    written = (ROOT / "docs" / "datasets.md").read_text(encoding="utf-8")
+    written = PAGE.read_text(encoding="utf-8")
     assert written == page(), "Run `python -m datasets.catalogue`."
 
 
