@@ -21,6 +21,7 @@ from datasets.tiles.folders import DataError, list_tiles
 from datasets.tiles.labels import LabelError
 from datasets.tiles.samples import read_tile_window, tile_grid
 from evaluation.measures.metrics import SplitMetrics
+from evaluation.measures.tile_maps import TileMaps
 from evaluation.report.tables import metrics_table
 from project.files import write_json
 from settings.loading import load_named, read_splits
@@ -212,13 +213,13 @@ def evaluate(settings, tiles, train_summary, fitted):
     counts = train_summary.class_counts
     for tile in tqdm(tiles, unit="tile", leave=False, dynamic_ncols=True, delay=1):
         sample = read_whole(tile, record)
-        truth = (tile.name, sample["heights"])
-        valid, classes = sample["valid"], sample["classes"]
+        heights, valid, classes = sample["heights"], sample["valid"], sample["classes"]
         maps = {target: predict_tile(model, sample["image"]) for target, model in fitted.items()}
-        boosting.update(*truth, maps["heights"], valid, classes, maps.get("classes"))
-        average = np.full_like(sample["heights"], train_summary.mean_height)
+        found = maps["heights"], valid, classes, maps.get("classes")
+        boosting.add(TileMaps(tile.name, heights, *found))
+        average = np.full_like(heights, train_summary.mean_height)
         majority = np.full_like(classes, np.argmax(counts)) if counts else None
-        mean.update(*truth, average, valid, classes, majority)
+        mean.add(TileMaps(tile.name, heights, average, valid, classes, majority))
     return boosting.result(), mean.result()
 
 

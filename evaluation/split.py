@@ -11,6 +11,7 @@ import numpy as np
 from datasets.rasters.writing import write_raster
 from datasets.tiles.samples import tile_grid
 from evaluation.measures.metrics import SplitMetrics
+from evaluation.measures.tile_maps import TileMaps
 from evaluation.report.figures import tile_figure
 from evaluation.report.page import TilePictures
 from evaluation.report.tables import intervals_table, metrics_table
@@ -77,7 +78,7 @@ class SplitEvaluation:
     def add(self, tile, sample, maps, values):
         """Takes one tile into the yardstick and writes its files."""
         majority = self.stored.majority_class
-        self.mean.update(
+        baseline = TileMaps(
             tile.name,
             sample["heights"],
             np.full_like(sample["heights"], self.stored.training_mean_height),
@@ -85,6 +86,7 @@ class SplitEvaluation:
             sample["classes"],
             None if majority is None else np.full_like(sample["classes"], majority),
         )
+        self.mean.add(baseline)
         if self.split == "test":
             self.write_rasters(tile, maps, sample["has_image"])
             self.pictures.add(tile, sample, maps, values)

@@ -6,6 +6,7 @@ from tqdm import tqdm
 
 from datasets.crops.targets import normal_targets
 from evaluation.measures.metrics import SplitMetrics
+from evaluation.measures.tile_maps import TileMaps
 
 
 def evaluate_tiles(
@@ -30,18 +31,18 @@ def evaluate_tiles(
     for tile in tqdm(tiles, desc=progress, unit="tile", disable=not progress, dynamic_ncols=True):
         sample = read_tile(tile)
         maps = predict_tile_maps(sample["image"])
-        values = metrics.update(
+        measured = TileMaps(
             tile.name,
             sample["heights"],
             maps["heights"],
             sample["valid"],
             sample["classes"],
             maps.get("classes"),
+            find_normals(sample) if "normals" in maps and find_normals else None,
+            maps.get("normals"),
+            maps.get("correction"),
         )
-        if "correction" in maps:
-            metrics.add_correction(maps["correction"], sample["valid"])
-        if "normals" in maps and find_normals:
-            metrics.add_normals(find_normals(sample), maps["normals"])
+        values = metrics.add(measured)
         if on_tile:
             on_tile(tile, sample, maps, values)
     return metrics

@@ -1,5 +1,7 @@
 """Confidence intervals by drawing tiles with replacement: the bootstrap (Efron 1979)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from evaluation.measures.class_metrics import mean_ious
@@ -10,26 +12,26 @@ SEED = 0
 HEADLINE = ("rmse", "mae", "bias", "delta1")
 
 
-def draw_counts(tiles):
-    """Draws tiles, as many as there are, with replacement.
+def draw_counts(tiles: int) -> np.ndarray:
+    """Draws as many tiles as there are, with replacement.
 
     Args:
-        tiles: int, their number.
+        tiles: their number.
 
     Returns:
-        int64 (`DRAWS`, tiles), how often each draw has each tile; always the same.
+        int64 (`DRAWS`, tiles), how often each draw has each tile; the same in every call.
     """
     return np.random.default_rng(SEED).multinomial(tiles, np.full(tiles, 1 / tiles), DRAWS)
 
 
-def interval(values):
+def interval(values: np.ndarray) -> tuple[float, float] | tuple[None, None]:
     """Returns (low, high), the percentiles that hold `LEVEL` of the draws.
 
     Args:
-        values: float (draws,); NaN = a draw without value, left out.
+        values: float (draws,); NaN = a draw without value, which is left out.
 
     Returns:
-        Two floats; None and None without values.
+        The two values; (None, None) if no draw has a value.
     """
     values = values[np.isfinite(values)]
     if not values.size:
@@ -38,12 +40,12 @@ def interval(values):
     return float(low), float(high)
 
 
-def draw_means(values, weights, counts):
+def draw_means(values: np.ndarray, weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Returns the weighted mean of each draw.
 
     Args:
         values: float (tiles,); NaN = the tile has no value.
-        weights: float (tiles,), such as the tile's pixels.
+        weights: float (tiles,), such as the number of pixels.
         counts: int (draws, tiles) of `draw_counts`.
 
     Returns:
@@ -55,30 +57,31 @@ def draw_means(values, weights, counts):
     return np.divide(drawn @ values[known], total, np.full(len(counts), np.nan), where=total > 0)
 
 
-def column(rows, key):
-    """Returns the cells of a column as float64 (tiles,), NaN where there is none."""
+def column(rows: Sequence[dict], key: str) -> np.ndarray:
+    """Returns the cells of a column as float64 (tiles,), NaN where a cell is None or missing."""
     return np.array([np.nan if row.get(key) is None else row[key] for row in rows], "float64")
 
 
-def headline_intervals(rows, confusions):
+def headline_intervals(rows: Sequence[dict], confusions: np.ndarray) -> dict | None:
     """Estimates how far the headline would move with other tiles of the same kind.
 
-    Tiles are drawn whole, since neighbouring pixels err together. The interval is that of the
-    percentiles; few tiles make it too narrow.
+    Whole tiles are drawn, since the errors of neighbouring pixels are correlated. The intervals
+    are percentile intervals; with few tiles they are too narrow.
 
     Args:
-        rows: list of dict of per_tile.csv.
-        confusions: int (tiles, classes, classes), or a list of such matrices.
+        rows: of per_tile.csv.
+        confusions: int (tiles, classes, classes).
 
     Returns:
-        dict: level, draws, and mean_of_tiles and pooled, dicts of rmse, mae, bias, delta1 and
-        miou to dict of value, low, high. None with fewer than two tiles.
+        level, draws, and mean_of_tiles and pooled: each maps rmse, mae, bias, delta1 and miou to
+        a dict of value, low, high. None with fewer than two tiles.
     """
     if len(rows) < 2:
         return None
     counts, once = draw_counts(len(rows)), np.ones((1, len(rows)))
     pixels = column(rows, "valid_pixels")
-    drawn, value = ({"mean_of_tiles": {}, "pooled": {}} for _ in range(2))
+    drawn: dict[str, dict] = {"mean_of_tiles": {}, "pooled": {}}
+    value: dict[str, dict] = {"mean_of_tiles": {}, "pooled": {}}
     for found, tiles in ((drawn, counts), (value, once)):
         for key in (*HEADLINE, "miou"):
             found["mean_of_tiles"][key] = draw_means(column(rows, key), np.ones(len(rows)), tiles)
@@ -92,7 +95,7 @@ def headline_intervals(rows, confusions):
     }
 
 
-def _entry(value, draws):
-    """Returns dict of value, low and high."""
+def _entry(value: np.ndarray, draws: np.ndarray) -> dict[str, float | None]:
+    """Returns value, low and high."""
     low, high = interval(draws)
     return {"value": float(value[0]) if np.isfinite(value[0]) else None, "low": low, "high": high}

@@ -1,17 +1,21 @@
 """Semantic measures from a confusion matrix."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
 CLASS_MEASURES = ("miou", "overall_accuracy", "fwiou", "mean_f1")
 
 
-def confusion_matrix(classes, predicted_classes, class_count):
+def confusion_matrix(
+    classes: np.ndarray, predicted_classes: np.ndarray, class_count: int
+) -> np.ndarray:
     """Counts pixels by true and predicted class.
 
     Args:
         classes: int (pixels,), true class indices, 0 to class_count - 1.
         predicted_classes: int (pixels,), predicted class indices in the same range.
-        class_count: int.
+        class_count: number of classes.
 
     Returns:
         int64 (class_count, class_count): rows are true, columns predicted classes.
@@ -30,21 +34,21 @@ def confusion_matrix(classes, predicted_classes, class_count):
     return counts.reshape(class_count, class_count)
 
 
-def class_measures(confusion, class_names):
+def class_measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict:
     """Derives the semantic measures from one confusion matrix.
 
     With TP, FP, FN of a class: iou = TP / (TP + FP + FN), precision = TP / (TP + FP),
-    recall = TP / (TP + FN), f1 = 2 TP / (2 TP + FP + FN). miou and mean_f1 = mean of the classes
-    that occur in truth or prediction, overall_accuracy = share of right pixels, fwiou = iou
+    recall = TP / (TP + FN), f1 = 2 TP / (2 TP + FP + FN). miou and mean_f1 = mean over the classes
+    that occur in truth or prediction, overall_accuracy = share of correct pixels, fwiou = iou
     weighted by the class's share of the true pixels. None where a denominator is 0.
 
     Args:
         confusion: int (classes, classes), rows true, columns predicted.
-        class_names: sequence of str, one per class.
+        class_names: one per class.
 
     Returns:
-        dict: miou, overall_accuracy, fwiou, mean_f1 (float or None) and per_class, a dict of
-        class name to dict of iou, precision, recall, f1.
+        miou, overall_accuracy, fwiou, mean_f1, each a float or None, and per_class: class name to
+        a dict of iou, precision, recall, f1.
     """
     per_class = {name: _one_class(confusion, i) for i, name in enumerate(class_names)}
     pixels = int(confusion.sum())
@@ -65,8 +69,8 @@ def class_measures(confusion, class_names):
     }
 
 
-def mean_ious(confusions):
-    """Computes the miou of `class_measures` of many confusion matrices.
+def mean_ious(confusions: np.ndarray) -> np.ndarray:
+    """Computes the miou of `class_measures` for many confusion matrices at once.
 
     Args:
         confusions: int or float (matrices, classes, classes), rows true, columns predicted.
@@ -82,7 +86,7 @@ def mean_ious(confusions):
     return np.divide(ious.sum(axis=1), found, np.full(len(found), np.nan), where=found > 0)
 
 
-def _one_class(confusion, index):
+def _one_class(confusion: np.ndarray, index: int) -> dict[str, float | None]:
     """Returns iou, precision, recall and f1 of one class."""
     right = int(confusion[index, index])
     true = int(confusion[index].sum())
@@ -95,11 +99,11 @@ def _one_class(confusion, index):
     }
 
 
-def _mean(values):
+def _mean(values: Iterable[float | None]) -> float:
     """Returns the mean of the values that are not None."""
     return float(np.mean([value for value in values if value is not None]))
 
 
-def _ratio(part, whole):
+def _ratio(part: float, whole: float) -> float | None:
     """Returns part / whole, or None if there is no whole."""
     return part / whole if whole else None

@@ -1,4 +1,4 @@
-"""Height measures from sums that can be added up over tiles, blocks or groups of pixels."""
+"""Height measures from sums that add up over tiles and groups of pixels."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ HEIGHT_MEASURES = ("rmse", "mae", "mse", "r2", "delta1", "delta2", "delta3", *ER
 DELTA_THRESHOLDS = (1.25, 1.25**2, 1.25**3)
 SMALLEST_HEIGHT = 1e-5  # metres; ratios need positive heights
 ERROR_BINS = Bins(0.01, -30_000, 30_000)  # metres: 1 cm, -300 m to 300 m
-NORMAL_MAD = 1.4826  # standard deviations in a median absolute deviation, normally distributed
+NORMAL_MAD = 1.4826  # standard deviation / median absolute deviation of a normal distribution
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class HeightSums:
     """Sums over a set of pixels; `a + b` are the sums of both sets together.
 
     Attributes:
-        pixels: int, number of pixels.
-        error: float, sum of predicted - true, metres.
-        absolute_error: float, sum of |predicted - true|, metres.
-        squared_error: float, sum of (predicted - true)^2, square metres.
-        mean: float, mean true height, metres.
-        spread: float, sum of (true - mean)^2, square metres.
-        close: tuple of three int, pixels within each of `DELTA_THRESHOLDS`.
+        pixels: their number.
+        error: sum of predicted - true, metres.
+        absolute_error: sum of |predicted - true|, metres.
+        squared_error: sum of (predicted - true)^2, square metres.
+        mean: mean true height, metres.
+        spread: sum of (true - mean)^2, square metres.
+        close: number of pixels within each of `DELTA_THRESHOLDS`.
         histogram: int64 (bins,), pixels by predicted - true in `ERROR_BINS`; None = no pixels.
     """
 
@@ -35,12 +35,12 @@ class HeightSums:
     squared_error: float = 0.0
     mean: float = 0.0
     spread: float = 0.0
-    close: tuple = (0, 0, 0)
+    close: tuple[int, ...] = (0, 0, 0)
     histogram: np.ndarray | None = None
 
-    def __add__(self, other):
+    def __add__(self, other: "HeightSums") -> "HeightSums":
         """Merges two sets; mean and spread by Chan, Golub, LeVeque (1979), free of cancellation."""
-        if not (self.pixels and other.pixels):
+        if self.histogram is None or other.histogram is None:
             return self if self.pixels else other
         pixels = self.pixels + other.pixels
         shift = other.mean - self.mean
@@ -56,7 +56,7 @@ class HeightSums:
             self.histogram + other.histogram,
         )
 
-    def measures(self):
+    def measures(self) -> dict[str, float | None]:
         """Returns the height measures of these pixels; None where there is nothing to measure.
 
         mse = mean of (predicted - true)^2, rmse its root, mae = mean of |predicted - true|,
@@ -69,44 +69,41 @@ class HeightSums:
         300 m, median and percentile are at most 0.5 cm off, nmad at most 1.5 cm.
 
         Returns:
-            dict of `HEIGHT_MEASURES`: mse in square metres, r2 and delta_i without unit, others
-            in metres.
+            `HEIGHT_MEASURES`: mse in square metres, r2 and delta_i without unit, the others in
+            metres.
         """
-        if self.pixels == 0:
+        if self.histogram is None:
             return dict.fromkeys(HEIGHT_MEASURES)
         mse = self.squared_error / self.pixels
         r2 = 1.0 - self.squared_error / self.spread if self.spread > 0 else None
         deltas = [count / self.pixels for count in self.close]
-        bias = self.error / self.pixels
-        values = (mse**0.5, self.absolute_error / self.pixels, mse, r2, *deltas, bias)
-        return dict(zip(HEIGHT_MEASURES, (*values, *self._quantiles()), strict=True))
-
-    def _quantiles(self):
-        """Returns (median_error, nmad, p90_absolute_error), metres."""
         centres = ERROR_BINS.centres
         median = quantile(centres, self.histogram, 0.5)
-        nmad = NORMAL_MAD * absolute_quantile(centres, self.histogram, 0.5, median)
-        return median, nmad, absolute_quantile(centres, self.histogram, 0.9)
+        errors = (
+            self.error / self.pixels,
+            median,
+            NORMAL_MAD * absolute_quantile(centres, self.histogram, 0.5, median),
+            absolute_quantile(centres, self.histogram, 0.9),
+        )
+        values = (mse**0.5, self.absolute_error / self.pixels, mse, r2, *deltas, *errors)
+        return dict(zip(HEIGHT_MEASURES, values, strict=True))
 
 
-def height_sums(heights, predicted):
+def height_sums(heights: np.ndarray, predicted: np.ndarray) -> HeightSums:
     """Sums up one set of pixels, in float64.
 
     For delta only, heights <= 0 become 1e-5 m in truth and prediction, as in the published
-    tables: flat ground predicted as 0 or less counts as right.
+    tables: flat ground that is predicted as 0 or less counts as right.
 
     Args:
         heights: float (pixels,), true heights, metres, finite.
         predicted: float (pixels,), metres, finite.
-
-    Returns:
-        `HeightSums`.
     """
     if heights.size == 0:
         return HeightSums()
     heights, predicted = heights.astype("float64"), predicted.astype("float64")
     error = predicted - heights
-    # Relative to the first pixel, so that equal heights have a spread of exactly 0.
+    # Relative to the first height, so that the spread of equal heights is exactly 0.
     relative = heights - heights[0]
     return HeightSums(
         heights.size,
@@ -120,7 +117,7 @@ def height_sums(heights, predicted):
     )
 
 
-def _close_pixels(heights, predicted):
+def _close_pixels(heights: np.ndarray, predicted: np.ndarray) -> tuple[int, ...]:
     """Counts the pixels within each of `DELTA_THRESHOLDS`."""
     true = np.where(heights <= 0, SMALLEST_HEIGHT, heights)
     guess = np.where(predicted <= 0, SMALLEST_HEIGHT, predicted)

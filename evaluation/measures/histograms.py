@@ -7,15 +7,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Bins:
-    """Bins of one width, centred on its multiples; what lies beyond counts in the outermost.
+    """Bins of one width, centred on its multiples; values beyond count in the outermost bins.
 
-    Counts of two sets of pixels add up to the counts of both. A quantile from them is at most
-    half a bin off, so long as it is not beyond the outermost centres.
+    The counts of two sets of pixels add up to the counts of both. A quantile from them is at most
+    half a bin off, unless it lies beyond the outermost centres.
 
     Attributes:
-        width: float, in the unit of the values.
-        lowest: int, the first bin's centre in widths.
-        highest: int, the last bin's centre in widths.
+        width: in the unit of the values.
+        lowest: centre of the first bin / width.
+        highest: centre of the last bin / width.
     """
 
     width: float
@@ -23,11 +23,11 @@ class Bins:
     highest: int
 
     @property
-    def centres(self):
-        """Returns float64 (bins,), the value that stands for each bin."""
+    def centres(self) -> np.ndarray:
+        """float64 (bins,), the value that represents each bin."""
         return np.arange(self.lowest, self.highest + 1) * self.width
 
-    def count(self, values):
+    def count(self, values: np.ndarray) -> np.ndarray:
         """Counts values by bin.
 
         Args:
@@ -40,16 +40,16 @@ class Bins:
         return np.bincount(nearest.astype("int64") - self.lowest, minlength=len(self.centres))
 
 
-def quantile(values, counts, share):
+def quantile(values: np.ndarray, counts: np.ndarray, share: float) -> float:
     """Returns a quantile of repeated values, as `numpy.quantile` defines it.
 
     Args:
         values: float (bins,), ascending.
         counts: int (bins,), how often each value occurs; at least one does.
-        share: float, 0 to 1; 0.5 = the median.
+        share: 0 to 1; 0.5 = the median.
 
     Returns:
-        float: linear between the two neighbouring values.
+        The quantile, interpolated linearly between the two neighbouring values.
     """
     last = np.cumsum(counts)
     place = (last[-1] - 1) * share
@@ -59,8 +59,10 @@ def quantile(values, counts, share):
     return float(low + (high - low) * (place - below))
 
 
-def absolute_quantile(values, counts, share, centre=0.0):
-    """Returns a quantile of |value - centre|; arguments as of `quantile`."""
+def absolute_quantile(
+    values: np.ndarray, counts: np.ndarray, share: float, centre: float = 0.0
+) -> float:
+    """Returns a quantile of |value - centre|; the other arguments are those of `quantile`."""
     found = np.flatnonzero(counts)
     distances = np.abs(values[found] - centre)
     order = np.argsort(distances)

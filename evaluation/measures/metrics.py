@@ -1,38 +1,78 @@
 """All measures of a data set split, tile by tile, without keeping any pixel."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from evaluation.measures.bootstrap import headline_intervals
 from evaluation.measures.class_metrics import class_measures, confusion_matrix
-from evaluation.measures.details import DetailSums, detail_sums
 from evaluation.measures.height_metrics import HEIGHT_MEASURES, HeightSums, height_sums
-from evaluation.measures.normal_metrics import normal_sums
-from evaluation.measures.pixel_groups import GROUP_MEASURES, building_groups
+from evaluation.measures.normal_metrics import NormalSums, normal_sums
+from evaluation.measures.outlines import BuildingSums, building_sums
+from evaluation.measures.pixel_groups import (
+    CONVENTIONS,
+    GROUP_MEASURES,
+    HEIGHT_BINS,
+    OUTLINE_GROUPS,
+    bin_groups,
+    building_groups,
+    class_groups,
+    outline_groups,
+    published_pairs,
+)
+from evaluation.measures.tile_maps import TileMaps
 
 
 @dataclass(frozen=True)
-class PixelSums:
-    """Sums of any number of tiles; `a + b` are the sums of both together.
+class MapSums:
+    """Sums over one or more tiles; `a + b` are the sums of both together.
 
     Attributes:
-        valid: `HeightSums` of the pixels with valid heights.
-        groups: dict of `GROUP_MEASURES` to `HeightSums` of that group of pixels.
+        heights: (kind, name) of a group of pixels to its sums. The kinds are "all", "buildings"
+            (`GROUP_MEASURES`) and, in detail, "per_class", "per_height_bin", "edges" and
+            "conventions"; a group without pixels may be absent.
         confusion: int64 (classes, classes), rows true, columns predicted classes.
+        buildings: as objects.
+        normals: None = the network predicts none.
+        correction: of stage 2, as if it were a true height.
     """
 
-    valid: HeightSums
-    groups: dict
+    heights: dict[tuple[str, str], HeightSums]
     confusion: np.ndarray
+    buildings: BuildingSums = BuildingSums()
+    normals: NormalSums | None = None
+    correction: HeightSums = HeightSums()
 
-    def __add__(self, other):
-        groups = {name: self.groups[name] + other.groups[name] for name in GROUP_MEASURES}
-        return PixelSums(self.valid + other.valid, groups, self.confusion + other.confusion)
+    def __add__(self, other: "MapSums") -> "MapSums":
+        normals = self.normals or other.normals
+        if self.normals and other.normals:
+            normals = self.normals + other.normals
+        return MapSums(
+            {key: self.group(*key) + other.group(*key) for key in self.heights | other.heights},
+            self.confusion + other.confusion,
+            self.buildings + other.buildings,
+            normals,
+            self.correction + other.correction,
+        )
 
-    def group_measures(self):
-        """Returns dict of `GROUP_MEASURES`, metres; None for a group without pixels."""
-        return {name: sums.measures()["rmse"] for name, sums in self.groups.items()}
+    def group(self, kind: str, name: str) -> HeightSums:
+        """Returns the sums of a group of pixels; those of no pixels if it is absent."""
+        return self.heights.get((kind, name), HeightSums())
+
+    def measures(self, kind: str, name: str) -> dict:
+        """Returns `valid_pixels` and the height measures of a group."""
+        sums = self.group(kind, name)
+        return {"valid_pixels": sums.pixels, **sums.measures()}
+
+    def selected(self, kind: str, name: str, keys: Sequence[str]) -> dict:
+        """Returns some of the height measures of a group."""
+        measures = self.group(kind, name).measures()
+        return {key: measures[key] for key in keys}
+
+    def building_rmses(self) -> dict:
+        """Returns `GROUP_MEASURES`, metres; None for a group without pixels."""
+        return {name: self.group("buildings", name).measures()["rmse"] for name in GROUP_MEASURES}
 
 
 class SplitMetrics:
@@ -46,22 +86,27 @@ class SplitMetrics:
     measures over all pixels that have a class, whether or not their height is valid.
     A measure without pixels is None. Formulas: `HeightSums.measures`, `class_measures`.
 
-    With `detailed` also heights per class, per bin of true height, near outlines of buildings
-    and elsewhere, and in the conventions of published codes
+    With `detailed` there are also the heights per class, per bin of true height, near outlines of
+    buildings and elsewhere, and in the conventions of published codes
     (`evaluation.measures.pixel_groups`), and buildings as objects
     (`evaluation.measures.outlines`).
 
     Attributes:
-        rows: list of dict, one per tile, in the order of the updates.
+        rows: the rows of per_tile.csv, one for each tile, in the order in which they were added.
     """
 
-    def __init__(self, class_names=(), building_index=None, detailed=False):
+    def __init__(
+        self,
+        class_names: Sequence[str] = (),
+        building_index: int | None = None,
+        detailed: bool = False,
+    ) -> None:
         """Starts without tiles.
 
         Args:
-            class_names: sequence of str in the order of the class indices.
-            building_index: int, class index of buildings; None = no such class.
-            detailed: bool, see above; costs four times as much.
+            class_names: in the order of the class indices.
+            building_index: class index of buildings; None = no such class.
+            detailed: see above; takes four times as long.
 
         Raises:
             ValueError: if `building_index` is not the index of a class.
@@ -72,153 +117,137 @@ class SplitMetrics:
                 f"building_index is {building_index}; expected None or 0 to {count - 1}, an index "
                 f"into the class names {list(class_names)}."
             )
-        self.rows, self._confusions = [], []
-        self._class_names = tuple(class_names)
-        self._building_index = building_index
-        self._details = DetailSums() if detailed else None
-        self._normals = None
-        groups = {name: HeightSums() for name in GROUP_MEASURES}
-        self._total = PixelSums(HeightSums(), groups, np.zeros((count, count), "int64"))
-        self._correction = HeightSums()
+        self.rows: list[dict] = []
+        self._confusions: list[np.ndarray] = []
+        self._class_names, self._building_index = tuple(class_names), building_index
+        self._detailed = detailed
+        self._total = MapSums({}, np.zeros((count, count), "int64"))
 
-    def update(self, name, heights, predicted, valid, classes=None, predicted_classes=None):
-        """Adds one tile.
-
-        Args:
-            name: str, the tile's name, for `rows` and error messages.
-            heights: float (rows, columns), true heights, metres; anything where not valid.
-            predicted: float (rows, columns), metres; anything where not valid.
-            valid: bool (rows, columns), True where image and true height are usable.
-            classes: int (rows, columns), true class indices; below 0 = not scored. None = the
-                tile has no labels.
-            predicted_classes: int (rows, columns), predicted class indices; None = the
-                network predicts none.
+    def add(self, tile: TileMaps) -> dict:
+        """Measures one tile.
 
         Returns:
-            dict: tile, valid_pixels and this tile's own measures (no `per_class`).
+            The tile's row of per_tile.csv: tile, valid_pixels and the measures of this tile.
 
         Raises:
-            ValueError: if shapes differ, or a valid pixel has a height or prediction that is
-                not finite, or a class index is out of range; the message names the tile.
+            ValueError: if a class index is out of range; the message names the tile.
         """
-        _check_shapes(name, predicted, (heights, valid, classes, predicted_classes))
-        _check_finite(name, "true heights", heights[valid])
-        _check_finite(name, "predicted heights", predicted[valid])
-        groups = building_groups(heights, valid, classes, predicted_classes, self._building_index)
-        tile = PixelSums(
-            height_sums(heights[valid], predicted[valid]),
-            {key: height_sums(heights[mask], predicted[mask]) for key, mask in groups.items()},
-            self._confusion(name, classes, predicted_classes),
-        )
-        self._total = self._total + tile
-        row = {"tile": name, "valid_pixels": tile.valid.pixels, **tile.valid.measures()}
-        row |= tile.group_measures() | class_measures(tile.confusion, self._class_names)
+        sums = self._sum_up(tile)
+        self._total = self._total + sums
+        row = {"tile": tile.name, **sums.measures("all", "valid"), **sums.building_rmses()}
+        row |= class_measures(sums.confusion, self._class_names)
         del row["per_class"]
-        if self._details is not None:
-            row |= self._add_details((heights, classes), (predicted, predicted_classes), valid)
+        if self._detailed:
+            row |= _detailed_cells(sums)
+        if sums.normals:
+            row |= {f"normals_{key}": value for key, value in sums.normals.measures().items()}
         self.rows.append(row)
-        self._confusions.append(tile.confusion)
+        self._confusions.append(sums.confusion)
         return row
 
-    def add_normals(self, normals, predicted):
-        """Adds the normals of the tile that was added last, to its row, too.
-
-        Args:
-            normals: float (rows, columns, 3), true unit normals; NaN = not known.
-            predicted: float (rows, columns, 3), predicted unit normals.
-        """
-        known = np.isfinite(normals).all(axis=-1)
-        _check_finite(self.rows[-1]["tile"], "predicted normals", predicted[known])
-        tile = normal_sums(normals[known], predicted[known])
-        self._normals = tile if self._normals is None else self._normals + tile
-        cells = {f"normals_{key}": value for key, value in tile.measures().items()}
-        self.rows[-1].update(cells)
-
-    def add_correction(self, correction, valid):
-        """Adds the correction that stage 2 made on one tile.
-
-        Args:
-            correction: float (rows, columns), metres; what was subtracted.
-            valid: bool (rows, columns).
-        """
-        values = correction[valid]
-        self._correction = self._correction + height_sums(values, values)
-
-    def result(self):
-        """Returns dict of all measures so far: the keys of metrics.json.
+    def result(self) -> dict:
+        """Returns all measures so far, with the keys of metrics.json.
 
         A tile without valid pixels counts in `tiles`, but in no mean. `correction` has the mean
-        and the standard deviation of what was added, metres.
+        and the standard deviation of what stage 2 subtracted, metres.
         """
-        correction, pixels = self._correction, self._correction.pixels
-        deviation = (correction.spread / pixels) ** 0.5 if pixels else None
+        total, pixels = self._total, self._total.correction.pixels
+        pooled = total.group("all", "valid")
+        deviation = (total.correction.spread / pixels) ** 0.5 if pixels else None
         headline = {
-            **{key: _mean_of_tiles(self.rows, key) for key in HEIGHT_MEASURES},
-            "pooled": self._total.valid.measures(),
-            **self._total.group_measures(),
-            **class_measures(self._total.confusion, self._class_names),
+            **{key: self._mean_of_tiles(key) for key in HEIGHT_MEASURES},
+            "pooled": pooled.measures(),
+            **total.building_rmses(),
+            **class_measures(total.confusion, self._class_names),
             "tiles": len(self.rows),
-            "valid_pixels": self._total.valid.pixels,
-            "correction": {"mean": correction.mean if pixels else None, "std": deviation},
+            "valid_pixels": pooled.pixels,
+            "correction": {"mean": total.correction.mean if pixels else None, "std": deviation},
         }
-        return headline | (self._detailed_result(headline) if self._details is not None else {})
+        return headline | (self._details(headline["per_class"]) if self._detailed else {})
 
-    def intervals(self):
+    def intervals(self) -> dict | None:
         """Returns the confidence intervals of `headline_intervals`; None with one tile."""
         return headline_intervals(self.rows, np.array(self._confusions))
 
-    def _add_details(self, maps, predicted_maps, valid):
-        """Adds what `detailed` asks for; returns the tile's own cells."""
-        tile = detail_sums(maps, predicted_maps, valid, self._class_names, self._building_index)
-        self._details = self._details + tile
-        return tile.row()
-
-    def _detailed_result(self, headline):
-        """Returns what `detailed` adds to the headline; per_class has both."""
-        details = self._details.result(
-            self._class_names, lambda key: _mean_of_tiles(self.rows, key)
+    def _sum_up(self, tile: TileMaps) -> MapSums:
+        """Returns the sums of one tile."""
+        groups = {"all": {"valid": tile.valid}}
+        groups["buildings"] = building_groups(tile, self._building_index)
+        if self._detailed:
+            groups["per_class"] = class_groups(tile, self._class_names)
+            groups["per_height_bin"] = bin_groups(tile)
+            groups["edges"] = outline_groups(tile, self._building_index)
+        true, predicted = tile.heights, tile.predicted_heights
+        heights = {
+            (kind, name): height_sums(true[mask], predicted[mask])
+            for kind, masks in groups.items()
+            for name, mask in masks.items()
+        }
+        if self._detailed:
+            for name, pair in published_pairs(true[tile.valid], predicted[tile.valid]).items():
+                heights["conventions", name] = height_sums(*pair)
+        normals, correction = tile.normal_pairs(), HeightSums()
+        if tile.correction is not None:
+            correction = height_sums(*[tile.correction[tile.valid]] * 2)
+        return MapSums(
+            heights,
+            self._confusion(tile),
+            building_sums(tile, self._building_index) if self._detailed else BuildingSums(),
+            normal_sums(*normals) if normals else None,
+            correction,
         )
-        for name, measures in headline["per_class"].items():
-            details["per_class"][name] = measures | details["per_class"][name]
-        confusion = {"classes": self._class_names, "pixels": self._total.confusion.tolist()}
-        normals = self._normals.measures() if self._normals else None
-        return details | {"confusion": confusion, "normals": normals}
 
-    def _confusion(self, name, classes, predicted_classes):
+    def _confusion(self, tile: TileMaps) -> np.ndarray:
         """Returns the tile's confusion matrix; zeros without labels or predicted classes."""
         count = len(self._class_names)
-        if classes is None or predicted_classes is None:
+        if tile.classes is None or tile.predicted_classes is None:
             return np.zeros((count, count), "int64")
-        scored = classes >= 0
+        scored = tile.classes >= 0
         try:
-            return confusion_matrix(classes[scored], predicted_classes[scored], count)
+            return confusion_matrix(tile.classes[scored], tile.predicted_classes[scored], count)
         except ValueError as error:
-            raise ValueError(f"Tile {name!r}: {error}") from None
+            raise ValueError(f"Tile {tile.name!r}: {error}") from None
+
+    def _details(self, per_class: dict[str, dict]) -> dict:
+        """Returns what `detailed` adds to the result.
+
+        Args:
+            per_class: class name to the semantic measures of the class.
+        """
+        total = self._total
+        return {
+            "per_class": {
+                name: measures | total.measures("per_class", name)
+                for name, measures in per_class.items()
+            },
+            "per_height_bin": {
+                name: {"from": low, "below": high, **total.measures("per_height_bin", name)}
+                for name, (low, high) in HEIGHT_BINS.items()
+            },
+            "edges": {name: total.measures("edges", name) for name in OUTLINE_GROUPS},
+            "conventions": {
+                name: {key: self._mean_of_tiles(f"{name}_{key}") for key in keys}
+                | {"pooled": total.selected("conventions", name, keys)}
+                for name, keys in CONVENTIONS.items()
+            },
+            "buildings": total.buildings.measures(),
+            "confusion": {"classes": self._class_names, "pixels": total.confusion.tolist()},
+            "normals": total.normals.measures() if total.normals else None,
+        }
+
+    def _mean_of_tiles(self, key: str) -> float | None:
+        """Returns the mean of the tiles' values; None if no tile has one."""
+        values = [row[key] for row in self.rows if row[key] is not None]
+        return float(np.mean(values)) if values else None
 
 
-def _mean_of_tiles(rows, key):
-    """Returns the mean of the tiles' values; None if no tile has one."""
-    values = [row[key] for row in rows if row[key] is not None]
-    return float(np.mean(values)) if values else None
-
-
-def _check_shapes(name, predicted, others):
-    """Raises ValueError unless all arrays that are not None are of one (rows, columns)."""
-    shapes = [predicted.shape, *(array.shape for array in others if array is not None)]
-    if predicted.ndim != 2 or len(set(shapes)) > 1:
-        raise ValueError(
-            f"Tile {name!r}: prediction, true heights, valid and classes have shapes {shapes}; "
-            "expected one shape (rows, columns). Blend the windows to the full tile and drop the "
-            "channel axis before measuring."
-        )
-
-
-def _check_finite(name, what, values):
-    """Raises ValueError if a value is NaN or infinite."""
-    bad = int(values.size - np.isfinite(values).sum())
-    if bad:
-        raise ValueError(
-            f"Tile {name!r}: {bad} of {values.size} valid pixels have {what} that are NaN or "
-            "infinite. Predictions: check the training for divergence; truth: mark such pixels "
-            "as not valid."
-        )
+def _detailed_cells(sums: MapSums) -> dict:
+    """Returns the cells of per_tile.csv that `detailed` adds, of the sums of one tile."""
+    cells = {f"buildings_{key}": value for key, value in sums.buildings.measures().items()}
+    for kind, name, keys in (
+        *(("edges", name, ("rmse", "mae")) for name in OUTLINE_GROUPS),
+        *(("conventions", name, keys) for name, keys in CONVENTIONS.items()),
+    ):
+        measures = sums.selected(kind, name, keys)
+        cells |= {f"{name}_{key}": value for key, value in measures.items()}
+    return cells

@@ -15,9 +15,9 @@ class NormalSums:
     """Sums over a set of pixels; `a + b` are the sums of both sets together.
 
     Attributes:
-        pixels: int, number of pixels.
-        angle: float, sum of the angles, degrees.
-        squared_angle: float, sum of their squares, square degrees.
+        pixels: their number.
+        angle: sum of the angles, degrees.
+        squared_angle: sum of their squares, square degrees.
         close: int64 (3,), pixels within each of `ANGLE_THRESHOLDS`.
         histogram: int64 (bins,), pixels by angle in `ANGLE_BINS`.
     """
@@ -28,7 +28,7 @@ class NormalSums:
     close: np.ndarray
     histogram: np.ndarray
 
-    def __add__(self, other):
+    def __add__(self, other: "NormalSums") -> "NormalSums":
         return NormalSums(
             self.pixels + other.pixels,
             self.angle + other.angle,
@@ -37,13 +37,13 @@ class NormalSums:
             self.histogram + other.histogram,
         )
 
-    def measures(self):
+    def measures(self) -> dict[str, float | None]:
         """Returns the six measures of Fouhey, Gupta, Hebert (2013, doi:10.1109/ICCV.2013.421).
 
         Returns:
-            dict: valid_pixels, mean_angle, median_angle (at most 0.005 off), rmse_angle
-            (degrees), within_11_25, within_22_5, within_30 (share of pixels with an angle below
-            so many degrees); None without pixels.
+            valid_pixels; mean_angle, median_angle (at most 0.005 off) and rmse_angle, degrees;
+            within_11_25, within_22_5 and within_30, the share of pixels with an angle below so
+            many degrees. None without pixels.
         """
         names = ("mean_angle", "median_angle", "rmse_angle", *ANGLE_THRESHOLDS)
         if self.pixels == 0:
@@ -55,18 +55,15 @@ class NormalSums:
         return {"valid_pixels": self.pixels, **values}
 
 
-def normal_sums(normals, predicted):
+def normal_sums(normals: np.ndarray, predicted: np.ndarray) -> NormalSums:
     """Sums up the angles between normals.
 
-    angle = atan2(|n x m|, n . m) in degrees, of lengths and directions that need not be exact: the
-    arccos of float32 unit vectors would be up to 0.03 degrees off near 0.
+    angle = atan2(|n x m|, n . m) in degrees, which does not depend on the vectors' exact lengths.
+    The arccos of the product of float32 unit vectors would be up to 0.03 degrees off near 0.
 
     Args:
         normals: float (pixels, 3), true unit normals, finite.
         predicted: float (pixels, 3), predicted unit normals, finite.
-
-    Returns:
-        `NormalSums`.
     """
     normals, predicted = np.asarray(normals, "float64"), np.asarray(predicted, "float64")
     sines = np.linalg.norm(np.cross(normals, predicted), axis=-1)

@@ -5,20 +5,23 @@ from dataclasses import astuple, dataclass
 import cv2
 import numpy as np
 
-OUTLINE_PIXELS = 3  # to either side
+from evaluation.measures.tile_maps import TileMaps
+
+OUTLINE_PIXELS = 3  # on either side
 SMALLEST_IOU = 0.5  # of a matched pair
-CONNECTIVITY = 4  # buildings that touch at a corner are two
+CONNECTIVITY = 4  # buildings that touch only at a corner are two buildings
 
 
-def outline_band(classes, building_index):
+def outline_band(classes: np.ndarray, building_index: int) -> np.ndarray:
     """Finds the pixels within 3 px of a building's outline.
 
-    They have a building pixel and a labelled pixel of another class within 3 px (themselves
-    included), from centre to centre. Pixels without label and the tile's border make no outline.
+    Such a pixel has a building pixel and a labelled pixel of another class within 3 px, measured
+    from centre to centre; it may itself be one of the two. Pixels without a label and the tile's
+    border form no outline.
 
     Args:
         classes: int (rows, columns), true class indices; below 0 = no label.
-        building_index: int.
+        building_index: class index of buildings.
 
     Returns:
         bool (rows, columns).
@@ -38,14 +41,14 @@ class BuildingSums:
     """Counts of buildings; `a + b` are those of both sets of tiles.
 
     Attributes:
-        true: int, true buildings.
-        predicted: int, predicted buildings.
-        matched: int, pairs of both.
-        measured: int, pairs with valid heights.
-        height_error: float, sum over these of predicted - true median height, metres.
-        squared_height_error: float, sum of its square, square metres.
-        all_measured: int, true buildings with valid heights, matched or not.
-        all_squared_height_error: float, as above, over these.
+        true: number of true buildings.
+        predicted: number of predicted buildings.
+        matched: number of pairs of a true and a predicted building.
+        measured: number of pairs with valid heights.
+        height_error: sum over these pairs of predicted - true median height, metres.
+        squared_height_error: sum of its square, square metres.
+        all_measured: number of true buildings with valid heights, matched or not.
+        all_squared_height_error: sum of the squared errors over these, square metres.
     """
 
     true: int = 0
@@ -57,17 +60,17 @@ class BuildingSums:
     all_measured: int = 0
     all_squared_height_error: float = 0.0
 
-    def __add__(self, other):
+    def __add__(self, other: "BuildingSums") -> "BuildingSums":
         pairs = zip(astuple(self), astuple(other), strict=True)
         return BuildingSums(*(ours + theirs for ours, theirs in pairs))
 
-    def measures(self):
+    def measures(self) -> dict[str, float | None]:
         """Returns the measures of these buildings; None where there is nothing to measure.
 
         Returns:
-            dict: true, predicted, matched (int), precision = matched / predicted, recall =
-            matched / true, f1 = 2 matched / (predicted + true), height_rmse and height_bias
-            (metres) of the pairs' median heights, all_height_rmse of all true buildings'.
+            The counts true, predicted and matched; precision = matched / predicted, recall =
+            matched / true, f1 = 2 matched / (predicted + true); height_rmse and height_bias of the
+            pairs' median heights, and all_height_rmse of those of all true buildings, metres.
         """
         return {
             "true": self.true,
@@ -82,36 +85,39 @@ class BuildingSums:
         }
 
 
-def _mean(total, count, power=1):
+def _mean(total: float, count: int, power: float = 1) -> float | None:
     """Returns (total / count) ** power, or None if there is nothing to count."""
     return (total / count) ** power if count else None
 
 
-def building_sums(true, found, heights, predicted, valid):
-    """Matches the buildings of a tile by IoU, each with one other at most.
+def building_sums(tile: TileMaps, building_index: int | None) -> BuildingSums:
+    """Matches the true and predicted buildings of a tile by IoU, each with at most one other.
 
-    A building is a connected component of its mask (4 neighbours), whatever its size; a pair has
-    an IoU of at least 0.5. A building's heights are the medians of true and predicted heights
-    over the true building's valid pixels, as in HTC-DC Net's code (compute_median).
+    A building is a connected component of labelled pixels (4 neighbours), whatever its size; a
+    pair has an IoU of at least 0.5. A building's heights are the medians of true and predicted
+    heights over the true building's valid pixels, as in HTC-DC Net's code (compute_median).
 
     Args:
-        true: bool (rows, columns), True on buildings.
-        found: bool (rows, columns), True on predicted buildings.
-        heights: float (rows, columns), true heights, metres; anything where not valid.
-        predicted: float (rows, columns), metres; anything where not valid.
-        valid: bool (rows, columns).
+        tile: its maps.
+        building_index: class index of buildings, or None.
 
     Returns:
-        `BuildingSums`.
+        The sums; all 0 without labels, predicted classes or a class of buildings.
     """
+    if building_index is None or tile.classes is None or tile.predicted_classes is None:
+        return BuildingSums()
+    labelled = tile.classes >= 0
+    true, found = (
+        labelled & (classes == building_index) for classes in (tile.classes, tile.predicted_classes)
+    )
     count, labels = cv2.connectedComponents(true.astype("uint8"), connectivity=CONNECTIVITY)
     found_count, found_labels = cv2.connectedComponents(
         found.astype("uint8"), connectivity=CONNECTIVITY
     )
     matched = _matched_labels(labels, found_labels)
-    measured = valid & (labels > 0)
-    errors = _medians(labels[measured], predicted[measured])
-    errors -= _medians(labels[measured], heights[measured])
+    measured = tile.valid & (labels > 0)
+    errors = _medians(labels[measured], tile.predicted_heights[measured])
+    errors -= _medians(labels[measured], tile.heights[measured])
     pairs = errors[np.isin(np.unique(labels[measured]), matched)]
     return BuildingSums(
         count - 1,  # 0 is the background
@@ -125,8 +131,8 @@ def building_sums(true, found, heights, predicted, valid):
     )
 
 
-def _matched_labels(labels, found_labels):
-    """Returns the labels of the true buildings that have a partner, int (pairs,)."""
+def _matched_labels(labels: np.ndarray, found_labels: np.ndarray) -> np.ndarray:
+    """Returns the labels of the true buildings that have a partner, int (pairs,), ascending."""
     sizes, found_sizes = np.bincount(labels.ravel()), np.bincount(found_labels.ravel())
     both = (labels > 0) & (found_labels > 0)
     meetings = labels[both].astype("int64") * found_sizes.size + found_labels[both]
@@ -134,12 +140,12 @@ def _matched_labels(labels, found_labels):
     label, found_label = np.divmod(meetings, found_sizes.size)
     union = sizes[label] + found_sizes[found_label] - shared
     close = shared >= SMALLEST_IOU * union
-    # Exactly 0.5 is the only IoU that two partners of one building can have.
+    # A building can have two partners only if both pairs have an IoU of exactly 0.5.
     first = np.unique(found_label[close], return_index=True)[1]
     return np.unique(label[close][first])
 
 
-def _medians(labels, heights):
+def _medians(labels: np.ndarray, heights: np.ndarray) -> np.ndarray:
     """Returns the median height of each label, in ascending order: float64 (labels,)."""
     order = np.argsort(labels, kind="stable")
     starts = np.unique(labels[order], return_index=True)[1]

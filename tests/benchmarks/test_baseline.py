@@ -15,6 +15,7 @@ from datasets.rasters.writing import write_raster
 from datasets.records.record import find_record
 from datasets.tiles.folders import list_tiles
 from evaluation.measures.metrics import SplitMetrics
+from evaluation.measures.tile_maps import TileMaps
 from evaluation.split import SplitEvaluation, stored_yardstick
 from project.files import write_json
 
@@ -176,11 +177,11 @@ def test_report_shows_the_yardstick_of_the_same_tiles(tmp_path):
 
 def test_report_prints_the_yardstick_as_a_third_column(tmp_path, capsys):
     metrics = SplitMetrics()
-    metrics.update("a", np.zeros((2, 2)), np.ones((2, 2)), np.ones((2, 2), bool))
+    metrics.add(TileMaps("a", np.zeros((2, 2)), np.ones((2, 2)), np.ones((2, 2), bool)))
     evaluation = SimpleNamespace(
         settings=SimpleNamespace(output_dir=tmp_path, dataset_name="mine", values={}),
         record=SimpleNamespace(name="Mine"),
-        stored={"training_mean_height": 2.0, "encoder_weights": "random"},
+        stored=SimpleNamespace(training_mean_height=2.0, encoder_weights="random"),
         **{"mean": metrics, "folder": tmp_path, "stage": "mtl", "split": "test", "tiles": [0]},
     )
     write_json(

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from evaluation.measures.class_metrics import CLASS_MEASURES
 from evaluation.measures.metrics import SplitMetrics
 from evaluation.measures.pixel_groups import GROUP_MEASURES
+from evaluation.measures.tile_maps import TileMaps
 
 NAMES = ("ground", "vegetation", "building")
 NAN = float("nan")
@@ -16,20 +17,17 @@ CLASSES = np.array([[0, 2, 2], [2, 2, -1]])
 PREDICTED_CLASSES = np.array([[0, 2, 1], [2, 2, 0]])
 
 
-def measured(*tiles, names=NAMES, building_index=2):
-    """Returns the `SplitMetrics` of tiles (heights, predicted, valid, classes...)."""
-    metrics = SplitMetrics(names, building_index)
+def measured(*tiles, names=NAMES, building_index=2, detailed=False):
+    """Returns the `SplitMetrics` of tiles, given as the arguments of `TileMaps` after the name."""
+    metrics = SplitMetrics(names, building_index, detailed)
     for number, tile in enumerate(tiles):
-        metrics.update(f"tile_{number}", *tile)
+        metrics.add(TileMaps(f"tile_{number}", *tile))
     return metrics
 
 
 def detailed(*tiles):
     """Returns the result of a detailed evaluation of tiles."""
-    metrics = SplitMetrics(NAMES, 2, detailed=True)
-    for number, tile in enumerate(tiles):
-        metrics.update(f"tile_{number}", *tile)
-    return metrics.result()
+    return measured(*tiles, detailed=True).result()
 
 
 TILE = (HEIGHTS, PREDICTED, VALID, CLASSES, PREDICTED_CLASSES)
@@ -163,12 +161,10 @@ def test_normals_where_they_are_not_known_never_matter(tile, rubbish):
     known = np.broadcast_to(tile[2][..., None], (*tile[2].shape, 3))
     true = np.where(known, np.array([0.0, 0.6, 0.8]), NAN)
     found = np.broadcast_to([0.0, 0.0, 1.0], known.shape)
-    results = []
-    for predicted in (found, np.where(known, found, rubbish)):
-        metrics = SplitMetrics(NAMES, 2, detailed=True)
-        metrics.update("a", *tile)
-        metrics.add_normals(true, predicted)
-        results.append(metrics.result()["normals"])
+    results = [
+        detailed((*tile, true, predicted))["normals"]
+        for predicted in (found, np.where(known, found, rubbish))
+    ]
     assert results[0] == results[1] and results[0]["valid_pixels"] == tile[2].sum()
 
 
@@ -176,17 +172,6 @@ def test_normals_where_they_are_not_known_never_matter(tile, rubbish):
 def test_pixels_that_are_not_valid_never_matter(rubbish):
     changed = [np.where(VALID, array, rubbish) for array in (HEIGHTS, PREDICTED)]
     assert measured((*changed, *TILE[2:])).result() == measured(TILE).result()
-
-
-def test_prediction_that_is_not_finite_names_the_tile():
-    broken = np.where(HEIGHTS == 4, NAN, PREDICTED)
-    with pytest.raises(ValueError, match="'tile_0': 1 of 5 valid pixels have predicted heights"):
-        measured((HEIGHTS, broken, VALID))
-
-
-def test_shapes_that_differ_are_named():
-    with pytest.raises(ValueError, match=r"'tile_0'.*\(2, 3, 1\)"):
-        measured((HEIGHTS, PREDICTED[..., None], VALID))
 
 
 def test_class_without_name_names_the_tile():
@@ -201,8 +186,9 @@ def test_building_index_must_be_a_class():
 
 def test_spread_of_the_correction_counts_valid_pixels_of_all_tiles():
     metrics = SplitMetrics()
-    metrics.add_correction(np.array([[1.0, 3.0, 99.0]]), np.array([[True, True, False]]))
-    metrics.add_correction(np.array([[5.0, NAN]]), np.array([[True, False]]))
+    for values, known in (([1.0, 3.0, 99.0], [True, True, False]), ([5.0, NAN], [True, False])):
+        values, zeros = np.array([values]), np.zeros((1, len(values)))
+        metrics.add(TileMaps("a", zeros, zeros, np.array([known]), correction=values))
     correction = metrics.result()["correction"]
     assert correction["mean"] == pytest.approx(3)
     assert correction["std"] == pytest.approx((8 / 3) ** 0.5)
@@ -210,3 +196,98 @@ def test_spread_of_the_correction_counts_valid_pixels_of_all_tiles():
 
 def test_without_stage_2_there_is_no_correction():
     assert measured(TILE).result()["correction"] == {"mean": None, "std": None}
+
+
+ROOF_NAMES = ("ground", "roof")
+ROOF_HEIGHTS = np.array([[0.0, 0.5, 12.0], [4.0, 50.0, NAN]])
+ROOF_TILE = (
+    ROOF_HEIGHTS,
+    np.array([[-1.0, 2.5, 9.0], [8.0, 40.0, NAN]]),  # errors -1, 2, -3, 4, -10
+    np.isfinite(ROOF_HEIGHTS),
+    np.array([[0, 0, 1], [-1, 1, 1]]),
+    np.array([[0, 1, 1], [1, 1, 0]]),
+)
+
+
+def roof_metrics(*tiles):
+    """Returns the detailed `SplitMetrics` of tiles with the classes `ROOF_NAMES`."""
+    return measured(*tiles, names=ROOF_NAMES, building_index=1, detailed=True)
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    """Returns the detailed `SplitMetrics` of one tile."""
+    return roof_metrics(ROOF_TILE)
+
+
+def test_heights_of_each_class_stand_beside_its_iou(metrics):
+    ground, roof = metrics.result()["per_class"].values()
+    assert (ground["valid_pixels"], ground["bias"]) == (2, 0.5)
+    assert (roof["valid_pixels"], roof["rmse"]) == (2, pytest.approx((109 / 2) ** 0.5))
+    assert (ground["iou"], roof["iou"]) == (1 / 3, 2 / 4)  # the unlabelled pixel is left out
+
+
+def test_heights_of_each_bin(metrics):
+    bins = metrics.result()["per_height_bin"]
+    assert {name: measures["bias"] for name, measures in bins.items()} == {
+        "below_1": 0.5,
+        "1_to_5": 4,
+        "5_to_10": None,
+        "10_to_15": -3,
+        "15_to_25": None,
+        "25_to_40": None,
+        "from_40": -10,
+    }
+    assert (bins["from_40"]["from"], bins["from_40"]["below"]) == (40, None)
+    assert sum(measures["valid_pixels"] for measures in bins.values()) == 5
+
+
+def test_errors_near_outlines_and_elsewhere():
+    errors = np.array([[9.0, 2.0, 2.0, 2.0, -1.0, -1.0, -1.0, 7.0]])
+    classes = np.array([[0, 0, 0, 0, 1, 1, 1, 1]])
+    metrics = roof_metrics((np.zeros((1, 8)), errors, np.ones((1, 8), bool), classes))
+    edges, (row,) = metrics.result()["edges"], metrics.rows
+    assert (edges["near_outline"]["bias"], edges["near_outline"]["valid_pixels"]) == (0.5, 6)
+    assert (edges["elsewhere"]["rmse"], row["elsewhere_mae"]) == (pytest.approx(65**0.5), 8)
+
+
+def test_conventions_worked_out_by_hand(metrics):
+    conventions = metrics.result()["conventions"]
+    assert conventions["clipped"]["mae"] == pytest.approx(19 / 5)  # -1 becomes 0
+    assert conventions["clipped"]["delta1"] == 1 / 5
+    # ratios to 999 m, 5, 4/3, 2 and exactly 1.25
+    shares = {"delta1": 0, "delta2": 2 / 5, "delta3": 2 / 5}
+    assert conventions["dfc2023"] == {**shares, "pooled": shares}
+    assert conventions["true_above_0"]["mae"] == pytest.approx(19 / 4)
+    assert conventions["either_above_3"]["pooled"]["mae"] == pytest.approx(17 / 3)
+
+
+def test_conventions_are_means_of_tiles_and_pooled():
+    both = roof_metrics(ROOF_TILE, (np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1), bool)))
+    above = both.result()["conventions"]["true_above_0"]
+    assert (above["mae"], above["pooled"]["mae"]) == (pytest.approx(19 / 8), pytest.approx(19 / 5))
+
+
+def test_buildings_and_confusion(metrics):
+    result = metrics.result()
+    assert (result["buildings"]["true"], result["buildings"]["matched"]) == (1, 1)
+    assert metrics.rows[0]["buildings_f1"] == 1
+    assert result["confusion"] == {"classes": ROOF_NAMES, "pixels": [[1, 1], [1, 2]]}
+
+
+def test_normals_stand_in_the_result_and_in_the_row():
+    up = np.broadcast_to([0.0, 0.0, 1.0], (2, 3, 3))
+    true = np.where(np.isfinite(ROOF_HEIGHTS)[..., None], up, NAN)
+    metrics = roof_metrics((*ROOF_TILE[:3], None, None, true, up))
+    (row,) = metrics.rows
+    assert (metrics.result()["normals"]["mean_angle"], row["normals_mean_angle"]) == (0, 0)
+    assert row["normals_valid_pixels"] == 5
+    assert SplitMetrics(detailed=True).result()["normals"] is None
+
+
+def test_tile_without_labels_has_heights_but_no_classes_or_buildings():
+    result = roof_metrics(ROOF_TILE[:3]).result()
+    assert result["per_class"]["roof"]["rmse"] is None
+    assert result["edges"]["near_outline"]["rmse"] is None
+    assert result["buildings"]["f1"] is None
+    assert result["per_height_bin"]["from_40"]["rmse"] == 10

@@ -3,14 +3,15 @@ import pytest
 from scipy import ndimage
 
 from evaluation.measures.outlines import BuildingSums, building_sums, outline_band
+from evaluation.measures.tile_maps import TileMaps
 
 
 def measured(true, found, heights, predicted, valid=None):
     """Returns the measures of masks given as lists of 0 and 1."""
-    true, found = np.array(true, bool), np.array(found, bool)
     heights, predicted = np.array(heights, "float32"), np.array(predicted, "float32")
-    valid = np.ones(true.shape, bool) if valid is None else np.array(valid, bool)
-    return building_sums(true, found, heights, predicted, valid).measures()
+    valid = np.ones(heights.shape, bool) if valid is None else np.array(valid, bool)
+    tile = TileMaps("a", heights, predicted, valid, np.array(true), np.array(found))
+    return building_sums(tile, 1).measures()
 
 
 def test_pair_and_its_median_height_worked_out_by_hand():
@@ -74,7 +75,8 @@ def test_pairs_and_medians_are_those_of_a_search_with_scipy():
         for other in (found_labels == label for label in range(1, found_labels.max() + 1))
         if (place & other).sum() / (place | other).sum() >= 0.5
     ]
-    sums = building_sums(true, found, heights, predicted, valid)
+    tile = TileMaps("a", heights, predicted, valid, true.astype(int), found.astype(int))
+    sums = building_sums(tile, 1)
     assert (sums.true, sums.predicted) == (labels.max(), found_labels.max())
     assert 5 < sums.matched == len(errors) < sums.true
     assert sums.height_error == pytest.approx(sum(errors))

@@ -1,6 +1,7 @@
 import numpy as np
 
 from evaluation.measures.pixel_groups import HEIGHT_BINS, bin_groups, class_groups, published_pairs
+from evaluation.measures.tile_maps import TileMaps
 
 HEIGHTS = np.array([-1.0, 0.0, 2.0, 4.0, 4.0])
 PREDICTED = np.array([0.0, -2.0, -3.0, 5.0, 1.0])
@@ -8,7 +9,7 @@ PREDICTED = np.array([0.0, -2.0, -3.0, 5.0, 1.0])
 
 def test_bins_join_without_gap_and_a_height_on_an_edge_is_in_the_upper_one():
     heights = np.array([[-5.0, 0.9, 1.0, 39.9, 40.0, np.nan]])
-    groups = bin_groups(heights, np.isfinite(heights))
+    groups = bin_groups(TileMaps("a", heights, heights, np.isfinite(heights)))
     names = [name for column in range(6) for name in groups if groups[name][0, column]]
     assert names == ["below_1", "below_1", "1_to_5", "25_to_40", "from_40"]
     lows, highs = zip(*HEIGHT_BINS.values(), strict=True)
@@ -16,9 +17,10 @@ def test_bins_join_without_gap_and_a_height_on_an_edge_is_in_the_upper_one():
 
 
 def test_unlabelled_pixels_are_in_no_class():
-    groups = class_groups(np.array([True, True, False]), np.array([0, -1, 1]), ("a", "b"))
-    assert [groups["a"].tolist(), groups["b"].tolist()] == [[True, False, False], [False] * 3]
-    assert class_groups(np.ones(3, bool), None, ("a", "b")) == {}
+    zeros, valid = np.zeros((1, 3)), np.array([[True, True, False]])
+    groups = class_groups(TileMaps("a", zeros, zeros, valid, np.array([[0, -1, 1]])), ("a", "b"))
+    assert [groups["a"].tolist(), groups["b"].tolist()] == [[[True, False, False]], [[False] * 3]]
+    assert class_groups(TileMaps("a", zeros, zeros, valid), ("a", "b")) == {}
 
 
 def test_published_codes_clip_truth_and_prediction():
