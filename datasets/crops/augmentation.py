@@ -1,4 +1,8 @@
-"""Random changes of training crops, as graph operations; each a pure function of its choices."""
+"""Random changes of training crops, as graph operations.
+
+Each is a pure function of a choice or a key, which `datasets.crops.pipeline.place_crop` derives
+from the number of the crop.
+"""
 
 from dataclasses import dataclass
 
@@ -10,12 +14,12 @@ class Augmentation:
     """How training crops are changed; the default changes nothing.
 
     Attributes:
-        flips: bool, left to right and top to bottom.
-        turns: bool, quarter turns.
-        brightness: largest change, as a share of the whole range; 0 = off, as in all that follow.
-        contrast: largest change of the contrast, as a share.
-        colour: largest change of each band's gain, as a share.
-        scale: largest change of the pixel size, as a share.
+        flips: left to right and top to bottom.
+        turns: by quarters.
+        brightness: largest change as a fraction of the whole range; 0 = off, as for those below.
+        contrast: largest change of the contrast, as a fraction.
+        colour: largest change of the gain of each band, as a fraction.
+        scale: largest change of the pixel size, as a fraction.
     """
 
     flips: bool = False
@@ -26,30 +30,31 @@ class Augmentation:
     scale: float = 0.0
 
     @property
-    def choices(self):
-        """The values of `turn_sample`'s argument that may occur."""
-        if self.flips and self.turns:
-            return tuple(range(8))
-        if self.flips:
-            return (0, 2, 4, 6)
-        return (0, 1, 2, 3) if self.turns else (0,)
+    def choices(self) -> tuple[int, ...]:
+        """The values of `turn` that `turn_sample` may get."""
+        return {
+            (False, False): (0,),
+            (True, False): (0, 2, 4, 6),
+            (False, True): (0, 1, 2, 3),
+            (True, True): tuple(range(8)),
+        }[self.flips, self.turns]
 
     @property
-    def changes_colours(self):
-        """Whether `change_colours` does anything."""
+    def changes_colours(self) -> bool:
+        """Whether `change_colours` has an effect."""
         return bool(self.brightness or self.contrast or self.colour)
 
 
-def turn_sample(sample, turn):
-    """Turns and flips every raster of a sample alike.
+def turn_sample(sample: dict[str, tf.Tensor], turn: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Turns and flips all rasters of a sample alike.
 
     Args:
-        sample: dict of tensors (rows, columns, channels), rows = columns.
-        turn: int32 scalar tensor 0 to 7; turn % 4 quarter turns anticlockwise, then, if
-            turn >= 4, flipped left to right.
+        sample: rasters (rows, columns, channels), rows = columns.
+        turn: int32 scalar, 0 to 7: turn % 4 quarter turns anticlockwise, then, if turn >= 4, a
+            flip left to right.
     """
     quarters = turn % 4
-    # A quarter turn is a transposition and a flip: two operations for all eight.
+    # A quarter turn is a transposition and a flip, so two operations serve for all eight cases.
     order = tf.where(quarters % 2 == 1, [1, 0, 2], [0, 1, 2])
     upside_down = tf.logical_or(quarters == 1, quarters == 2)
     mirrored = tf.math.logical_xor(quarters >= 2, turn >= 4)
@@ -60,18 +65,20 @@ def turn_sample(sample, turn):
     }
 
 
-def change_colours(image, key, augmentation):
+def change_colours(image: tf.Tensor, key: tf.Tensor, augmentation: Augmentation) -> tf.Tensor:
     """Changes brightness, contrast and the gain of each band by random amounts.
 
-    Contrast is about the mean of each band. Black pixels stay black: there a photo has no data.
+    Contrast is changed about the mean of each band. Black pixels, which mean nodata in a photo,
+    stay black.
 
     Args:
-        image: (rows, columns, channels) of 0-255, uint8 or float32; a fourth channel, radar, stays.
-        key: int64 (2,), the seed of the choices.
-        augmentation: `Augmentation`.
+        image: (rows, columns, channels) of 0-255, uint8 or float32; a fourth channel, radar, is
+            not changed.
+        key: int64 (2,), the seed of the amounts.
+        augmentation: the largest amounts.
 
     Returns:
-        The changed image, clipped to 0-255, of the same type.
+        The changed image, clipped to 0-255, in the same type.
     """
     amounts = [augmentation.brightness, augmentation.contrast, *[augmentation.colour] * 3]
     shift, contrast, *gains = tf.unstack(
@@ -89,16 +96,16 @@ def change_colours(image, key, augmentation):
     return tf.concat([tf.where(is_black, photo, changed), rest], axis=-1)
 
 
-def resize_sample(sample, size):
-    """Brings a sample to `size` pixels; heights stay what they are, in metres.
+def resize_sample(sample: dict[str, tf.Tensor], size: int) -> dict[str, tf.Tensor]:
+    """Resizes a sample to `size` x `size` pixels; heights keep their values, in metres.
 
-    Photo and heights are interpolated between the four nearest pixels, so that a plane stays a
-    plane; smaller photos are made from all their pixels. Classes are those of the nearest pixel.
-    A crop of fewer pixels has no heights at its border, which would be those of a step inwards.
+    Photo and heights are interpolated between the four nearest pixels, so a plane stays a plane.
+    A photo that shrinks is averaged over all its pixels. Classes are those of the nearest pixel.
+    Where an enlarged crop would need heights from beyond its border, they become nodata.
 
     Args:
-        sample: dict of tensors (rows, columns, channels): `image`, `heights`, `classes`.
-        size: int, rows and columns of the result.
+        sample: `image`, `heights` and `classes`, each (rows, columns, channels).
+        size: rows and columns of the result.
     """
     image = tf.image.resize(sample["image"], (size, size), antialias=True)
     if sample["image"].dtype == tf.uint8:

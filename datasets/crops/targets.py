@@ -2,20 +2,14 @@
 
 import tensorflow as tf
 
+from datasets.tiles.samples import Batch
+
 SOBEL_DERIVATIVE = (-1.0, -2.0, 0.0, 2.0, 1.0)
 SOBEL_SMOOTHING = (1.0, 4.0, 6.0, 4.0, 1.0)
 
 
-def cast_batch(batch):
-    """Makes what the losses take of what is fed.
-
-    Args:
-        batch: dict of `datasets.crops.pipeline.training_dataset`.
-
-    Returns:
-        The same with `image` float32, `classes` int32, and `valid` bool (batch, rows, columns, 1),
-        True where the heights are known.
-    """
+def cast_batch(batch: Batch) -> Batch:
+    """Casts what is fed to the types of network and losses, on the device, and adds `valid`."""
     return batch | {
         "image": tf.cast(batch["image"], tf.float32),
         "classes": tf.cast(batch["classes"], tf.int32),
@@ -24,7 +18,7 @@ def cast_batch(batch):
 
 
 def _rise(heights, axis):
-    """Central differences along `axis`, one-sided at the border, metres per pixel."""
+    """Returns central differences along `axis`, one-sided at the border, metres per pixel."""
     paddings = [[0, 0]] * 4
     paddings[axis] = [1, 1]
     padded = tf.pad(heights, paddings, "SYMMETRIC")
@@ -39,7 +33,7 @@ def _unit_vectors(slope_x, slope_y):
     return tf.concat([-slope_x * scale, -slope_y * scale, scale], axis=-1)
 
 
-def unit_normals(heights, gsd):
+def unit_normals(heights: tf.Tensor, gsd: float | tf.Tensor) -> tf.Tensor:
     """Computes the unit surface normals of height maps.
 
     n = (-dz/dx, -dz/dy, 1) / |.|, with dz/dx and dz/dy in metres per metre, x to the east
@@ -47,21 +41,22 @@ def unit_normals(heights, gsd):
 
     Args:
         heights: float32 (batch, rows, columns, 1), metres; NaN = nodata.
-        gsd: float or float32 (batch,), metres per pixel.
+        gsd: scalar or float32 (batch,), metres per pixel.
 
     Returns:
-        float32 (batch, rows, columns, 3), components in [-1, 1]; NaN where a height that takes
-        part is NaN.
+        float32 (batch, rows, columns, 3), components in [-1, 1]; NaN where a height involved is
+        NaN.
     """
     gsd = tf.reshape(tf.cast(gsd, tf.float32), [-1, 1, 1, 1])
     return _unit_vectors(_rise(heights, 2) / gsd, _rise(heights, 1) / gsd)
 
 
-def published_normals(heights):
+def published_normals(heights: tf.Tensor) -> tf.Tensor:
     """Codes normals as the published code does: 5x5 Sobel sums as slopes, then (n + 1) / 2.
 
     The sums have gain 128 and ignore the pixel size (Elhousni et al., IEEE Access 2021, as
-    implemented by its authors); kept to repeat their results, see `unit_normals`.
+    implemented by its authors). They are kept to reproduce their results; the correct normals are
+    those of `unit_normals`.
 
     Args:
         heights: float32 (batch, rows, columns, 1), metres; NaN = nodata.
@@ -76,6 +71,6 @@ def published_normals(heights):
     return (_unit_vectors(sums[..., :1], sums[..., 1:]) + 1.0) / 2.0
 
 
-def normal_targets(heights, gsd, coding):
-    """Returns the normals of `heights` in the `coding` "unit" or "published"."""
+def normal_targets(heights: tf.Tensor, gsd: float | tf.Tensor, coding: str) -> tf.Tensor:
+    """Returns `unit_normals` or `published_normals` for the coding "unit" or "published"."""
     return published_normals(heights) if coding == "published" else unit_normals(heights, gsd)

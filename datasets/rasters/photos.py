@@ -250,9 +250,8 @@ def _check_range(path, values, dtype, scale):
 
 def _same_place(found, grid):
     """Returns whether two grids are the same up to a thousandth of a pixel."""
-    if (found.rows, found.columns) != (grid.rows, grid.columns):
-        return False
-    if found.geotransform is None or grid.geotransform is None:
-        return True
+    is_same_size = (found.rows, found.columns) == (grid.rows, grid.columns)
+    if not is_same_size or found.geotransform is None or grid.geotransform is None:
+        return is_same_size
     tolerance = 1e-3 * abs(grid.geotransform[1] or grid.geotransform[2])
     return np.allclose(found.geotransform, grid.geotransform, rtol=0, atol=tolerance)

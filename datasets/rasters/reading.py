@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from osgeo import gdal, gdal_array, osr
@@ -38,7 +38,6 @@ METRES = {  # in a unit of height, by the unit's name in lower case
     **dict.fromkeys(["ft", "foot", "feet", "international foot"], 0.3048),
     **dict.fromkeys(["us survey foot", "us-ft", "ftus", "foot_us"], 1200 / 3937),
 }
-Result = TypeVar("Result")
 
 
 class RasterError(UserError):
@@ -124,7 +123,7 @@ def open_raster(path: str | Path, action: str = "open") -> Iterator[gdal.Dataset
         yield gdal.Open(str(path))
 
 
-def check_result(result: Result | None) -> Result:
+def check_result(result: Any) -> Any:
     """Returns what GDAL returned; raises RuntimeError if it is None.
 
     Some versions of GDAL do not raise for every failure.

@@ -106,8 +106,7 @@ def _items(node):
 
 def _check_source(path, source, folder):
     """Raises RasterError if a source of a VRT is an address or lies outside the data set."""
-    own = Path(path).resolve().parent
-    places = {os.path.abspath(folder), os.path.realpath(folder), str(own)}
+    places = (os.path.abspath(folder), os.path.realpath(folder), Path(path).resolve().parent)
     inside = any(Path(os.path.abspath(source)).is_relative_to(place) for place in places)
     if _is_address(source) or not inside:
         where = "on a network or in an archive" if _is_address(source) else "outside the data set"

@@ -182,10 +182,9 @@ def _lattice(info, projection, gsd):
 
 def _bounds(info, projection):
     """Returns west, south, east, north of a raster in a projection."""
-    left, x_column, x_row, top, y_column, y_row = info.grid.geotransform
-    rows, columns = info.grid.rows, info.grid.columns
-    x = [left + c * x_column + r * x_row for r in (0, rows) for c in (0, columns)]
-    y = [top + c * y_column + r * y_row for r in (0, rows) for c in (0, columns)]
+    corners = [(c, r) for c in (0, info.grid.columns) for r in (0, info.grid.rows)]
+    points = [gdal.ApplyGeoTransform(info.grid.geotransform, *corner) for corner in corners]
+    x, y = zip(*points, strict=True)
     bounds = (min(x), min(y), max(x), max(y))
     if same_projection(info.grid.projection, projection):
         return bounds
@@ -261,13 +260,12 @@ def _span(places, length):
 
 def _halves(grid):
     """Returns the two halves of a grid along its longer side, and the axis that joins them."""
-    if grid.rows >= grid.columns:
-        cut = grid.rows // 2
-        first = part_of_grid(grid, 0, 0, cut, grid.columns)
-        return (first, part_of_grid(grid, cut, 0, grid.rows - cut, grid.columns)), 0
-    cut = grid.columns // 2
-    first = part_of_grid(grid, 0, 0, grid.rows, cut)
-    return (first, part_of_grid(grid, 0, cut, grid.rows, grid.columns - cut)), 1
+    rows, columns = grid.rows, grid.columns
+    if rows >= columns:
+        windows = (0, 0, rows // 2, columns), (rows // 2, 0, rows - rows // 2, columns)
+    else:
+        windows = (0, 0, rows, columns // 2), (0, columns // 2, rows, columns - columns // 2)
+    return [part_of_grid(grid, *window) for window in windows], int(columns > rows)
 
 
 def _in_memory(pixels, valid, grid):

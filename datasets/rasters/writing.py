@@ -64,14 +64,18 @@ def write_raster(
     _check_pixels(pixels, grid)
     bands = pixels.reshape(grid.rows, grid.columns, -1)
     is_float = bands.dtype.kind == "f"
+    is_photo = bands.shape[2] == 3 and not is_float
     if nodata is not None and is_float:
         bands = np.where(np.isnan(bands), np.float32(nodata), bands)
     layer = Layer(bands.dtype.name, nodata, (description,) * bands.shape[2], unit, colours)
-    options = ["COMPRESS=DEFLATE", "TILED=YES", "BIGTIFF=IF_SAFER"]
-    options.append("PREDICTOR=3" if is_float else "PREDICTOR=2")
-    # Given for every file, because by default GDAL takes the last of four bands for alpha.
-    is_photo = bands.shape[2] == 3 and not is_float
-    options.append("PHOTOMETRIC=RGB" if is_photo else "PHOTOMETRIC=MINISBLACK")
+    options = [
+        "COMPRESS=DEFLATE",
+        "TILED=YES",
+        "BIGTIFF=IF_SAFER",
+        f"PREDICTOR={3 if is_float else 2}",
+        # Given for every file, because by default GDAL takes the last of four bands for alpha.
+        f"PHOTOMETRIC={'RGB' if is_photo else 'MINISBLACK'}",
+    ]
     with whole_file(path) as part, gdal_errors(path, "write", SPACE):
         dataset = _create(part, layer, grid, options)
         _write_rows(dataset, 0, bands)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.records.record import KINDS, LAYOUT
+from datasets.records.record import KINDS, LAYOUT, Record
 from project.errors import UserError
 
-# Files that GDAL, GIS programs and desktops leave beside a raster.
+# Endings of files that GDAL, GIS programs and desktops leave beside a raster.
 SIDE_FILES = (
     ".xml .msk .ovr .rrd .aux .tfw .tifw .jgw .jpgw .pgw .pngw .j2w .wld .prj .hdr "
     "thumbs.db desktop.ini"
@@ -14,20 +14,20 @@ SIDE_FILES = (
 
 
 class DataError(UserError):
-    """Files of a data set that cannot be used; says which ones and why."""
+    """Files of a data set that cannot be used; the message says which ones and why."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """The files of one tile, of the folders in `KINDS`; None = there is none.
+    """The files of one tile, one from each folder of `KINDS`; None = there is none.
 
     Attributes:
         name: their stem.
         rgb: photo.
-        dsm: heights, above ground unless there is a `dem`.
+        dsm: heights; above ground unless there is a `dem`.
         sem: labels.
         dem: terrain, which is subtracted from `dsm`.
-        sar: radar image, the fourth band of the network's image.
+        sar: radar image, the fourth channel of the network's image.
     """
 
     name: str
@@ -38,23 +38,22 @@ class Tile:
     sar: Path | None = None
 
     @property
-    def files(self):
-        """dict of kind to path of the files there are, in the order of `KINDS`."""
+    def files(self) -> dict[str, Path]:
+        """The existing files by kind, in the order of `KINDS`."""
         return {kind: path for kind in KINDS if (path := getattr(self, kind))}
 
 
-def list_tiles(record, split, sar=False):
-    """Lists the tiles of a split.
+def list_tiles(record: Record, split: str, sar: bool = False) -> tuple[Tile, ...]:
+    """Lists the tiles of a split, sorted by name.
 
     Args:
-        record: `datasets.records.record.Record`.
+        record: of the data set.
         split: "train", "valid" or "test".
-        sar: bool, True = each tile must have a radar image.
+        sar: True = each tile must have a radar image; False = radar images are not listed.
 
     Returns:
-        Tuple of `Tile`, sorted by name. `sem` is None for all tiles if the record has no
-        classes or the split no folder `sem`, `dem` if it has no folder `dem`,
-        `sar` unless it was asked for.
+        The tiles. All of them have `sem` if the record has classes and the split a folder `sem`,
+        and all have `dem` if the split has a folder `dem`.
 
     Raises:
         DataError: if the split is missing or empty, or a file has no partner.
@@ -65,21 +64,21 @@ def list_tiles(record, split, sar=False):
     return tiles
 
 
-def pair_files(record, split, sar=False, most_names=None):
+def pair_files(
+    record: Record, split: str, sar: bool = False, most_names: int | None = None
+) -> tuple[tuple[Tile, ...], list[str]]:
     """Pairs the files of a split and lists what does not fit.
 
     Args:
-        record: `datasets.records.record.Record`.
-        split: "train", "valid" or "test".
-        sar: bool, True = each tile must have a radar image.
-        most_names: names that one text lists at most; None = all.
+        record, split, sar: as for `list_tiles`.
+        most_names: largest number of names in one problem; None = all.
 
     Returns:
-        (tiles, problems): as `list_tiles` returns, of the complete pairs only; list of texts
-        that name the files which cannot be used.
+        (tiles, problems): as from `list_tiles`, but of the complete pairs only; texts that name
+        the files which cannot be used.
     """
     folder = Path(record.folder) / split
-    problems = []
+    problems: list[str] = []
     files = {kind: _files(folder / kind, problems) for kind in _kinds(record, folder, sar)}
     if not files["rgb"] and not files["dsm"]:
         empty = (
@@ -109,22 +108,22 @@ def pair_files(record, split, sar=False, most_names=None):
 
 
 def _kinds(record, folder, sar):
-    """Returns the kinds of files that every tile of a split must have, rgb and dsm first."""
+    """Returns the kinds of files that each tile of a split must have, rgb and dsm first."""
     there = {kind: (folder / kind).is_dir() or (folder / kind).is_symlink() for kind in KINDS}
     optional = {"dem": there["dem"], "sem": there["sem"] and record.classes, "sar": sar}
     return ["rgb", "dsm", *(kind for kind, needed in optional.items() if needed)]
 
 
-def unused_labels(record, split):
-    """Returns the paths of label files that count for nothing, as the record lists no classes."""
+def unused_labels(record: Record, split: str) -> tuple[Path, ...]:
+    """Returns the label files that are not used because the record has no classes."""
     sem = Path(record.folder) / split / "sem"
     return () if record.classes else tuple(_files(sem, []).values())
 
 
 def _files(folder, problems):
-    """Returns dict of stem to path of the raster files in a folder; {} if there is none.
+    """Returns stem -> path of the raster files in a folder, {} if it does not exist.
 
-    Adds to `problems` what cannot be used.
+    Adds a text to `problems` for each file that cannot be used.
     """
     files = {}
     try:
@@ -137,7 +136,8 @@ def _files(folder, problems):
         )
         return {}
     for path in paths:
-        if not _is_unicode(path.name):
+        # Python turns bytes that are not UTF-8 into lone surrogates, which GDAL cannot take.
+        if any("\ud800" <= letter <= "\udfff" for letter in path.name):
             problems.append(f"{folder}: the file name {path.name!a} is not UTF-8. Rename the file.")
         elif path.stem in files:
             problems.append(
@@ -150,17 +150,12 @@ def _files(folder, problems):
 
 
 def _is_raster_file(path):
-    """Says whether a path is neither folder nor hidden nor one of `SIDE_FILES`."""
+    """Returns whether a path is neither a folder nor hidden nor one of `SIDE_FILES`."""
     is_side_file = path.name.lower().endswith(tuple(SIDE_FILES))
     return not (path.is_dir() or path.name.startswith(".") or is_side_file)
 
 
-def _is_unicode(name):
-    """Says whether a name can be shown, and given to GDAL: other bytes come as lone surrogates."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
-
-
 def _joined(names, most):
-    """Joins names with commas, the first `most` of them."""
+    """Joins the first `most` names with commas; None = all of them."""
     more = ", ..." if most and len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,66 +1,82 @@
-"""One window of a tile as arrays: image, heights, validity and class indices."""
+"""What a sample and a batch hold, and how a window of a tile becomes a sample."""
+
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 
 from datasets.rasters.grids import part_of_grid
-from datasets.rasters.reading import read_info, read_shape, read_window
-from datasets.tiles.folders import DataError
-from datasets.tiles.labels import LabelError, class_indices, label_bands
+from datasets.rasters.reading import Grid, read_info, read_shape, read_window
+from datasets.records.record import Record
+from datasets.tiles.folders import DataError, Tile
+from datasets.tiles.labels import LabelError, class_indices, counted, label_bands
+
+if TYPE_CHECKING:
+    import tensorflow as tf  # takes seconds, which reading tiles does not need
 
 
-def expected_bands(record):
-    """Returns dict of the number of bands (without alpha) of the files of each kind."""
-    return {"rgb": 3, "dsm": 1, "dem": 1, "sem": label_bands(record), "sar": 1}
+class Sample(TypedDict):
+    """A window of a tile, as `read_tile_window` returns it.
 
-
-def used_part(grid, record):
-    """Returns the `Grid` of the part of a tile that is used: all, or the record's centre crop.
-
-    Raises:
-        DataError: if the grid is smaller than that.
+    Attributes:
+        image: uint8 or float32 (rows, columns, 3 or 4), 0-255: red, green, blue and, if the tile
+            has a radar image, radar. 0 = nodata.
+        has_image: bool (rows, columns); True where the photo and the radar image have data.
+        heights: float32 (rows, columns), metres above ground; NaN = nodata.
+        valid: bool (rows, columns); True where image and heights have data, and the terrain if
+            there is one. Heights beyond the record's height_limits count as nodata.
+        classes: int32 (rows, columns), class index 0..K-1 in the order of the record's classes;
+            -1 = ignore: an ignored code, no data in the image or the labels, or no labels.
     """
-    size = record.centre_crop
-    if size is None:
-        return grid
-    row, column = (grid.rows - size) // 2, (grid.columns - size) // 2
-    if min(row, column) < 0:
-        raise DataError(
-            f"{grid.rows} x {grid.columns} pixels (rows x columns) is smaller than centre_crop "
-            f"{size}. Lower centre_crop in dataset.toml or remove the tile."
-        )
-    return part_of_grid(grid, row, column, size, size)
+
+    image: np.ndarray
+    has_image: np.ndarray
+    heights: np.ndarray
+    valid: np.ndarray
+    classes: np.ndarray
 
 
-def tile_grid(tile, record):
-    """Returns the `Grid` of the part of a tile that is used.
+class Batch(TypedDict):
+    """Crops for one replica, as `datasets.crops.pipeline.training_dataset` feeds them.
 
-    Its place is that of the file which knows best where it lies, the photo first.
+    They come in the smallest types that hold them; `datasets.crops.targets.cast_batch` makes
+    `image` float32 and `classes` int32 on the device, and adds `valid`.
+
+    Attributes:
+        image: uint8 or float32 (batch, size, size, 3 or 4), 0-255, channels as in `Sample`.
+            0 = nodata.
+        heights: float32 (batch, size, size, 1), metres above ground; NaN = nodata, also where the
+            image has none.
+        classes: int16 (batch, size, size, 1), class index; -1 = ignore.
+        gsd_factor: float32 (batch,), pixel size of the crop as a multiple of the tile's.
+        sample: int64 (batch,), the numbers of the crops in the endless stream.
+        valid: bool (batch, size, size, 1), True where the height is known.
     """
-    grids = [read_info(path).grid for path in tile.files.values()]
-    best = max(grids, key=lambda grid: (bool(grid.geotransform), bool(grid.projection)))
-    return used_part(best, record)
+
+    image: "tf.Tensor"
+    heights: "tf.Tensor"
+    classes: "tf.Tensor"
+    gsd_factor: "tf.Tensor"
+    sample: "tf.Tensor"
+    valid: NotRequired["tf.Tensor"]
 
 
-def read_tile_window(tile, record, row, column, rows, columns, image_type="float32"):
+def read_tile_window(
+    tile: Tile,
+    record: Record,
+    row: int,
+    column: int,
+    rows: int,
+    columns: int,
+    image_type: str = "float32",
+) -> Sample:
     """Reads a window of a tile's files, in the units that networks and metrics use.
 
     Args:
-        tile: `datasets.tiles.folders.Tile`.
-        record: `datasets.records.record.Record`, for the scales and the classes.
+        tile: its files.
+        record: of its data set, for the scales and the classes.
         row, column: upper left pixel of the window, counted from that of `tile_grid`.
         rows, columns: its size in pixels.
-        image_type: "uint8" keeps images of 8 bits that need no scaling as they are stored.
-
-    Returns:
-        dict of arrays:
-            image: of that type, (rows, columns, 3 or 4), red, green, blue and, if the tile has a
-                radar image, radar, 0-255; 0 where photo or radar has no data.
-            has_image: bool (rows, columns), True where photo and radar have data.
-            heights: float32 (rows, columns), metres above ground; NaN where not valid.
-            valid: bool (rows, columns), True where image and heights have data, and the terrain
-                where there is one; what lies beyond the record's height_limits has none.
-            classes: int32 (rows, columns), class index; -1 = ignore, also where the image or
-                the labels have no data; all -1 without labels.
+        image_type: "float32"; "uint8" keeps images of 8 bits that need no scaling as they are.
 
     Raises:
         RasterError: if a file cannot be read or the window leaves the raster.
@@ -78,6 +94,39 @@ def read_tile_window(tile, record, row, column, rows, columns, image_type="float
         "valid": valid,
         "classes": _read_classes(tile, record, window, has_image),
     }
+
+
+def expected_bands(record: Record) -> dict[str, int]:
+    """Returns the number of bands (alpha not counted) of the files of each kind."""
+    return {"rgb": 3, "dsm": 1, "dem": 1, "sem": label_bands(record), "sar": 1}
+
+
+def used_part(grid: Grid, record: Record) -> Grid:
+    """Returns the part of a tile that is used: the whole tile, or the record's centre crop.
+
+    Raises:
+        DataError: if the tile is smaller than the centre crop.
+    """
+    size = record.centre_crop
+    if size is None:
+        return grid
+    row, column = (grid.rows - size) // 2, (grid.columns - size) // 2
+    if min(row, column) < 0:
+        raise DataError(
+            f"{grid.rows} x {grid.columns} pixels (rows x columns) is smaller than centre_crop "
+            f"{size}. Lower centre_crop in dataset.toml or remove the tile."
+        )
+    return part_of_grid(grid, row, column, size, size)
+
+
+def tile_grid(tile: Tile, record: Record) -> Grid:
+    """Returns the grid of the part of a tile that is used.
+
+    Its place is that of the best georeferenced file, the photo first.
+    """
+    grids = [read_info(path).grid for path in tile.files.values()]
+    best = max(grids, key=lambda grid: (bool(grid.geotransform), bool(grid.projection)))
+    return used_part(best, record)
 
 
 def _place(tile, record, window):
@@ -119,7 +168,7 @@ def _read_heights(tile, record, window):
     if tile.dem is None:
         return metres, known
     terrain, has_terrain = _read_metres(tile.dem, record, window)
-    with np.errstate(over="ignore", invalid="ignore"):  # of what is not known
+    with np.errstate(over="ignore", invalid="ignore"):  # nodata values may be huge or infinite
         metres = metres - terrain
     return metres, known & has_terrain & _is_plausible(metres, record)
 
@@ -133,11 +182,22 @@ def _read_metres(path, record, window):
 
 
 def _is_plausible(metres, record):
-    """Says where heights are numbers within the limits."""
+    """Returns where heights are numbers within the record's limits."""
     if record.height_limits is None:
         return np.isfinite(metres)
     low, high = record.height_limits
     return (metres >= low) & (metres <= high)
+
+
+def _read_classes(tile, record, window, has_image):
+    """Reads the class indices of a window, all -1 if there are no labels."""
+    if tile.sem is None:
+        return np.full(has_image.shape, -1, "int32")
+    codes, has_label = _read(tile.sem, window, label_bands(record))
+    try:
+        return class_indices(codes, has_label & has_image, record)
+    except LabelError as error:
+        raise LabelError(f"{tile.sem}: {error}") from None
 
 
 def _read(path, window, bands):
@@ -148,21 +208,9 @@ def _read(path, window, bands):
     return pixels, valid
 
 
-def band_message(path, found, expected):
+def band_message(path: object, found: int, expected: int) -> str:
     """Returns the message for a file with the wrong number of bands."""
-    plural = "" if found == 1 else "s"
     return (
-        f"{path}: {found} band{plural}, expected {expected} (alpha not counted). "
+        f"{path}: {counted(found, 'band')}, expected {expected} (alpha not counted). "
         "Convert the file, for instance with gdal_translate -b."
     )
-
-
-def _read_classes(tile, record, window, has_image):
-    """Reads the class indices of a window, -1 where there are none."""
-    if tile.sem is None:
-        return np.full(has_image.shape, -1, "int32")
-    codes, has_label = _read(tile.sem, window, expected_bands(record)["sem"])
-    try:
-        return class_indices(codes, has_label & has_image, record)
-    except LabelError as error:
-        raise LabelError(f"{tile.sem}: {error}") from None

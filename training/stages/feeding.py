@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from datasets.crops.crop_reader import CropReader
+from datasets.crops.crop_reader import CropReader, Decoder, DiskCache, MemoryCache, TileCache
 from datasets.crops.pipeline import Shard, feeding_order, training_dataset
-from datasets.crops.tile_cache import Decoder, DiskCache, MemoryCache, TileCache
 from devices.memory import free_memory
 from devices.workers import worker
 from runs.folders import output_folder
@@ -22,7 +21,7 @@ def crop_reader(run: StageRun) -> CropReader:
     tiles, summary = data.tiles["train"], data.summaries["train"]
     decoder = Decoder(tiles, data.record, summary.shapes, summary.image_type)
     cache = tile_cache(settings, decoder, processes=worker(run.strategy)[1])
-    return CropReader(tiles, data.record, summary.image_type, cache, settings.bad_tiles == "skip")
+    return CropReader(decoder, cache, settings.bad_tiles == "skip")
 
 
 def tile_cache(settings: Settings, decoder: Decoder, processes: int = 1) -> TileCache | None:

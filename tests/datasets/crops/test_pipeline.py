@@ -6,13 +6,20 @@ import pytest
 import tensorflow as tf
 
 from datasets.crops.augmentation import Augmentation
-from datasets.crops.crop_reader import CropReader
+from datasets.crops.crop_reader import CropReader, Decoder
 from datasets.crops.pipeline import CropPlan, feeding_order, place_crop, training_dataset
 from datasets.records.record import find_record
 from datasets.tiles.folders import list_tiles
 
 SHAPES = ((64, 64), (96, 64), (32, 40))  # 4, 6 and 2 crops of 32 px
+BLOCKS = ((64, 64),) * 4  # of the data set "blocks"
 TURNED = Augmentation(flips=True, turns=True)
+
+
+def placed(plan, indices):
+    """Returns what `place_crop` gives for numbers of the stream, as NumPy scalars."""
+    numbers = tf.data.Dataset.from_tensor_slices(np.array(indices, "int64"))
+    return list(numbers.map(lambda index: place_crop(index, plan)).as_numpy_iterator())
 
 
 def numbers(place):
@@ -20,7 +27,7 @@ def numbers(place):
 
 
 def places(plan, indices):
-    return [numbers(place_crop(tf.constant(i, tf.int64), plan)) for i in indices]
+    return [numbers(place) for place in placed(plan, indices)]
 
 
 def test_one_pass_takes_as_many_crops_of_a_tile_as_cover_it():
@@ -57,28 +64,26 @@ def test_a_single_crop_is_possible():
 
 def test_eager_and_in_a_dataset_are_the_same():
     plan = CropPlan(SHAPES, 32, 5, TURNED)
-    dataset = tf.data.Dataset.range(30).map(lambda index: place_crop(index, plan))
-    inside = [numbers(place) for place in dataset.as_numpy_iterator()]
-    assert inside == places(plan, range(30))
+    eager = [numbers(place_crop(tf.constant(i, tf.int64), plan)) for i in range(30)]
+    assert eager == places(plan, range(30))
 
 
 def test_the_size_to_read_spreads_evenly_about_that_of_the_crop():
-    plan = CropPlan(((200, 90),), 64, 0, Augmentation(scale=0.5))
-    placed = [place_crop(tf.constant(i, tf.int64), plan) for i in range(300)]
-    sizes = [int(place["size"]) for place in placed]
+    found = placed(CropPlan(((200, 90),), 64, 0, Augmentation(scale=0.5)), range(300))
+    sizes = [int(place["size"]) for place in found]
     assert min(sizes) in (43, 44) and max(sizes) == 90  # 64 / 1.5, and the tile's width
     assert 130 < sum(size < 64 for size in sizes) < 170
-    assert all(int(place["row"]) + int(place["size"]) <= 200 for place in placed)
+    assert all(int(place["row"]) + int(place["size"]) <= 200 for place in found)
 
 
 @pytest.fixture
 def blocks_dataset(blocks):
     record = find_record("blocks", str(blocks))
     tiles = list_tiles(record, "train")
-    reader = CropReader(tiles, record, "uint8")
+    reader = CropReader(Decoder(tiles, record, BLOCKS, "uint8"))
 
     def make(order, steps, augmentation=TURNED):
-        plan = CropPlan(((64, 64),) * 4, 32, 0, augmentation)
+        plan = CropPlan(BLOCKS, 32, 0, augmentation)
         return training_dataset(reader, plan, order, steps)
 
     return make
@@ -149,8 +154,8 @@ def test_a_file_that_disappears_in_mid_epoch_stops_or_is_counted(blocks, tmp_pat
     shutil.copy(blocks / "blocks" / "dataset.toml", tmp_path / "blocks")
     record = find_record("blocks", str(tmp_path))
     tiles = list_tiles(record, "train")
-    plan = CropPlan(((64, 64),) * 4, 32, 0)
-    readers = [CropReader(tiles, record, skip=skip) for skip in (False, True)]
+    plan, decoder = CropPlan(BLOCKS, 32, 0), Decoder(tiles, record, BLOCKS)
+    readers = [CropReader(decoder, skip=skip) for skip in (False, True)]
     stopped, going = (
         iter(training_dataset(reader, plan, np.arange(2), range(40))) for reader in readers
     )
