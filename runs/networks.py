@@ -34,7 +34,7 @@ def build_stage1(settings: Settings, backbone_weights: str | None = None) -> ker
 def build_stage2(settings: Settings) -> keras.Model:
     """Builds the DAE; call it under the strategy's scope."""
     channels = dae_channels(class_count(settings), settings.norm_flag)
-    return build_dae(channels, network_options(settings).style, settings.dae_start)
+    return build_dae(channels, network_options(settings), settings.dae_start)
 
 
 def load_stage(settings: Settings, stage: str, model: keras.Model) -> None:

@@ -78,7 +78,7 @@ def read_stored(folder: Path) -> StoredRun | None:
         return run
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResumeError(
-            f"{path} is damaged ({error}). Move its folder away and train anew."
+            f"{path} is damaged ({error}). Move its folder away and train again."
         ) from None
 
 

@@ -1,13 +1,17 @@
 """The state of a run on disk: everything that the next step depends on."""
 
+import contextlib
 import math
 import tempfile
 import zlib
+from pathlib import Path
 
+import keras
 import tensorflow as tf
 
 from devices.workers import any_worker, chiefs_number, is_chief, require_same, worker
 from project.files import whole_file
+from runs.folders import WEIGHTS
 from runs.stored import ResumeError
 from training.audit import audit_replicas
 from training.optimizers import averaged_weights
@@ -17,19 +21,24 @@ class RunState:
     """Network, optimizer, step and the record of the best validation, saved as one.
 
     Attributes:
-        step: int, optimizer updates done.
-        best: float, best value of the validation metric so far; NaN before the first.
-        waited: int, validations since the best one.
-        stopped: bool, whether early stopping has ended the run.
+        step: optimizer updates done.
+        best: best value of the validation metric so far; NaN before the first.
+        waited: validations since the best one.
+        stopped: whether early stopping has ended the run.
     """
 
-    def __init__(self, folder, model, optimizer):
+    step: int
+    best: float
+    waited: int
+    stopped: bool
+
+    def __init__(self, folder: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer):
         """Prepares the state; call it under the strategy's scope.
 
         Args:
-            folder: `Path`, `<checkpoint_dir>/<dataset_name>/<stage>`.
-            model: built Keras model.
-            optimizer: Keras optimizer, built on the model's trainable variables.
+            folder: `<checkpoint_dir>/<dataset_name>/<stage>`.
+            model: built.
+            optimizer: built on the model's trainable variables.
         """
         self.folder = folder
         self.model = model
@@ -46,15 +55,16 @@ class RunState:
         checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._numbers)
         self._checkpoint = checkpoint
         # All processes must save, but only the chief's files count.
-        self._scratch = None if self.is_chief else tempfile.TemporaryDirectory()
+        self._scratch = tempfile.TemporaryDirectory()
         place = str(folder / "last") if self.is_chief else self._scratch.name
         self._manager = tf.train.CheckpointManager(checkpoint, place, max_to_keep=1)
 
-    def average_statistics(self):
+    def average_statistics(self) -> None:
         """Gives every replica the mean of the replicas' moving statistics, in one collective.
 
         Without synchronised batch normalisation each replica has its own, and only the first's
-        would be saved. They are linear in the batches, so it does not matter when this is done.
+        would be saved. They are linear in the batches, so averaging them now and then gives the
+        same as averaging them after every step.
 
         Raises:
             AuditError: if the replicas disagree, then or on a weight.
@@ -66,7 +76,7 @@ class RunState:
         self.audit(statistics=True)
 
     @tf.function
-    def _average_statistics(self):
+    def _average_statistics(self) -> None:
         def replica():
             means = tf.distribute.get_replica_context().all_reduce(
                 tf.distribute.ReduceOp.MEAN, [tf.identity(m) for m in self._moving]
@@ -76,20 +86,20 @@ class RunState:
 
         self._strategy.run(replica)
 
-    def chiefs_value(self, value):
-        """Returns the chief's value, a float or None, in every process; all must call it."""
+    def chiefs_value(self, value: float | None) -> float | None:
+        """Returns the chief's value in every process; all must call it."""
         number = chiefs_number(self._strategy, float("nan") if value is None else value)
         return None if math.isnan(number) else number
 
-    def any_worker(self, *flags):
-        """Says which flags are set in one of the processes; all must call it."""
+    def any_worker(self, *flags: object) -> list[bool]:
+        """Returns which flags are set in one of the processes; all must call it."""
         return any_worker(self._strategy, *flags)
 
-    def audit(self, statistics=False):
+    def audit(self, statistics: bool = False) -> None:
         """Checks that replicas and processes hold the same weights, to the bit.
 
         Args:
-            statistics: bool, True = the moving statistics too.
+            statistics: True = the moving statistics too.
 
         Raises:
             AuditError: if replicas of this process do not.
@@ -101,22 +111,19 @@ class RunState:
             digest = [self.step, *(zlib.crc32(weight.numpy().tobytes()) for weight in weights)]
             require_same(self._strategy, "weights or steps", digest)
 
-    def averaged(self):
-        """Returns a context with the moving average of the weights in their place, if any."""
+    def averaged(self) -> contextlib.AbstractContextManager:
+        """Returns a context in which the weights are their moving average, if there is one."""
         return averaged_weights(self._strategy, self.model, self._optimizer)
 
-    def save(self):
+    def save(self) -> None:
         """Writes the full state; the previous one goes only when the new one is whole."""
         self.average_statistics()
         for name, variable in self._numbers.items():
             variable.assign(getattr(self, name))
         self._manager.save(checkpoint_number=self.step)
 
-    def restore(self):
-        """Loads the last full state, if there is one.
-
-        Returns:
-            bool, whether there was one.
+    def restore(self) -> bool:
+        """Loads the last full state, if there is one; returns whether there was.
 
         Raises:
             ResumeError: if it is damaged, or of another network.
@@ -129,14 +136,14 @@ class RunState:
         except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
             raise ResumeError(
                 f"{path} cannot be restored ({type(error).__name__}): it is damaged or of "
-                "another network. --resume=never trains anew."
+                "another network. --resume=never trains again."
             ) from None
         for name, variable in self._numbers.items():
             setattr(self, name, variable.numpy().item())
         return True
 
-    def save_best(self):
-        """Writes the weights alone as `best.weights.h5`; the file appears when it is whole."""
+    def save_best(self) -> None:
+        """Writes the weights alone as `best.weights.h5`; the file appears when it is complete."""
         if self.is_chief:
-            with whole_file(self.folder / "best.weights.h5") as part:
+            with whole_file(self.folder / WEIGHTS) as part:
                 self.model.save_weights(part)

@@ -1,6 +1,9 @@
 """What a run writes about itself while it trains: CSV files and TensorBoard."""
 
 import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
 
 import tensorflow as tf
 
@@ -35,7 +38,7 @@ class CsvFile:
     A resumed run cuts off the rows after its checkpoint, so that every step stands there once.
     """
 
-    def __init__(self, path, columns, resume_step=0):
+    def __init__(self, path: Path, columns: Sequence[str], resume_step: int = 0):
         """Opens the file and keeps its rows up to and including step `resume_step`."""
         rows = [row for row in _read(path) if int(row["step"]) <= resume_step]
         with whole_file(path) as part, part.open("w", newline="") as file:
@@ -43,23 +46,23 @@ class CsvFile:
         self._columns = columns
         self._file = path.open("a", newline="")
 
-    def append(self, row):
-        """Adds a row (dict; absent columns stay empty, lists are joined by ";") and flushes it."""
+    def append(self, row: dict) -> None:
+        """Adds a row and flushes it; absent columns stay empty, lists are joined by ";"."""
         cells = {name: _cell(value) for name, value in row.items()}
         csv.DictWriter(self._file, self._columns, lineterminator="\n").writerow(cells)
         self._file.flush()
 
-    def close(self):
+    def close(self) -> None:
         self._file.close()
 
 
-def _cell(value):
+def _cell(value: object) -> object:
     if not isinstance(value, list):
         return value
     return ";".join("" if item is None else str(item) for item in value)
 
 
-def _read(path):
+def _read(path: Path) -> list[dict]:
     if not path.is_file():
         return []
     with path.open(newline="") as file:
@@ -68,13 +71,13 @@ def _read(path):
     return list(csv.DictReader(lines))
 
 
-def _write(file, columns, rows):
+def _write(file: TextIO, columns: Sequence[str], rows: list[dict]) -> None:
     writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
-def _each(row):
+def _each(row: dict) -> Iterator[tuple[str, float | None]]:
     """Yields (name, value) of a row, of a list `<name>/0`, `<name>/1`, ..."""
     for name, value in row.items():
         if isinstance(value, list):
@@ -86,26 +89,26 @@ def _each(row):
 class SilentLog:
     """Stands in for `RunLog` in the processes that do not write."""
 
-    def step(self, row):
+    def step(self, row: dict) -> None:
         pass
 
-    def validation(self, row):
+    def validation(self, row: dict) -> None:
         pass
 
-    def close(self):
+    def close(self) -> None:
         pass
 
 
 class RunLog:
     """history.csv, validation.csv and TensorBoard of one stage."""
 
-    def __init__(self, folder, validation_columns, resume_step=0):
+    def __init__(self, folder: Path, validation_columns: Sequence[str], resume_step: int = 0):
         """Opens the log.
 
         Args:
-            folder: `Path`, `<output_dir>/<dataset_name>/<stage>`; made if absent.
+            folder: `<output_dir>/<dataset_name>/<stage>`; made if absent.
             validation_columns: names of the validation's values.
-            resume_step: int, steps that are already done; later rows are dropped.
+            resume_step: steps that are already done; later rows are dropped.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -114,8 +117,8 @@ class RunLog:
         self._validation = CsvFile(folder / "validation.csv", columns, resume_step)
         self._board = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
-    def step(self, row):
-        """Logs one optimizer step: a dict of `HISTORY_COLUMNS`, of lists what is told per GPU.
+    def step(self, row: dict) -> None:
+        """Logs one optimizer step: values by name of `HISTORY_COLUMNS`, a list for one per GPU.
 
         TensorBoard gets the figures of speed every `FIGURES_EVERY` steps: a scalar takes 0.2 ms.
         """
@@ -124,18 +127,18 @@ class RunLog:
             row = {name: value for name, value in row.items() if name not in FIGURES}
         self._scalars("train", row)
 
-    def validation(self, row):
-        """Logs one validation: a dict with `step`, `epoch` and its values."""
+    def validation(self, row: dict) -> None:
+        """Logs one validation: `step`, `epoch` and its values."""
         self._validation.append(row)
         self._scalars("valid", row)
 
-    def _scalars(self, group, row):
+    def _scalars(self, group: str, row: dict) -> None:
         with self._board.as_default(step=int(row["step"])):
             for name, value in _each(row):
                 if name != "step" and value is not None:
                     tf.summary.scalar(f"{group}/{name}", value)
 
-    def close(self):
+    def close(self) -> None:
         self._history.close()
         self._validation.close()
         self._board.close()

@@ -5,36 +5,59 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tqdm import tqdm
 
-from devices.gpu_load import GpuLoad, gpu_load
+from devices.gpus import GpuLoad, gpu_load
 from project.errors import Interrupted, UserError
+from training.checkpoints import RunState
+from training.history import RunLog, SilentLog
 from training.monitor import StepMonitor, short_figures
 
-SAVE_SECONDS = 600  # at most this much work is lost when a run is killed within an epoch
-
-SMALLEST_SCALE = 2.0**-10  # below it a gradient that overflows is not a matter of its scale
+SAVE_SECONDS = 600  # between two saved states: a killed run loses at most this much work
+SMALLEST_SCALE = 2.0**-10  # with a smaller loss scale, an overflow has another cause
 
 
 class TrainingError(UserError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
-def is_better(metric, value, best):
-    """Says whether a validation value beats the best so far.
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How long a run is and where its epochs end.
 
-    Args:
-        metric: str, name of the metric; errors are better small, shares better large.
-        value: float or None (no valid pixel).
-        best: float; NaN = none yet.
+    Step s takes the samples [s*G, (s+1)*G) of one endless stream, so an epoch need not be a
+    whole number of steps: it ends with the step that takes its last sample.
+
+    Attributes:
+        total_steps: optimizer updates.
+        global_batch_size: G, examples per step over all replicas.
+        samples_per_epoch: crops.
     """
-    if value is None:
-        return False
-    larger = metric in ("delta1", "miou")
-    return math.isnan(best) or (value > best if larger else value < best)
+
+    total_steps: int
+    global_batch_size: int
+    samples_per_epoch: int
+
+    def epoch(self, steps: int) -> int:
+        """Returns how many epochs are complete after `steps` steps."""
+        return steps * self.global_batch_size // self.samples_per_epoch
+
+    def ends_epoch(self, step: int) -> bool:
+        """Returns whether step number `step` (from 0) completes an epoch or the run."""
+        return self.epoch(step + 1) > self.epoch(step) or step + 1 == self.total_steps
+
+
+def make_plan(
+    epochs: float, steps: int | None, global_batch_size: int, samples_per_epoch: int
+) -> TrainingPlan:
+    """Makes the plan of a run; a step count, if not None, wins over the epochs."""
+    if steps is None:
+        steps = math.ceil(epochs * samples_per_epoch / global_batch_size)
+    return TrainingPlan(steps, global_batch_size, samples_per_epoch)
 
 
 @dataclass(frozen=True)
@@ -42,21 +65,21 @@ class Validation:
     """What is measured after each epoch and what follows from it.
 
     Attributes:
-        measure: function () -> dict of metric name to float, or None without valid pixels.
-        metric: key of that dict that decides which weights are best.
+        measure: returns the metrics by name; a metric without valid pixels is None.
+        metric: name of the one that decides which weights are best.
         patience: validations without a better one that end the run; 0 = never.
     """
 
-    measure: Callable
+    measure: Callable[[], dict[str, float | None]]
     metric: str
     patience: int
 
-    def run(self, state, log, epoch):
+    def run(self, state: RunState, log: RunLog | SilentLog, epoch: int) -> str:
         """Measures, keeps the best weights and decides whether to stop; returns a line on it."""
         values = self.measure() if state.is_chief else {}
         log.validation({"step": state.step, "epoch": epoch, **values})
         value = state.chiefs_value(values.get(self.metric))
-        if is_better(self.metric, value, state.best):
+        if value is not None and is_better(self.metric, value, state.best):
             state.best, state.waited = value, 0
             state.save_best()
         else:
@@ -68,17 +91,37 @@ class Validation:
         return f"step {state.step}, epoch {epoch}: valid {self.metric} {shown}{best}{note}"
 
 
-def run_training(plan, state, train_step, batches, log, validation, learning_rate):
+def is_better(metric: str, value: float, best: float) -> bool:
+    """Returns whether a validation value beats the best so far.
+
+    Args:
+        metric: its name; errors are better small, shares better large.
+        value: to judge.
+        best: NaN = none yet.
+    """
+    larger = metric in ("delta1", "miou")
+    return math.isnan(best) or (value > best if larger else value < best)
+
+
+def run_training(
+    plan: TrainingPlan,
+    state: RunState,
+    train_step: Callable[[dict], dict],
+    batches: Iterator[dict],
+    log: RunLog | SilentLog,
+    validation: Validation,
+    learning_rate: Callable[[], float],
+) -> None:
     """Trains from `state.step` to the end of the plan.
 
     Args:
-        plan: `TrainingPlan`.
-        state: `RunState`.
-        train_step: function (batch) -> dict of scalars with `loss`.
-        batches: iterator over distributed batches, beginning with step `state.step`.
-        log: `RunLog`.
-        validation: `Validation`, run after each epoch.
-        learning_rate: function () -> float, of the next update, for the log.
+        plan: steps and epochs.
+        state: what is trained, and how far it is.
+        train_step: batch -> scalars by name, with `loss`.
+        batches: distributed batches, beginning with step `state.step`.
+        log: takes a row for each step and each validation.
+        validation: run after each epoch.
+        learning_rate: returns that of the next update, for the log.
 
     Raises:
         TrainingError: if the loss is not finite; the last good state stays on disk.
@@ -118,8 +161,8 @@ def run_training(plan, state, train_step, batches, log, validation, learning_rat
 
 
 @contextlib.contextmanager
-def _progress_bar(plan, state, monitor):
-    """Yields the chief's progress bar; however the run ends, a summary of its speed follows."""
+def _progress_bar(plan: TrainingPlan, state: RunState, monitor: StepMonitor) -> Iterator[tqdm]:
+    """Yields the chief's progress bar; a summary of the speed follows, however the run ends."""
     size = plan.global_batch_size
     try:
         with tqdm(
@@ -128,7 +171,7 @@ def _progress_bar(plan, state, monitor):
             disable=not state.is_chief,
             unit=" samples",
             dynamic_ncols=True,
-            mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file wants few lines
+            mininterval=0.5 if sys.stderr.isatty() else 30,  # keeps log files short
         ) as bar:
             yield bar
     finally:
@@ -136,7 +179,9 @@ def _progress_bar(plan, state, monitor):
             print(line)
 
 
-def _timed_step(train_step, batches, global_batch_size, monitor):
+def _timed_step(
+    train_step: Callable, batches: Iterator, global_batch_size: int, monitor: StepMonitor
+) -> dict[str, float]:
     start = time.perf_counter()
     batch = next(batches)
     waited = time.perf_counter() - start
@@ -148,8 +193,8 @@ def _timed_step(train_step, batches, global_batch_size, monitor):
     return row
 
 
-def _stop_on_nan(row, step):
-    # With loss scaling, a gradient that overflows is part of the game: the step is left out.
+def _stop_on_nan(row: dict[str, float], step: int) -> None:
+    # With loss scaling, overflowing gradients are expected: the optimizer skips the step.
     names = row.keys() - ({"gradient_norm"} if "loss_scale" in row else set())
     wrong = [name for name in row if name in names and not math.isfinite(row[name])]
     if row.get("loss_scale", 1.0) < SMALLEST_SCALE:
@@ -162,16 +207,17 @@ def _stop_on_nan(row, step):
 
 
 @contextlib.contextmanager
-def stop_requests():
+def stop_requests() -> Iterator[list[int]]:
     """Turns the first Ctrl-C or SIGTERM into a request that the loop obeys after its step.
 
     In the middle of a step the weights are one step ahead of the step number, so the state can
     be saved between steps only. A second signal acts at once.
 
     Yields:
-        list of the signals received; empty as long as nobody asked.
+        The signals received; empty as long as there was none.
     """
-    received, before = [], {}
+    received: list[int] = []
+    before: dict[int, Any] = {}
 
     def note(number, frame):
         received.append(number)
@@ -183,42 +229,9 @@ def stop_requests():
 
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) == signal.SIG_IGN:
-            continue  # a job in the background is not meant by Ctrl-C
+            continue  # Ctrl-C is not meant for a job in the background
         before[number] = signal.signal(number, note)
     try:
         yield received
     finally:
         restore()
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How long a run is and where its epochs end.
-
-    Step s takes the samples [s*G, (s+1)*G) of one endless stream, so an epoch need not be a
-    whole number of steps: it ends with the step that takes its last sample.
-
-    Attributes:
-        total_steps: int, optimizer updates.
-        global_batch_size: int G, examples per step over all replicas.
-        samples_per_epoch: int.
-    """
-
-    total_steps: int
-    global_batch_size: int
-    samples_per_epoch: int
-
-    def epoch(self, steps):
-        """Returns how many epochs are complete after `steps` steps."""
-        return steps * self.global_batch_size // self.samples_per_epoch
-
-    def ends_epoch(self, step):
-        """Says whether step number `step` (from 0) completes an epoch or the run."""
-        return self.epoch(step + 1) > self.epoch(step) or step + 1 == self.total_steps
-
-
-def make_plan(epochs, steps, global_batch_size, samples_per_epoch):
-    """Makes the plan of a run; a step count, if not None, wins over the epochs."""
-    if steps is None:
-        steps = math.ceil(epochs * samples_per_epoch / global_batch_size)
-    return TrainingPlan(steps, global_batch_size, samples_per_epoch)

@@ -1,10 +1,12 @@
 """Losses. Every loss returns one value per example, shape (batch,): the mean over the example's
 valid pixels, 0 where it has none. The training step divides by the global batch size."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 
-def masked_mean(values, valid):
+def masked_mean(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     """Averages each example over its valid pixels.
 
     Args:
@@ -19,7 +21,13 @@ def masked_mean(values, valid):
     return tf.math.divide_no_nan(total, tf.reduce_sum(tf.cast(valid[..., 0], tf.float32), [1, 2]))
 
 
-def regression_loss(truth, predicted, valid, kind="mse", huber_delta=1.0):
+def regression_loss(
+    truth: tf.Tensor,
+    predicted: tf.Tensor,
+    valid: tf.Tensor,
+    kind: str = "mse",
+    huber_delta: float = 1.0,
+) -> tf.Tensor:
     """Error of a regressed map over the valid pixels of each example.
 
     Args:
@@ -28,7 +36,7 @@ def regression_loss(truth, predicted, valid, kind="mse", huber_delta=1.0):
         valid: bool (batch, rows, columns, 1).
         kind: "mse" (squared units of the map), "mae" or "huber" (squared below `huber_delta`,
             halved: Huber, Annals of Mathematical Statistics 1964).
-        huber_delta: float, in the units of the map.
+        huber_delta: in the units of the map.
 
     Returns:
         float32 (batch,).
@@ -48,7 +56,12 @@ def regression_loss(truth, predicted, valid, kind="mse", huber_delta=1.0):
     raise ValueError(f"reg_loss is {kind!r}, but must be mse, mae or huber.")
 
 
-def semantic_loss(classes, logits, weights=None, smoothing=0.0):
+def semantic_loss(
+    classes: tf.Tensor,
+    logits: tf.Tensor,
+    weights: Sequence[float] | None = None,
+    smoothing: float = 0.0,
+) -> tf.Tensor:
     """Cross-entropy of each example over its labelled pixels, in nats.
 
     With smoothing s, the truth is (1 - s) for a pixel's class and s / class_count more for every
@@ -59,8 +72,8 @@ def semantic_loss(classes, logits, weights=None, smoothing=0.0):
     Args:
         classes: int32 (batch, rows, columns, 1), class index; -1 = ignore.
         logits: float32 (batch, rows, columns, class_count).
-        weights: class_count floats, such as those of `balanced_weights`; None = 1 each.
-        smoothing: float, s, at least 0, below 1.
+        weights: of each class, such as `balanced_weights`; None = 1 each.
+        smoothing: s, at least 0, below 1.
 
     Returns:
         float32 (batch,).
@@ -76,36 +89,38 @@ def semantic_loss(classes, logits, weights=None, smoothing=0.0):
     return masked_mean(entropy[..., None], classes >= 0)
 
 
-def balanced_weights(counts):
+def balanced_weights(counts: Sequence[int]) -> tuple[float, ...]:
     """Weighs each class by the inverse of its share, so that all count alike in total.
 
     weight = pixels of all classes / (classes with pixels x pixels of this class), as
     scikit-learn's `class_weight="balanced"`: their mean over the pixels is 1.
 
     Args:
-        counts: sequence of int, labelled training pixels of each class.
+        counts: labelled training pixels of each class.
 
     Returns:
-        tuple of floats; 0 for a class without pixels, whose weight no training pixel asks for.
+        The weights; 0 for a class without pixels, whose weight is never used.
     """
     total, present = sum(counts), sum(count > 0 for count in counts)
     return tuple(total / (present * count) if count else 0.0 for count in counts)
 
 
-def coarse_heights(heights, valid, factor):
+def coarse_heights(
+    heights: tf.Tensor, valid: tf.Tensor, factor: int
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Averages heights over blocks of pixels, for the loss of a decoder's coarser stage.
 
     Args:
         heights: float32 (batch, rows, columns, 1), metres; NaN allowed where not valid.
         valid: bool, same shape.
-        factor: int, rows and columns of a block; divides those of the heights.
+        factor: rows and columns of a block; divides those of the heights.
 
     Returns:
         (mean over the valid pixels of each block, float32 (batch, rows/factor, columns/factor, 1),
         bool of that shape: whether the block has a valid pixel).
     """
 
-    def average(values):
+    def average(values: tf.Tensor) -> tf.Tensor:
         return tf.nn.avg_pool2d(values, factor, factor, "VALID")
 
     share = average(tf.cast(valid, tf.float32))

@@ -4,39 +4,42 @@ from collections import deque
 
 import numpy as np
 
+from devices.gpu_load import GpuLoad
+
 WINDOW = 100  # steps that the figures are of
-SLOW_INPUT = 0.2  # share of the time from which on waiting for input is worth a hint
+SLOW_INPUT = 0.2  # share of the time that may pass waiting for input without a hint
 
 
 class StepMonitor:
     """Times of the last `WINDOW` steps, without the first of the process, which compiles."""
 
-    def __init__(self, global_batch_size, load):
-        """Begins with no step.
+    def __init__(self, global_batch_size: int, load: GpuLoad):
+        """Starts without a step.
 
         Args:
-            global_batch_size: int, examples per step over all replicas.
-            load: `GpuLoad`.
+            global_batch_size: examples per step over all replicas.
+            load: of the GPUs of this process.
         """
         self._global_batch_size, self._load = global_batch_size, load
-        self._steps, self._compiled = deque(maxlen=WINDOW), False
+        self._steps: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+        self._compiled = False
 
-    def add(self, seconds, waited):
+    def add(self, seconds: float, waited: float) -> None:
         """Adds a step.
 
         Args:
-            seconds: float, of the whole step.
-            waited: float, those of them in which it waited for its batch.
+            seconds: of the whole step.
+            waited: the part of them that it waited for its batch.
         """
         if self._compiled:
             self._steps.append((seconds, waited))
         self._compiled = True
 
-    def row(self):
-        """Returns the figures after a step: a dict of columns of history.csv, as far as known."""
+    def row(self) -> dict:
+        """Returns the figures after a step, by column of history.csv, as far as they are known."""
         return self._times() | self._load.row()
 
-    def _times(self):
+    def _times(self) -> dict[str, float]:
         if not self._steps:
             return {}
         seconds, waited = np.transpose(self._steps)
@@ -47,8 +50,8 @@ class StepMonitor:
             "input_wait": float(waited.sum() / seconds.sum()),
         }
 
-    def summary(self):
-        """Returns lines on the last steps, for the end of a run; none without a step."""
+    def summary(self) -> list[str]:
+        """Returns lines about the last steps, for the end of a run."""
         if not self._steps:
             return []
         times, count = self._times(), len(self._steps)
@@ -60,17 +63,17 @@ class StepMonitor:
         ]
         if times["input_wait"] > SLOW_INPUT:
             lines.append(
-                "Reading the tiles holds the training up: a faster disk or more CPU cores may "
-                "help, more GPUs do not (docs/results.md)."
+                "Reading the tiles is the bottleneck: a faster disk or more CPU cores may help, "
+                "more GPUs do not (docs/results.md)."
             )
         return lines
 
 
-def short_figures(row):
+def short_figures(row: dict) -> str:
     """Returns the figures of a step as the progress bar shows them.
 
     Args:
-        row: dict with `loss` and what there is of `StepMonitor.row`.
+        row: `loss` and what there is of `StepMonitor.row`.
     """
     parts = [f"loss={row['loss']:.4g}"]
     if "seconds_median" in row:

@@ -1,9 +1,11 @@
 """Optimizers for `training.steps`, which sums the gradients over the replicas itself."""
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -11,10 +13,11 @@ class ReducedGradients:
     """Makes a Keras optimizer take gradients that are already summed over the replicas.
 
     Keras would clip, and look for overflow, before it sums: each replica by its own part of the
-    batch, and so each differently. The hook is private; tests/test_optimizers.py pins it.
+    batch, and so each differently. The hook is private;
+    tests/training/test_optimizers.py pins it.
     """
 
-    def _all_reduce_sum_gradients(self, grads_and_vars):
+    def _all_reduce_sum_gradients(self, grads_and_vars: Sequence) -> list:
         return list(grads_and_vars)
 
 
@@ -23,8 +26,8 @@ class VariableSchedule:
     """When and how fast a variable is trained.
 
     Attributes:
-        first_step: int, number of the first update (from 0) that trains it.
-        multiplier: float, on the learning rate.
+        first_step: number of the first update (from 0) that trains it.
+        multiplier: of the learning rate.
     """
 
     first_step: int = 0
@@ -39,9 +42,11 @@ class Adam(ReducedGradients, keras.optimizers.Adam):
             None = all alike.
     """
 
-    schedules = None
+    schedules: list[VariableSchedule] | None = None
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
         if self.schedules:
             schedule = self.schedules[self._get_variable_index(variable)]
             learning_rate *= schedule.multiplier
@@ -49,10 +54,10 @@ class Adam(ReducedGradients, keras.optimizers.Adam):
                 learning_rate *= self._late_start(schedule.first_step)
         super().update_step(gradient, variable, learning_rate)
 
-    def _late_start(self, first_step):
-        """Returns the factor that corrects the moments' bias for an average begun later."""
+    def _late_start(self, first_step: int) -> tf.Tensor:
+        """Returns the factor that corrects the moments' bias for an average that starts later."""
 
-        def correction(updates):
+        def correction(updates: tf.Tensor) -> tf.Tensor:
             updates = ops.cast(updates, "float32")
             return ops.sqrt(1.0 - self.beta_2**updates) / (1.0 - self.beta_1**updates)
 
@@ -61,25 +66,31 @@ class Adam(ReducedGradients, keras.optimizers.Adam):
 
 
 class SGD(ReducedGradients, keras.optimizers.SGD):
-    """Gradient descent on gradients summed over the replicas; the tests' optimizer."""
+    """Gradient descent on gradients summed over the replicas, for tests and the self-check."""
 
 
-def updates_done(optimizer):
-    """Returns the updates that an optimizer has made; those left out for overflow do not count."""
+def updates_done(optimizer: keras.optimizers.Optimizer) -> int:
+    """Returns the updates that an optimizer has made, without those skipped for overflow."""
     return int(getattr(optimizer, "inner_optimizer", optimizer).iterations.numpy())
 
 
-def make_optimizer(model, learning_rate, ema_decay=0.0, loss_scaling=False, schedules=None):
+def make_optimizer(
+    model: keras.Model,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule,
+    ema_decay: float = 0.0,
+    loss_scaling: bool = False,
+    schedules: list[VariableSchedule] | None = None,
+) -> keras.optimizers.Optimizer:
     """Makes Adam with its slots built; call it under the strategy's scope.
 
     An optimizer whose variables are made lazily inside `strategy.run` fails.
 
     Args:
-        model: built Keras model.
-        learning_rate: float or schedule.
-        ema_decay: float, of a moving average of the weights (Polyak and Juditsky, 1992); 0 = none.
-        loss_scaling: bool, True = against underflow in float16; a step whose gradient overflows
-            is left out on all replicas.
+        model: built.
+        learning_rate: constant, or a schedule.
+        ema_decay: of a moving average of the weights (Polyak and Juditsky, 1992); 0 = none.
+        loss_scaling: True = against underflow in float16; a step whose gradient overflows is
+            skipped on all replicas.
         schedules: for each of the model's trainable variables; None = all alike.
 
     Returns:
@@ -95,12 +106,14 @@ def make_optimizer(model, learning_rate, ema_decay=0.0, loss_scaling=False, sche
 
 
 @contextlib.contextmanager
-def averaged_weights(strategy, model, optimizer):
-    """Puts the moving average of the weights in their place while it lasts, if there is one.
+def averaged_weights(
+    strategy: tf.distribute.Strategy, model: keras.Model, optimizer: keras.optimizers.Optimizer
+) -> Iterator[None]:
+    """Replaces the weights by their moving average within the context, if there is one.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
-        model: Keras model.
+        strategy: over the replicas.
+        model: whose weights are replaced.
         optimizer: of `make_optimizer`.
     """
     if not getattr(optimizer, "inner_optimizer", optimizer).use_ema:

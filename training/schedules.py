@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 KINDS = ("constant", "cosine", "step")
@@ -13,8 +14,8 @@ class Decay:
     """When and how far a step schedule falls.
 
     Attributes:
-        steps: float, optimizer steps from one fall to the next.
-        factor: float, of the rate at each fall.
+        steps: optimizer steps from one fall to the next.
+        factor: of the rate at each fall.
     """
 
     steps: float = 1.0
@@ -22,21 +23,28 @@ class Decay:
 
 
 class StepSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise, then a rate that falls by a factor at equal distances; see `make_schedule`."""
+    """A linear rise, then a rate that falls by a factor at equal intervals; see `make_schedule`."""
 
-    def __init__(self, learning_rate, decay, warmup_steps, minimum):
+    def __init__(self, learning_rate: float, decay: Decay, warmup_steps: int, minimum: float):
         self._stairs = keras.optimizers.schedules.ExponentialDecay(
             learning_rate, decay.steps, decay.factor, staircase=True
         )
         self._warmup_steps, self._minimum = warmup_steps, minimum
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
         rise = ops.minimum(1.0, ops.cast(step, "float32") / max(1, self._warmup_steps))
         rate = ops.maximum(self._stairs(step), self._minimum)
         return rise * rate if self._warmup_steps else rate
 
 
-def make_schedule(kind, learning_rate, total_steps, warmup_steps=0, minimum=0.0, decay=Decay()):
+def make_schedule(
+    kind: str,
+    learning_rate: float,
+    total_steps: int,
+    warmup_steps: int = 0,
+    minimum: float = 0.0,
+    decay: Decay = Decay(),
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Makes the learning rate of a run.
 
     "constant": the rate all along, as published. "cosine": half a cosine from the rate down to
@@ -46,14 +54,11 @@ def make_schedule(kind, learning_rate, total_steps, warmup_steps=0, minimum=0.0,
 
     Args:
         kind: "constant", "cosine" or "step".
-        learning_rate: float, the largest rate.
-        total_steps: int, optimizer steps of the run.
-        warmup_steps: int, of them for the rise.
-        minimum: float, the rate at the end of the cosine.
-        decay: `Decay`, of "step".
-
-    Returns:
-        `keras.optimizers.schedules.LearningRateSchedule`.
+        learning_rate: the largest rate.
+        total_steps: optimizer steps of the run.
+        warmup_steps: of them for the rise.
+        minimum: the rate at the end of the cosine.
+        decay: of "step".
 
     Raises:
         ValueError: if `kind` is none of these.

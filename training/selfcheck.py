@@ -1,6 +1,7 @@
-"""Tries the devices of a run: how they share a batch, what they add up, how they train."""
+"""Tests the devices of a run: how they share a batch, what they add up, how they train."""
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
@@ -25,24 +26,23 @@ class Finding:
     """What a check saw.
 
     Attributes:
-        line: str.
-        problem: str, what is wrong; empty = all as expected.
+        line: what was found.
+        problem: what is wrong; empty = all as expected.
     """
 
     line: str
     problem: str = ""
 
 
-def run_checks(strategy, batch_sizes, parts=1):
+def run_checks(
+    strategy: tf.distribute.Strategy, batch_sizes: dict[str, int], parts: int = 1
+) -> Iterator[Finding]:
     """Runs all checks, one after another, until an operation fails.
 
     Args:
-        strategy: `tf.distribute.Strategy` of the run.
-        batch_sizes: dict of stage to examples per replica and part.
-        parts: int, gradient accumulation steps.
-
-    Yields:
-        `Finding`.
+        strategy: of the run.
+        batch_sizes: examples per replica and part, by stage.
+        parts: gradient accumulation steps.
     """
     try:
         for stage, size in batch_sizes.items():
@@ -56,8 +56,8 @@ def run_checks(strategy, batch_sizes, parts=1):
         yield Finding("The checks end here.", f"an operation failed with {reason}")
 
 
-def check_batch(strategy, stage, size, parts=1):
-    """Splits one global batch; returns the `Finding` on its arithmetic."""
+def check_batch(strategy: tf.distribute.Strategy, stage: str, size: int, parts: int = 1) -> Finding:
+    """Splits one global batch and checks its arithmetic."""
     replicas = strategy.num_replicas_in_sync
     total = size * replicas * parts
     dataset = tf.data.Dataset.range(total).batch(total)
@@ -71,15 +71,14 @@ def check_batch(strategy, stage, size, parts=1):
     return Finding(f"{line}replicas get {sizes}", problem)
 
 
-def check_reduction(strategy, size):
-    """Sums over the replicas `size` numbers, of which replica i gives i + 1 each.
+def check_reduction(strategy: tf.distribute.Strategy, size: int) -> Finding:
+    """Sums `size` numbers over the replicas, of which replica i gives i + 1 each.
 
-    Returns:
-        `Finding`; each number must become N (N + 1) / 2 on each of N replicas.
+    Each number must become N (N + 1) / 2 on each of N replicas.
     """
     count = strategy.num_replicas_in_sync
 
-    def replica():
+    def replica() -> tf.Tensor:
         number = tf.distribute.get_replica_context().replica_id_in_sync_group
         return sum_over_replicas([tf.fill([size], tf.cast(number, tf.float32) + 1.0)])[0]
 
@@ -91,16 +90,18 @@ def check_reduction(strategy, size):
     return Finding(line, problem if any(wrong) else "")
 
 
-def check_training(strategy, options=NETWORK):
+def check_training(
+    strategy: tf.distribute.Strategy, options: NetworkOptions = NETWORK
+) -> list[Finding]:
     """Trains a tiny network on one device and over the replicas, on the same batch.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
-        options: `NetworkOptions`. The losses can be the same because dropout belongs to the
-            sample and the batch statistics are those of all replicas.
+        strategy: over the replicas.
+        options: of the network. The losses can be the same because dropout belongs to the sample
+            and the batch statistics are those of all replicas.
 
     Returns:
-        list of `Finding`: one device, and for more the audit of the replicas and the comparison.
+        The finding on one device, and for more the audit of the replicas and the comparison.
     """
     one_device, count = tf.distribute.get_strategy(), strategy.num_replicas_in_sync
     with plain_float32():
@@ -118,7 +119,9 @@ def check_training(strategy, options=NETWORK):
     return [*findings, audit, compare_losses(alone, together, count)]
 
 
-def build(strategy, options):
+def build(
+    strategy: tf.distribute.Strategy, options: NetworkOptions
+) -> tuple[keras.Model, keras.optimizers.Optimizer]:
     """Builds a tiny height network under the strategy's scope; returns (network, optimizer)."""
     with strategy.scope():
         model = build_mtl(options, normals=False)
@@ -128,28 +131,38 @@ def build(strategy, options):
     return model, optimizer
 
 
-def take_steps(strategy, model, optimizer, examples):
-    """Takes `STEPS` steps on one batch, whose examples are unlike; returns their losses."""
+def take_steps(
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    examples: int,
+) -> list[float]:
+    """Takes `STEPS` steps on one batch of different examples; returns their losses."""
     generator = np.random.default_rng(0)
     shape = (examples, SIZE, SIZE)
-    brightness = np.linspace(0.1, 1, examples)[:, None, None, None]  # unlike on each replica
+    brightness = np.linspace(0.1, 1, examples)[:, None, None, None]  # differs on each replica
     heights = generator.uniform(0, 9, shape + (1,)).astype("float32")
-    batch = {
+    arrays = {
         "image": (brightness * generator.uniform(0, 255, shape + (3,))).astype("float32"),
         "heights": np.where(heights > 1, heights, np.float32(np.nan)),
         "classes": np.full(heights.shape, -1),
         "gsd_factor": np.ones(examples, "float32"),
         "sample": np.arange(examples),
     }
-    dataset = tf.data.Dataset.from_tensor_slices(batch).batch(examples)
+    dataset = tf.data.Dataset.from_tensor_slices(arrays).batch(examples)
     batch = next(iter(strategy.experimental_distribute_dataset(dataset)))
     losses, weights = MtlLosses(model, 0.5, "unit"), {"height_loss": 1.0}
     step = make_train_step(strategy, model, optimizer, losses, weights, StepOptions(examples))
     return [float(step(batch)["loss"]) for _ in range(STEPS)]
 
 
-def check_audit(strategy, model, optimizer, statistics=False):
-    """Audits a trained network; returns the `Finding`. `statistics` as in `audit_replicas`."""
+def check_audit(
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    statistics: bool = False,
+) -> Finding:
+    """Audits a trained network; `statistics` as in `audit_replicas`."""
     try:
         audit_construction(strategy, model, optimizer)
         audit_replicas(model, statistics)
@@ -160,7 +173,7 @@ def check_audit(strategy, model, optimizer, statistics=False):
     return Finding(f"{line} to the bit")
 
 
-def compare_losses(alone, together, count):
+def compare_losses(alone: list[float], together: list[float], count: int) -> Finding:
     """Compares the losses of one device with those over `count` replicas, step by step."""
     difference = np.max(np.abs(np.divide(together, alone) - 1))
     line = f"Losses over {count} replicas: {shown(together)}; relative difference {difference:.1g}"
@@ -170,13 +183,13 @@ def compare_losses(alone, together, count):
     return Finding(line, f"{problem}{shown(alone)} to within {LARGEST_DIFFERENCE:g}")
 
 
-def shown(losses):
+def shown(losses: list[float]) -> str:
     return ", ".join(f"{loss:.7g}" for loss in losses)
 
 
 @contextlib.contextmanager
-def plain_float32():
-    """Computes in float32 while it lasts, without the TF32 of newer GPUs, which rounds at 1e-3."""
+def plain_float32() -> Iterator[None]:
+    """Computes in float32 within the context, without the TF32 of newer GPUs (rounds at 1e-3)."""
     tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
     policy = keras.config.dtype_policy()
     tf.config.experimental.enable_tensor_float_32_execution(False)

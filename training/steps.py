@@ -14,11 +14,13 @@ Loss and gradient are those of the whole global batch, whatever the number of re
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, cast
 
 import keras
 import tensorflow as tf
 
 from datasets.crops.targets import cast_batch, normal_targets
+from datasets.tiles.samples import Batch
 from models.dae import dae_input
 from models.dropout import samples_from
 from models.mtl import COARSE_HEIGHTS
@@ -26,7 +28,17 @@ from models.segments import recomputation
 from training.losses import coarse_heights, regression_loss, semantic_loss
 from training.optimizers import ReducedGradients
 
-Losses = Callable[[dict], dict[str, tf.Tensor]]  # batch -> unweighted losses, each (batch,)
+Losses = Callable[[Batch], dict[str, tf.Tensor]]  # batch -> unweighted losses, each (batch,)
+
+
+class CompiledStep(Protocol):
+    """A training step that `tf.function` has compiled."""
+
+    def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Takes the step."""
+
+    def get_concrete_function(self, batch: Batch) -> tf.types.experimental.ConcreteFunction:
+        """Returns the graph of the step."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,7 @@ def make_train_step(
     loss_weights: dict[str, float],
     options: StepOptions,
     variables: Sequence[keras.Variable] | None = None,
-) -> Callable[[dict], dict[str, tf.Tensor]]:
+) -> CompiledStep:
     """Builds the compiled training step.
 
     Args:
@@ -102,7 +114,7 @@ class TrainStep:
     options: StepOptions
     variables: Sequence[keras.Variable]
 
-    def over_replicas(self, batch: dict) -> dict[str, tf.Tensor]:
+    def over_replicas(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Takes the step on all replicas; returns the figures of the whole global batch.
 
         The batch must come from a distributed dataset. `strategy.run` hands a plain tensor whole
@@ -115,7 +127,7 @@ class TrainStep:
             name: self.strategy.experimental_local_results(row)[0] for name, row in rows.items()
         }
 
-    def replica_step(self, batch: dict) -> dict[str, tf.Tensor]:
+    def replica_step(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Does one replica's share of the step and returns the figures of the whole batch."""
         names = (*self.loss_weights, "loss")
         shapes = [*(variable.shape for variable in self.variables), [len(names)]]
@@ -137,7 +149,7 @@ class TrainStep:
         is_scaled = hasattr(self.optimizer, "inner_optimizer")
         return row | {"loss_scale": scale} if is_scaled else row
 
-    def part_gradients(self, batch: dict) -> list[tf.Tensor]:
+    def part_gradients(self, batch: Batch) -> list[tf.Tensor]:
         """Returns the gradients and then the losses of the examples at hand, in a list.
 
         Each example's loss is divided by the size of the global batch, not by the number of
@@ -159,8 +171,8 @@ class TrainStep:
 
 
 def add_up_parts(
-    part_step: Callable[[dict], list[tf.Tensor]],
-    batch: dict,
+    part_step: Callable[[Batch], list[tf.Tensor]],
+    batch: Batch,
     shapes: Sequence,
     options: StepOptions,
 ) -> list[tf.Tensor]:
@@ -180,8 +192,8 @@ def add_up_parts(
     """
     if options.parts == 1:
         return part_step(batch)
-    size = options.parts
-    parts = {name: tf.reshape(v, [size, -1, *v.shape[1:]]) for name, v in batch.items()}
+    size, tensors = options.parts, cast(dict[str, tf.Tensor], batch)
+    parts = {name: tf.reshape(v, [size, -1, *v.shape[1:]]) for name, v in tensors.items()}
 
     def add(number, totals):
         values = part_step({name: value[number] for name, value in parts.items()})
@@ -237,7 +249,7 @@ class MtlLosses:
     options: LossOptions = LossOptions()
     recompute: bool = False
 
-    def __call__(self, batch: dict) -> dict[str, tf.Tensor]:
+    def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns the unweighted losses, each (batch,).
 
         Args:
@@ -298,7 +310,7 @@ class DaeLosses:
     options: LossOptions = LossOptions()
     recompute: bool = False
 
-    def __call__(self, batch: dict) -> dict[str, tf.Tensor]:
+    def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Returns `height_loss`, (batch,), of the corrected heights."""
         batch = cast_batch(batch)
         outputs = self.mtl(batch["image"], training=False)

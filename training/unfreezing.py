@@ -1,4 +1,4 @@
-"""Training a pretrained encoder late and gently: first not at all, then from its top down.
+"""The freeze schedule of a pretrained encoder: frozen at first, then unfrozen from the top down.
 
 Howard, Ruder, "Universal language model fine-tuning", ACL 2018 (gradual unfreezing).
 """
@@ -6,28 +6,39 @@ Howard, Ruder, "Universal language model fine-tuning", ACL 2018 (gradual unfreez
 import math
 from functools import partial
 
+import keras
+import tensorflow as tf
+
+from datasets.tiles.samples import Batch
 from models.segments import segments_of
+from training.loop import TrainingPlan
 from training.optimizers import VariableSchedule, updates_done
-from training.steps import make_train_step
+from training.steps import CompiledStep, Losses, StepOptions, make_train_step
 
 
-def encoder_schedules(model, encoder, plan, freeze_epochs, multiplier):
-    """Says when each variable of a network is trained, and how fast.
+def encoder_schedules(
+    model: keras.Model,
+    encoder: keras.Model,
+    plan: TrainingPlan,
+    freeze_epochs: int,
+    multiplier: float,
+) -> list[VariableSchedule]:
+    """Decides when each variable of a network is trained, and how fast.
 
-    The encoder rests for `freeze_epochs`; then its last stage is trained, and one stage more with
-    each further epoch. What is not of the encoder is trained from the start.
+    The encoder is frozen for `freeze_epochs`; then its last stage is trained, and one stage more
+    with each further epoch. All other variables are trained from the start.
 
     Args:
-        model: Keras model.
+        model: the whole network.
         encoder: of `models.backbones.make_backbone`, within it.
-        plan: `training.loop.TrainingPlan`.
-        freeze_epochs: int; 0 = all is trained from the start.
-        multiplier: float, on the encoder's learning rate.
+        plan: epochs and steps.
+        freeze_epochs: 0 = all is trained from the start.
+        multiplier: of the encoder's learning rate.
 
     Returns:
-        list of `training.optimizers.VariableSchedule`, of each of the model's trainable variables.
+        The schedule of each of the model's trainable variables.
     """
-    schedules = {}
+    schedules: dict[int, VariableSchedule] = {}
     for number, stage in enumerate(reversed(segments_of(encoder))):
         epochs = freeze_epochs + number if freeze_epochs else 0
         first = math.ceil(epochs * plan.samples_per_epoch / plan.global_batch_size)
@@ -44,31 +55,40 @@ class UnfreezingStep:
     compiled again.
     """
 
-    def __init__(self, strategy, model, optimizer, losses, loss_weights, options):
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        losses: Losses,
+        loss_weights: dict[str, float],
+        options: StepOptions,
+    ):
         """Takes what `training.steps.make_train_step` takes; the optimizer has `schedules`."""
         self._optimizer, self._variables = optimizer, model.trainable_variables
         self._make = partial(
             make_train_step, strategy, model, optimizer, losses, loss_weights, options
         )
-        self._count, self._step = None, None
+        self._count = 0
+        self._step: CompiledStep | None = None
 
-    def trained_variables(self):
+    def trained_variables(self) -> list[keras.Variable]:
         """Returns the variables that the next update trains."""
         inner = getattr(self._optimizer, "inner_optimizer", self._optimizer)
         done, pairs = updates_done(inner), zip(self._variables, inner.schedules, strict=True)
         return [variable for variable, schedule in pairs if schedule.first_step <= done]
 
-    def current(self):
+    def current(self) -> CompiledStep:
         """Returns the compiled step of the next update."""
         trained = self.trained_variables()
         if self._step is None or len(trained) != self._count:
             self._count, self._step = len(trained), self._make(trained)
         return self._step
 
-    def __call__(self, batch):
+    def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
         return self.current()(batch)
 
-    def get_concrete_function(self, batch):
+    def get_concrete_function(self, batch: Batch):
         return self.current().get_concrete_function(batch)
 
     @property

@@ -34,7 +34,7 @@ class Recorder(SimpleNamespace):
         self.bests.append(self.step)
 
     def average_statistics(self):
-        self.averaged = self.step
+        self.averaged_at = self.step
 
     def audit(self):
         self.audited.append(self.step)
@@ -70,7 +70,7 @@ def test_validates_and_saves_after_each_epoch():
     state = train([3.0, 2.0, 2.5], TrainingPlan(5, 1, 2))
     assert [row["step"] for row in state.validations] == [2, 4, 5]
     assert [row["epoch"] for row in state.validations] == [1, 2, 3]
-    assert state.saved == [2, 4, 5] and state.bests == [2, 4] and state.averaged == 5
+    assert state.saved == [2, 4, 5] and state.bests == [2, 4] and state.averaged_at == 5
     assert (state.best, state.waited) == (2.0, 1)
 
 
@@ -124,7 +124,7 @@ def test_waiting_for_input_is_told_from_the_second_step_on(clock, capfd):
     assert [row["seconds_median"] for row in state.rows[1:]] == [4.0, 3.0]
     shown = capfd.readouterr()
     assert "median 3 s, p95 3.9 s of the last 2; 0.7 samples/s; 67% of the time" in shown.out
-    assert "Reading the tiles holds the training up" in shown.out
+    assert "Reading the tiles is the bottleneck" in shown.out
     assert "loss=0.5, step=3s, p95=3.9s, wait=67%" in shown.err
 
 
@@ -152,6 +152,11 @@ def test_without_patience_goes_on():
     assert train([3.0, 4.0, 5.0, 6.0], TrainingPlan(4, 1, 1)).step == 4
 
 
+def test_a_validation_without_valid_pixels_is_no_better_one():
+    state = train([None, 3.0, None], TrainingPlan(3, 1, 1))
+    assert state.bests == [2] and state.step == 3
+
+
 def test_a_loss_that_is_not_finite_stops_before_saving():
     state = Recorder()
     with pytest.raises(TrainingError, match="Step 3: loss"):
@@ -167,7 +172,6 @@ def test_a_loss_that_is_not_finite_stops_before_saving():
         ("delta1", 0.5, 0.4, True),
         ("miou", 0.3, 0.4, False),
         ("rmse", 2.0, math.nan, True),
-        ("rmse", None, math.nan, False),
     ],
 )
 def test_better(metric, value, best, expected):

@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from devices.gpu_load import GpuLoad, find_gpu, gpu_load, pci_address
-from devices.table import start_nvml
+from devices.gpus import GpuLoad, find_gpu, gpu_load, pci_address, start_nvml
 from training.history import HISTORY_COLUMNS
 from training.monitor import StepMonitor, short_figures
 

@@ -81,7 +81,7 @@ def build(case):
     mtl = build_mtl(options, case.classes, case.normals)
     if case.stage == "mtl":
         return mtl, MtlLosses(mtl, 0.5, "unit", CLASS_OPTIONS)
-    dae = build_dae(dae_channels(case.classes, case.normals), options.style)
+    dae = build_dae(dae_channels(case.classes, case.normals), options)
     return dae, DaeLosses(mtl, dae)
 
 

@@ -53,7 +53,7 @@ def refuse_other_precision(stored: StoredRun, now: StoredRun, folder: Path) -> N
     if before != precision and stored.identity == now.identity | {"precision": before}:
         raise ResumeError(
             f"The run in {folder} was begun in {before}, but precision=auto means {precision} on "
-            f"this machine. Set --precision={before} to go on, or --resume=never to train anew."
+            f"this machine. Set --precision={before} to go on, or --resume=never to train again."
         )
 
 
@@ -94,7 +94,7 @@ def read_progress(folder: Path) -> tuple[int, bool] | None:
     except (tf.errors.OpError, IndexError, ValueError) as error:
         raise ResumeError(
             f"The state in {folder / 'last'} is damaged ({type(error).__name__}). "
-            "--resume=never trains anew."
+            "--resume=never trains again."
         ) from None
 
 

@@ -52,7 +52,7 @@ def train_stage(run: StageRun) -> None:
     start = prepare_folders(run) if run.is_chief else NEW
     start = STARTS[int(chiefs_number(run.strategy, STARTS.index(start)))]
     if start == FINISHED:
-        print(f"{run.folder}: this run is finished. --resume=never trains it anew.")
+        print(f"{run.folder}: this run is finished. --resume=never trains it again.")
         return
     if start == CONTINUE:  # the encoder began then, whatever weights can be had now
         stored = read_stored(run.folder) or run.description
