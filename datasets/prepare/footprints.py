@@ -5,24 +5,23 @@ https://cocodataset.org/#format-data; run-length codes as in the COCO API
 """
 
 import json
-from collections import defaultdict
 from pathlib import PurePosixPath
 
 import numpy as np
 from matplotlib.path import Path
 
+from datasets.prepare.sources import SourceFile
 from datasets.prepare.tile_files import PrepareError
 
+# Polygons [x, y, x, y, ...] in pixels, or a run-length code {"size": ..., "counts": ...}.
+Segmentation = list[list[float]] | dict
 
-def read_footprints(file):
-    """Reads the footprints of all images.
 
-    Args:
-        file: `datasets.prepare.sources.SourceFile` of a JSON file.
+def read_footprints(file: SourceFile) -> dict[str, list[Segmentation]]:
+    """Reads the footprints of all images from a JSON file.
 
     Returns:
-        dict of an image's stem to the list of its segmentations: lists of polygons
-        [x, y, x, y, ...] in pixels, or run-length codes {"size", "counts"}.
+        The footprints of each image, by the stem of its file.
 
     Raises:
         PrepareError: if the file is not of that format.
@@ -30,28 +29,24 @@ def read_footprints(file):
     try:
         content = json.loads(file.read_bytes())
         names = {i["id"]: PurePosixPath(i["file_name"]).stem for i in content["images"]}
-        found = defaultdict(list, {name: [] for name in names.values()})
+        found: dict[str, list[Segmentation]] = {name: [] for name in names.values()}
         for annotation in content["annotations"]:
             found[names[annotation["image_id"]]].append(annotation["segmentation"])
     except (ValueError, KeyError, TypeError) as error:
         raise PrepareError(
             f"{file.path} has no footprints in the COCO format ({error!r}). Download it again."
         ) from None
-    return dict(found)
+    return found
 
 
-def draw_footprints(segmentations, rows, columns):
-    """Draws footprints.
-
-    Args:
-        segmentations: as `read_footprints` returns for an image.
-        rows, columns: of the image.
+def draw_footprints(segmentations: list[Segmentation], rows: int, columns: int) -> np.ndarray:
+    """Draws the footprints of an image of that many rows and columns.
 
     Returns:
         uint8 (rows, columns, 1): 1 in a footprint, else 0.
 
     Raises:
-        PrepareError: if a run-length code is of another size.
+        PrepareError: if a run-length code is of an image of another size.
     """
     labels = np.zeros((rows, columns), "uint8")
     for segmentation in segmentations:
@@ -63,7 +58,7 @@ def draw_footprints(segmentations, rows, columns):
     return labels[..., None]
 
 
-def _fill(labels, corners):
+def _fill(labels: np.ndarray, corners: np.ndarray) -> None:
     """Sets 1 where the centre of a pixel lies in a polygon of corners (x, y)."""
     rows, columns = labels.shape
     first = np.clip(np.floor(corners.min(axis=0)).astype(int), 0, (columns, rows))
@@ -73,22 +68,26 @@ def _fill(labels, corners):
     labels[first[1] : last[1], first[0] : last[0]] |= inside.reshape(x.shape).astype("uint8")
 
 
-def _decode(code, rows, columns):
+def _decode(code: dict, rows: int, columns: int) -> np.ndarray:
     """Returns uint8 (rows, columns) of a run-length code, which runs down the columns."""
     counts = code["counts"]
     runs = _run_lengths(counts) if isinstance(counts, str) else counts
     if list(code["size"]) != [rows, columns] or sum(runs) != rows * columns:
         raise PrepareError(
-            f"a footprint is coded for {code['size']} and {sum(runs)} pixels, but its image has "
-            f"{rows} x {columns} (rows x columns). Download the footprints again."
+            f"a footprint has a size of {code['size']} and runs of {sum(runs)} pixels, but its "
+            f"image has {rows} x {columns} (rows x columns). Download the footprints again."
         )
     values = np.arange(len(runs), dtype="uint8") % 2  # runs of 0 and of 1 in turn
     return np.repeat(values, runs).reshape(columns, rows).T
 
 
-def _run_lengths(text):
-    """Returns the run lengths of COCO's text form: five bits a character, differences later on."""
-    runs = []
+def _run_lengths(text: str) -> list[int]:
+    """Returns the run lengths of COCO's text form.
+
+    Each character holds five bits of a number. From the fourth number on, they are differences to
+    the last run but one.
+    """
+    runs: list[int] = []
     value = shift = 0
     for character in text.encode():
         bits = character - 48

@@ -1,29 +1,35 @@
 """Any pair of large rasters, a photo and heights, as tiles on one grid."""
 
+import argparse
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
-from datasets.prepare.cutting import cut_windows
-from datasets.prepare.record_file import USUAL_CROP, fitting_crop
-from datasets.prepare.running import Job, Plan
-from datasets.prepare.splitting import split_by_area
-from datasets.prepare.tile_files import Pixels, PrepareError
+from datasets.prepare.preparation import Job, PreparationPlan, fitting_crop
+from datasets.prepare.sources import SourceFile, mark_files
+from datasets.prepare.splitting import Window, cut_windows, split_by_area
+from datasets.prepare.tile_files import PrepareError, TilePixels
 from datasets.rasters.grids import part_of_grid
 from datasets.rasters.reading import (
+    Grid,
+    RasterInfo,
+    file_list,
     height_unit,
     pixel_size,
     read_info,
     sample_values,
     vertical_datum,
 )
+from datasets.rasters.references import check_references
 from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heights
 
-# Metres above any sea level or ellipsoid that land and buildings can have; beyond lies nodata.
+# Land and buildings lie between these metres above any sea level or ellipsoid; beyond is nodata.
 LOWEST, HIGHEST = -1000.0, 10000.0
-ABOVE_GROUND = 50.0  # metres; a median beyond that is hardly a height above ground
+ABOVE_GROUND = 50.0  # metres; a higher median is hardly one of heights above ground
 WHOLE_NUMBERS = ("uint8", "uint16", "uint32", "int8", "int16", "int32")
 
 
@@ -36,9 +42,9 @@ class Rasters:
             terrain: bare earth, or None; labels: codes or colours, or None.
         bands: three band numbers of the photo; None = it has three.
         height_scale: metres = stored x height_scale, of surface and terrain.
-        height_nodata: stored height of surface and terrain that means no data, besides what
-            they declare; or None.
-        limits: lowest and highest metres of surface and terrain; what lies beyond has no data.
+        height_nodata: stored height of surface and terrain that means nodata, besides what they
+            declare; or None.
+        limits: lowest and highest metres of surface and terrain; what lies beyond is nodata.
             None = it is an error.
         binary: codes that become 1, all others 0; () = codes stay.
     """
@@ -47,89 +53,154 @@ class Rasters:
     surface: str
     terrain: str | None = None
     labels: str | None = None
-    bands: tuple | None = None
+    bands: tuple[int, ...] | None = None
     height_scale: float = 1.0
     height_nodata: float | None = None
-    limits: tuple | None = None
+    limits: tuple[float, float] | None = None
     binary: tuple = ()
 
     @property
-    def files(self):
-        """Files that are given, the photo first."""
-        return [f for f in (self.image, self.surface, self.terrain, self.labels) if f]
+    def heights(self) -> list[str]:
+        """The files of heights that are given, the surface first."""
+        return [self.surface, self.terrain] if self.terrain else [self.surface]
+
+    @property
+    def files(self) -> list[str]:
+        """All files that are given, the photo first."""
+        return [self.image, *self.heights, *([self.labels] if self.labels else [])]
 
 
-def plan_pair(rasters, folder, identity, record, cut):
-    """Plans the tiles of a pair of rasters.
+def plan_pair(options: argparse.Namespace) -> PreparationPlan:
+    """Plans the tiles of the rasters that a user names.
 
     Args:
-        rasters: `Rasters`.
-        folder: where to.
-        identity: dict of what the tiles depend on.
-        record: keys of dataset.toml; gsd and, for small tiles, crop_size are added.
-        cut: dict of gsd, tile, overlap, least_valid, splits and seed.
-
-    Returns:
-        `Plan`.
+        options: has the options of the command pair.
 
     Raises:
-        PrepareError, RasterError: if a file cannot be used.
-        ValueError: if the area is too small or the shares of the splits are wrong.
+        PrepareError, RasterError: if a file cannot be used, the area is too small or the shares of
+            the splits are impossible.
     """
-    check_files(rasters)
-    grid = common_grid(rasters.files, cut["gsd"])
-    size = cut["tile"]
-    windows = cut_windows(grid, size, cut["overlap"], "the common area of the files")
-    rows, columns = (sorted({window[axis] for window in windows.values()}) for axis in (0, 1))
-    split_of = split_by_area(rows, columns, size, cut["splits"], cut["seed"])
-    jobs = [
-        Job(
-            split_of[window[:2]],
-            end.strip("_"),
-            partial(read_pair, rasters, part_of_grid(grid, *window)),
-            rasters.labels is not None,
+    files = {name: getattr(options, name) for name in ("image", "surface", "terrain", "labels")}
+    if options.building and not options.labels:
+        raise PrepareError("building is given without labels. Give --labels, or leave it out.")
+    given = {name: path for name, path in files.items() if path}
+    for path in given.values():
+        check_file(path)
+    marks = {name: file_mark(path) for name, path in given.items()}
+    scale = height_scale_of(filter(None, (options.surface, options.terrain)), options.height_scale)
+    rasters = Rasters(
+        **files,
+        bands=options.bands,
+        height_scale=scale,
+        height_nodata=options.height_nodata,
+        binary=options.building,
+    )
+    kept = "gsd bands rgb_scale tile overlap least_valid splits seed building".split()
+    settings = {name: getattr(options, name) for name in kept}
+    settings |= {"height_scale": scale, "height_nodata": options.height_nodata}
+    record = _record_keys(options, [Path(path).name for path in given.values()])
+    check_pair(rasters)
+    grid = common_grid(rasters.files, options.gsd)
+    jobs, notes = _jobs_by_area(rasters, grid, options)
+    gsd = cast(float, pixel_size(grid))  # a common grid is projected
+    record |= {"gsd": round(gsd, 6), **fitting_crop(options.tile)}
+    return PreparationPlan(
+        options.folder,
+        {"command": "pair", **marks, **settings},
+        jobs,
+        record,
+        options.least_valid,
+        [*notes, *datum_notes(rasters), *_height_notes(rasters)],
+    )
+
+
+def check_file(path: str | Path) -> None:
+    """Checks that a file that the user names is there, and that GDAL may open it.
+
+    What a VRT names may lie anywhere on this machine: the user names it, and large mosaics are
+    kept where there is space. Networks and formats that name files in other ways are refused.
+
+    Raises:
+        PrepareError: if it is missing.
+        RasterError: if it is no raster, or names something else than local files.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise PrepareError(f"{path} is not a file. Check the path.")
+    check_references(path, path.resolve().anchor)
+
+
+def file_mark(path: str | Path) -> dict[str, object]:
+    """Returns what identifies a raster from run to run, wherever it lies."""
+    parts = [SourceFile(Path(part).name, part) for part in file_list(path)]
+    stat = Path(path).stat()
+    mark = {"file": Path(path).name, "bytes": stat.st_size, "modified": stat.st_mtime_ns}
+    return mark | ({"parts": mark_files(parts)} if len(parts) > 1 else {})
+
+
+def _record_keys(options: argparse.Namespace, names: Iterable[str]) -> dict[str, object]:
+    """Returns the keys of dataset.toml that options and file names give."""
+    source = f"prepared from {', '.join(names)}"
+    keys = {"name": options.folder.resolve().name, "source": source}
+    if options.rgb_scale:
+        keys["rgb_scale"] = options.rgb_scale
+    elif read_info(options.image).dtype == "uint16":
+        raise PrepareError(
+            f"{options.image} is 16-bit. Give --rgb_scale, so that stored x rgb_scale is 0-255: "
+            "0.00390625 if it uses all 16 bits."
         )
+    if options.building:
+        keys["building_code"] = 1
+        keys["classes"] = [{"code": 0, "name": "other"}, {"code": 1, "name": "building"}]
+    return keys
+
+
+def _jobs_by_area(
+    rasters: Rasters, grid: Grid, options: argparse.Namespace
+) -> tuple[list[Job], list[str]]:
+    """Returns the tiles of a grid in splits by area, and a note on the tiles between splits."""
+    size = options.tile
+    windows = cut_windows(grid, size, options.overlap, "the common area of the files")
+    rows, columns = (sorted({window[axis] for window in windows.values()}) for axis in (0, 1))
+    split_of = split_by_area(rows, columns, size, options.splits, options.seed)
+    jobs = [
+        pair_job(rasters, grid, window, split_of[window[:2]], end.strip("_"))
         for end, window in windows.items()
         if window[:2] in split_of
     ]
-    gaps = len(windows) - len(jobs)
-    notes = [f"{gaps} tiles lie in the gaps between splits"]
-    notes += datum_notes(rasters) + _height_notes(rasters)
-    record = {**record, "gsd": round(pixel_size(grid), 6), **fitting_crop(size, USUAL_CROP)}
-    return Plan(Path(folder), identity, jobs, record, cut["least_valid"], notes)
+    return jobs, [f"{len(windows) - len(jobs)} tiles lie in the gaps between splits"]
 
 
-def read_pair(rasters, grid):
+def pair_job(rasters: Rasters, grid: Grid, window: Window, split: str, name: str) -> Job:
+    """Returns the tile in a window of the grid."""
+    read = partial(read_pair, rasters, part_of_grid(grid, *window))
+    return Job(split, name, read, rasters.labels is not None)
+
+
+def read_pair(rasters: Rasters, grid: Grid) -> TilePixels:
     """Reads the rasters of a pair on the grid of a tile.
-
-    Args:
-        rasters: `Rasters`.
-        grid: `datasets.rasters.reading.Grid` of the tile.
-
-    Returns:
-        `Pixels`.
 
     Raises:
         RasterError: if a file cannot be read.
         PrepareError: if heights are impossible and the pair has no limits.
     """
-    image, has_image = warp(rasters.image, grid, smooth_method(rasters.image, grid), rasters.bands)
-    heights = _heights(rasters, rasters.surface, grid)
+    image = warp(rasters.image, grid, smooth_method(rasters.image, grid), rasters.bands)
+    heights = _metres(rasters, rasters.surface, grid)
     if rasters.terrain:
-        heights = heights - _heights(rasters, rasters.terrain, grid)
-    labels = has_label = None
+        heights = heights - _metres(rasters, rasters.terrain, grid)
+    labels = None
     if rasters.labels:
-        labels, has_label = warp(rasters.labels, grid, "nearest")
-        labels = binary_labels(labels, rasters.binary)
-    return Pixels(image, has_image, heights.astype("float32"), labels, has_label, grid)
+        codes, has_label = warp(rasters.labels, grid, "nearest")
+        labels = binary_labels(codes, rasters.binary), has_label
+    return TilePixels(image, heights.astype("float32"), labels, grid)
 
 
-def binary_labels(labels, codes):
-    """Returns 1 where a label is one of the codes and 0 elsewhere; labels as they are without.
+def binary_labels(labels: np.ndarray, codes: Sequence) -> np.ndarray:
+    """Returns 1 where a label is one of the codes, else 0; without codes the labels as they are.
 
     Args:
-        labels: array (rows, columns, 1 or 3).
-        codes: numbers or (red, green, blue); () = none.
+        labels: (rows, columns, 1 or 3).
+        codes: numbers or (red, green, blue).
     """
     if not codes:
         return labels
@@ -137,16 +208,15 @@ def binary_labels(labels, codes):
     return np.any(wanted, axis=0).astype("uint8")
 
 
-def check_files(rasters):
+def check_pair(rasters: Rasters) -> None:
     """Raises PrepareError for files that are of the wrong kind."""
-    _check_image(read_info(rasters.image), rasters.bands)
-    for path in filter(None, (rasters.surface, rasters.terrain)):
+    _check_photo(read_info(rasters.image), rasters.bands)
+    for path in rasters.heights:
         info = read_info(path)
         if info.bands != 1:
             raise PrepareError(f"{path}: {info.bands} bands, expected 1 of heights.")
         if rasters.limits is None:
-            values = sample_values(path, rasters.height_nodata) * rasters.height_scale
-            _check_heights(path, values)
+            _check_metres(path, _sample_metres(rasters, path))
     if rasters.labels:
         info = read_info(rasters.labels)
         if info.dtype not in WHOLE_NUMBERS or info.bands not in (1, 3):
@@ -157,7 +227,7 @@ def check_files(rasters):
             )
 
 
-def height_scale_of(paths, given):
+def height_scale_of(paths: Iterable[str], given: float | None) -> float:
     """Returns metres per stored height.
 
     Args:
@@ -168,47 +238,44 @@ def height_scale_of(paths, given):
         PrepareError: if the files declare units other than the metre and no scale is given, or
             units that differ.
     """
-    units = {str(path): height_unit(path) for path in paths}
-    said = ", ".join(f"{path}: {unit:.6g} m" for path, unit in units.items() if unit)
-    declared = {unit for unit in units.values() if unit}
+    units = {path: unit for path in paths if (unit := height_unit(path))}
+    shown = ", ".join(f"{path}: {unit:.6g} m" for path, unit in units.items())
+    declared = set(units.values())
     if len(declared) > 1:
         raise PrepareError(
-            f"the files declare different units of height ({said}). Bring them to one unit, for "
+            f"the files declare different units of height ({shown}). Bring them to one unit, for "
             "instance with gdal_calc.py."
         )
     if given is None and declared - {1.0}:
         raise PrepareError(
-            f"the unit of height that is declared is not the metre ({said}). Give "
+            f"the declared unit of height is not the metre ({shown}). Give "
             f"--height_scale={declared.pop():.6g}, or --height_scale=1 if heights are metres."
         )
     return 1.0 if given is None else given
 
 
-def datum_notes(rasters):
-    """Compares the vertical datums of surface and terrain.
-
-    Returns:
-        list of texts for the summary.
+def datum_notes(rasters: Rasters) -> list[str]:
+    """Compares the vertical datums of surface and terrain; returns texts for the summary.
 
     Raises:
         PrepareError: if both are declared and differ.
     """
-    if not rasters.terrain:
-        return []
-    datums = {path: vertical_datum(path) for path in (rasters.surface, rasters.terrain)}
-    said = ", ".join(f"{path}: {datum or 'none'}" for path, datum in datums.items())
+    datums = {path: vertical_datum(path) for path in rasters.heights if rasters.terrain}
+    shown = ", ".join(f"{path}: {datum or 'none'}" for path, datum in datums.items())
     declared = set(datums.values()) - {None}
     if len(declared) > 1:
         raise PrepareError(
-            f"surface and terrain declare different vertical datums ({said}), so their difference "
+            f"surface and terrain declare different vertical datums ({shown}), so their difference "
             "is no height above ground. Bring both to one, for instance with gdalwarp -t_srs."
         )
     if declared and None in datums.values():
-        return [f"warning: only one file declares a vertical datum ({said}); they must be the same"]
+        return [
+            f"warning: only one file declares a vertical datum ({shown}); they must be the same"
+        ]
     return []
 
 
-def _check_image(info, bands):
+def _check_photo(info: RasterInfo, bands: Sequence[int] | None) -> None:
     """Raises PrepareError unless three 8-bit or 16-bit bands can be read."""
     if info.dtype not in ("uint8", "uint16"):
         raise PrepareError(
@@ -227,40 +294,43 @@ def _check_image(info, bands):
         )
 
 
-def _heights(rasters, path, grid):
-    """Returns float64 (rows, columns), metres; NaN = no data."""
+def _metres(rasters: Rasters, path: str, grid: Grid) -> np.ndarray:
+    """Returns float64 (rows, columns), metres; NaN = nodata."""
     usable = partial(_usable, rasters, path)
     stored = warp_heights(path, grid, smooth_method(path, grid), usable)
     return stored.astype("float64") * rasters.height_scale
 
 
-def _usable(rasters, path, stored, valid):
-    """Returns which stored heights may be interpolated: a sentinel would reach its neighbours."""
+def _usable(rasters: Rasters, path: str, stored: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Returns which stored heights may be interpolated: a sentinel would spoil its neighbours."""
     if rasters.height_nodata is not None:
         valid = valid & (stored != rasters.height_nodata)
     metres = stored.astype("float64") * rasters.height_scale
     if rasters.limits is None:
-        _check_heights(path, metres[valid])
+        _check_metres(path, metres[valid])
         return valid
     return valid & (metres >= rasters.limits[0]) & (metres <= rasters.limits[1])
 
 
-def _check_heights(path, metres):
+def _sample_metres(rasters: Rasters, path: str) -> np.ndarray:
+    """Returns some valid heights of a file, metres."""
+    return sample_values(path, rasters.height_nodata) * rasters.height_scale
+
+
+def _check_metres(path: str, metres: np.ndarray) -> None:
     """Raises PrepareError for metres that no place on earth has."""
     wrong = metres[(metres < LOWEST) | (metres > HIGHEST)]
     if wrong.size:
         raise PrepareError(
-            f"{path} has a height of {wrong[0]:g} m, expected {LOWEST:g} to {HIGHEST:g} m. If that "
-            "stands for no data, give --height_nodata=<stored value>; if heights are not metres, "
+            f"{path} has a height of {wrong[0]:g} m, expected {LOWEST:g} to {HIGHEST:g} m. If it "
+            "stands for nodata, give --height_nodata=<stored value>; if heights are not metres, "
             "--height_scale."
         )
 
 
-def _height_notes(rasters):
-    """Returns a note if heights look like those above the sea, but no terrain is taken off."""
-    if rasters.terrain:
-        return []
-    values = sample_values(rasters.surface, rasters.height_nodata) * rasters.height_scale
+def _height_notes(rasters: Rasters) -> list[str]:
+    """Returns a note if heights look like those above the sea, but no terrain is subtracted."""
+    values = np.zeros(0) if rasters.terrain else _sample_metres(rasters, rasters.surface)
     middle = float(np.median(values)) if values.size else 0.0
     if middle <= ABOVE_GROUND:
         return []

@@ -1,65 +1,166 @@
-"""What the plans of published data sets have in common."""
+"""Published images, whose photo, heights and labels have the same pixels, and the plan of them."""
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
 
 from datasets.catalogue import CATALOGUE
-from datasets.prepare.record_file import fitting_crop
-from datasets.prepare.running import Plan
-from datasets.prepare.sources import check_rasters, mark_files
-from datasets.prepare.tile_files import PrepareError
+from datasets.prepare.preparation import Job, PreparationPlan, fitting_crop
+from datasets.prepare.sources import SourceFile, mark_files
+from datasets.prepare.splitting import cut_windows
+from datasets.prepare.tile_files import Masked, PrepareError, TilePixels
+from datasets.rasters.grids import part_of_grid
+from datasets.rasters.reading import Grid, read_info, read_window
+from datasets.rasters.writing import TYPES
 
-SHOWN = 5  # names in a message
-RASTERS = (".tif", ".tiff", ".jpg", ".jpeg")
+LIMITS = (-1000.0, 1000.0)  # metres above ground; beyond them lies nodata
 
 
-def use_files(options, *found):
-    """Checks the rasters among the files of a data set before GDAL opens them.
+@dataclass(frozen=True)
+class PublishedImage:
+    """One image of a published data set.
 
-    Args:
-        options: has source.
-        found: dicts of key to `datasets.prepare.sources.SourceFile`.
-
-    Returns:
-        list of all these files.
-
-    Raises:
-        RasterError, PrepareError: if a raster is none, or names a file outside the source.
+    Attributes:
+        name, split: as in the prepared data set.
+        image, heights: paths that GDAL opens.
+        labels: such a path, a function (row, column, rows, columns) that returns codes
+            (rows, columns, 1), or None.
+        height_scale: metres = stored x height_scale.
+        geotransform: for files that have none.
+        radar: such a path, or None.
     """
-    files = [file for group in found for file in group.values()]
-    check_rasters([file for file in files if file.name.lower().endswith(RASTERS)], options.source)
-    return files
+
+    name: str
+    split: str
+    image: str
+    heights: str
+    labels: str | Callable[[int, int, int, int], np.ndarray] | None = None
+    height_scale: float = 1.0
+    geotransform: tuple[float, ...] | None = None
+    radar: str | None = None
 
 
-def plan_jobs(jobs, options, like, files, **more):
+def plan_images(
+    images: Iterable[PublishedImage],
+    options: argparse.Namespace,
+    like: str,
+    files: Sequence[SourceFile],
+    **more: object,
+) -> PreparationPlan:
+    """Plans the tiles of published images; arguments and errors as of `image_jobs`, `plan_jobs`."""
+    jobs = [job for image in images for job in image_jobs(image, options.tile, options.overlap)]
+    return plan_jobs(jobs, options, like, files, **more)
+
+
+def plan_jobs(
+    jobs: Sequence[Job],
+    options: argparse.Namespace,
+    like: str,
+    files: Sequence[SourceFile],
+    **more: object,
+) -> PreparationPlan:
     """Plans tiles whose heights are metres, with the record of the catalogue.
 
     Args:
-        jobs: `datasets.prepare.running.Job`s.
+        jobs: the tiles.
         options: has folder, source, tile, overlap, least_valid and binary.
         like: name in the catalogue whose record the data set takes.
-        files: `datasets.prepare.sources.SourceFile`s that the tiles come from.
+        files: what the tiles come from.
         more: further keys of dataset.toml.
-
-    Returns:
-        `datasets.prepare.running.Plan`.
     """
     kept = {k: v for k, v in vars(options).items() if k not in ("folder", "source", "plan")}
     kept["source_files"] = mark_files(files)
     like = f"{like}_bin" if options.binary else like
     crop = fitting_crop(options.tile, CATALOGUE[like]["crop_size"])
     record = {"like": like, "height_scale": 1.0, **crop, **more}
-    return Plan(options.folder, kept, jobs, record, options.least_valid)
+    return PreparationPlan(options.folder, kept, jobs, record, options.least_valid)
 
 
-def need(found, wanted, what, advice):
-    """Raises PrepareError if files are missing.
+def image_jobs(image: PublishedImage, tile: int | None, overlap: float) -> list[Job]:
+    """Returns the tiles of an image.
 
     Args:
-        found: keys of the files that are there.
-        wanted: keys that are needed.
-        what: what the files are, such as "photos".
-        advice: sentence that says where to get them.
+        image: to cut.
+        tile: rows and columns of a tile; None = one tile of the whole image.
+        overlap: share of a tile that the next one repeats.
+
+    Raises:
+        PrepareError: if the files differ in size or bands, or are smaller than a tile.
+        RasterError: if a file cannot be read.
     """
-    missing = [key for key in wanted if key not in found]
-    if missing or not found:
-        some = ", ".join(map(str, missing[:SHOWN])) or "all"
-        more = ", ..." if len(missing) > SHOWN else ""
-        raise PrepareError(f"the source has {len(found)} {what}; missing: {some}{more}. {advice}")
+    grid = _check_image_files(image)
+    windows = cut_windows(grid, tile, overlap, image.image)
+    return [
+        Job(
+            image.split,
+            image.name + end,
+            partial(read_image, image, grid, *window),
+            image.labels is not None,
+            image.radar is not None,
+        )
+        for end, window in windows.items()
+    ]
+
+
+def read_image(
+    image: PublishedImage, grid: Grid, row: int, column: int, rows: int, columns: int
+) -> TilePixels:
+    """Reads a window of an image.
+
+    Args:
+        image: to read.
+        grid: of the whole image.
+        row, column: first pixel of the window.
+        rows, columns: its size.
+    """
+    window = (row, column, rows, columns)
+    stored, valid = read_window(image.heights, *window)
+    metres = stored[..., 0].astype("float32") * np.float32(image.height_scale)
+    valid = valid & (metres >= LIMITS[0]) & (metres <= LIMITS[1])
+    labels: Masked | None = None
+    if callable(image.labels):
+        labels = image.labels(*window), np.ones((rows, columns), bool)
+    elif image.labels:
+        labels = read_window(image.labels, *window)
+    return TilePixels(
+        read_window(image.image, *window),
+        np.where(valid, metres, np.float32(np.nan)),
+        labels,
+        part_of_grid(grid, *window),
+        read_window(image.radar, *window) if image.radar else None,
+    )
+
+
+def _check_image_files(image: PublishedImage) -> Grid:
+    """Returns the grid of an image, or raises PrepareError if its files do not fit."""
+    files = {
+        "image": image.image,
+        "heights": image.heights,
+        "labels": image.labels,
+        "radar": image.radar,
+    }
+    infos = {name: read_info(path) for name, path in files.items() if isinstance(path, str)}
+    expected = {"image": (3,), "heights": (1,), "labels": (1, 3), "radar": (1,)}
+    for name, info in infos.items():
+        if info.bands not in expected[name]:
+            raise PrepareError(
+                f"{info.path} has {info.bands} bands, expected "
+                f"{' or '.join(map(str, expected[name]))} of {name}."
+            )
+    if image.radar and infos["radar"].dtype not in TYPES:
+        raise PrepareError(
+            f"{image.radar} is {infos['radar'].dtype}, expected {', '.join(TYPES)}. Convert "
+            "it, for instance with gdal_translate -ot Float32."
+        )
+    if len({(info.grid.rows, info.grid.columns) for info in infos.values()}) > 1:
+        sizes = sorted(f"{i.path}: {i.grid.rows} x {i.grid.columns}" for i in infos.values())
+        raise PrepareError(
+            f"the files of {image.name} differ in size: {', '.join(sizes)} (rows x columns), "
+            "expected the same pixels. Download them again."
+        )
+    grid = infos["image"].grid
+    place = grid.geotransform or image.geotransform
+    return Grid(grid.rows, grid.columns, place, grid.projection)

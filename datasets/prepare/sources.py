@@ -4,14 +4,17 @@ import hashlib
 import json
 import re
 import zipfile
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from datasets.prepare.tile_files import PrepareError
 from datasets.rasters.references import check_references
 
+RASTERS = (".tif", ".tiff", ".jpg", ".jpeg")
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\xff\xd8")  # TIFF, BigTIFF, JPEG
-SIDE_FILES = (".msk", ".ovr")  # rasters that GDAL opens with the file beside them
+SIDE_RASTERS = (".msk", ".ovr")  # which GDAL opens with the file beside them
+SHOWN = 5  # names in a message
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class SourceFile:
     archive: Path | None = None
     member: str = ""
 
-    def read_bytes(self):
+    def read_bytes(self) -> bytes:
         """Returns the content."""
         if self.archive is None:
             return Path(self.path).read_bytes()
@@ -38,14 +41,11 @@ class SourceFile:
             return archive.read(self.member)
 
 
-def list_source(source):
-    """Lists the files of a download; zip files are read in place, not unpacked.
+def list_source(source: str | Path) -> list[SourceFile]:
+    """Lists the files of a download by name; zip files are read in place, not unpacked.
 
     Args:
-        source: str or path of a folder or a zip file. Zip files within zip files are not read.
-
-    Returns:
-        list of `SourceFile`, sorted by name.
+        source: a folder or a zip file. Zip files within zip files are not read.
 
     Raises:
         PrepareError: if there is no such folder or zip file, or a zip file is damaged.
@@ -63,69 +63,85 @@ def list_source(source):
     return sorted(plain + inner, key=lambda file: file.name)
 
 
-def find_files(files, pattern):
+def find_files(files: Iterable[SourceFile], pattern: str) -> dict[str, SourceFile]:
     """Finds files by name.
 
     Args:
-        files: `SourceFile`s.
+        files: to search.
         pattern: regular expression that the end of a name must match, whatever the case, after
             the start or a /; its group is the key.
 
     Returns:
-        dict of key to `SourceFile`.
+        The files that match, by key.
 
     Raises:
         PrepareError: if two files have the same key.
     """
     expression = re.compile(rf"(?:^|/){pattern}$", re.IGNORECASE)
-    found = {}
+    found: dict[str, SourceFile] = {}
     for file in files:
         if match := expression.search(file.name):
-            key = match[1]
-            if key in found:
+            other = found.setdefault(match[1], file)
+            if other is not file:
                 raise PrepareError(
-                    f"{found[key].path} and {file.path} are the same file of the data set. Give a "
+                    f"{other.path} and {file.path} are the same file of the data set. Give a "
                     "folder that holds it once: either the zip files or what was in them."
                 )
-            found[key] = file
     return found
 
 
-def check_rasters(files, folder):
-    """Checks that rasters of a download have pixels, and name no file outside it.
+def need(found: Collection, wanted: Iterable, what: str, advice: str) -> None:
+    """Raises PrepareError if files are missing.
 
     Args:
-        files: `SourceFile`s.
-        folder: path of the download.
+        found: keys of the files that are there.
+        wanted: keys that are needed.
+        what: what the files are, such as "photos".
+        advice: sentence that says where to get them.
+    """
+    missing = [key for key in wanted if key not in found]
+    if missing or not found:
+        some = ", ".join(map(str, missing[:SHOWN])) or "all"
+        more = ", ..." if len(missing) > SHOWN else ""
+        raise PrepareError(f"the source has {len(found)} {what}; missing: {some}{more}. {advice}")
+
+
+def check_rasters(source: str | Path, *found: dict[str, SourceFile]) -> list[SourceFile]:
+    """Checks the rasters of a data set before GDAL opens them: pixels, which name no other file.
+
+    Args:
+        source: the download, outside which no raster may name a file.
+        found: files by key, from `find_files`.
+
+    Returns:
+        All of these files.
 
     Raises:
         RasterError, PrepareError: naming the file.
     """
-    for file in files:
+    files = [file for group in found for file in group.values()]
+    rasters = [file for file in files if file.name.lower().endswith(RASTERS)]
+    for file in rasters:
         if file.archive is None:
-            check_references(file.path, folder)
-    for path in {file.archive for file in files} - {None}:
-        _check_members(path, [file.member for file in files if file.archive == path])
+            check_references(file.path, source)
+    for archive in {file.archive for file in rasters if file.archive}:
+        _check_members(archive, [file.member for file in rasters if file.archive == archive])
+    return files
 
 
-def mark_files(files):
-    """Returns a text that is another one if a file is replaced or changed, but not if it is moved.
-
-    Args:
-        files: `SourceFile`s.
-    """
-    stats = {path: Path(path).stat() for path in {file.archive or file.path for file in files}}
-    marks = [(f.name, stats[f.archive or f.path]) for f in files]
-    entries = sorted([name, stat.st_size, stat.st_mtime_ns] for name, stat in marks)
+def mark_files(files: Iterable[SourceFile]) -> str:
+    """Returns a text that changes if a file is replaced or changed, but not if it is moved."""
+    stats = [(file.name, Path(file.archive or file.path).stat()) for file in files]
+    entries = sorted([name, stat.st_size, stat.st_mtime_ns] for name, stat in stats)
     digest = hashlib.sha256(json.dumps(entries).encode()).hexdigest()
     return f"{len(entries)} files, {digest[:16]}"
 
 
-def _check_members(path, members):
+def _check_members(path: Path, members: list[str]) -> None:
     """Raises PrepareError for members of a zip file, or side files of them, without pixels."""
     with zipfile.ZipFile(path) as archive:
         names = {name.lower(): name for name in archive.namelist()}
-        sides = [names.get(f"{m}{end}".lower()) for m in members for end in SIDE_FILES]
+        sides = [names.get(f"{m}{end}".lower()) for m in members for end in SIDE_RASTERS]
         for member in [*members, *filter(None, sides)]:
             with archive.open(member) as file:
                 if not file.read(4).startswith(MAGIC):
@@ -138,7 +154,7 @@ def _check_members(path, members):
                 raise PrepareError(f"{side} in {path} names another file. Remove it.")
 
 
-def _list_archive(path):
+def _list_archive(path: Path) -> list[SourceFile]:
     """Returns the files in a zip file."""
     try:
         with zipfile.ZipFile(path) as archive:

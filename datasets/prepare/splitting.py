@@ -1,25 +1,82 @@
-"""Splits by area: tiles that lie near each other are in the same split."""
+"""Where tiles lie in a raster, and which of train, valid and test gets each: splits by area."""
 
+import itertools
 import math
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
+from datasets.prepare.tile_files import PrepareError
+from datasets.rasters.reading import Grid
 from datasets.records.record import SPLITS
 
 EARTH_RADIUS = 6371000.0  # metres
 
+Group = TypeVar("Group", int, str)
+Window = tuple[int, int, int, int]  # row and column of the first pixel, rows, columns
 
-def check_shares(shares):
-    """Raises ValueError unless the shares of train, valid and test make sense."""
+
+def tile_starts(length: int, size: int, overlap: float = 0.0) -> list[int]:
+    """Returns the first pixel of every whole tile along an axis; a remainder is left out.
+
+    Args:
+        length: pixels of the axis.
+        size: pixels of a tile.
+        overlap: share of a tile that the next one repeats, from 0 up to, not including, 1.
+    """
+    step = max(1, round(size * (1 - overlap)))
+    return list(range(0, length - size + 1, step))
+
+
+def cut_windows(grid: Grid, size: int | None, overlap: float, what: str) -> dict[str, Window]:
+    """Cuts a grid into tiles.
+
+    Args:
+        grid: to cut.
+        size: rows and columns of a tile, pixels; None = one tile of the whole grid.
+        overlap: share of a tile that the next one repeats.
+        what: the grid's name in the error, such as a path.
+
+    Returns:
+        Windows by the end of a tile's name, such as "_000_003" (row and column of tiles; "" for the
+        whole grid).
+
+    Raises:
+        PrepareError: if a tile is larger than the grid, or whole files are to overlap.
+    """
+    if size is None and overlap:
+        raise PrepareError(
+            f"overlap is {overlap:g}, but whole files are not cut. Give --tile=<size>."
+        )
+    if size is None:
+        return {"": (0, 0, grid.rows, grid.columns)}
+    rows, columns = (tile_starts(n, size, overlap) for n in (grid.rows, grid.columns))
+    if not rows or not columns:
+        raise PrepareError(
+            f"{what} is {grid.rows} x {grid.columns} pixels (rows x columns), less than a tile of "
+            f"{size}. Take smaller tiles."
+        )
+    return {
+        f"_{i:03d}_{j:03d}": (row, column, size, size)
+        for i, row in enumerate(rows)
+        for j, column in enumerate(columns)
+    }
+
+
+def check_shares(shares: Sequence[float]) -> None:
+    """Raises PrepareError unless the shares of train, valid and test make sense."""
     if len(shares) != len(SPLITS) or min(shares) < 0 or not math.isclose(sum(shares), 1):
-        raise ValueError(
-            f"splits is {', '.join(f'{share:g}' for share in shares)}, expected three shares of "
-            "train, valid and test from 0 up, which sum to 1, such as 0.7,0.15,0.15."
+        raise PrepareError(
+            f"splits is {', '.join(f'{share:g}' for share in shares)}, expected three shares for "
+            "train, valid and test, none negative, which sum to 1, such as 0.7,0.15,0.15."
         )
 
 
-def split_by_area(rows, columns, size, shares, seed):
+def split_by_area(
+    rows: Sequence[int], columns: Sequence[int], size: int, shares: Sequence[float], seed: int
+) -> dict[tuple[int, int], str]:
     """Divides a rectangle of tiles into stripes across its longer side, one for each split.
 
     The order of the stripes is drawn from the seed. Between two stripes lies a gap at least as
@@ -32,97 +89,92 @@ def split_by_area(rows, columns, size, shares, seed):
         seed: of the order.
 
     Returns:
-        dict (row, column) of a tile's first pixel to "train", "valid" or "test".
+        Split by (row, column) of a tile's first pixel.
 
     Raises:
-        ValueError: if the shares are impossible or there are too few tiles for the stripes.
+        PrepareError: if the shares are impossible or there are too few tiles for the stripes.
     """
     check_shares(shares)
-    along_rows = len(rows) > len(columns)
-    starts = rows if along_rows else columns
+    axis = 0 if len(rows) > len(columns) else 1
+    starts = (rows, columns)[axis]
     wanted = [(name, share) for name, share in zip(SPLITS, shares, strict=True) if share > 0]
     order = [wanted[i] for i in np.random.default_rng(seed).permutation(len(wanted))]
     step = starts[1] - starts[0] if len(starts) > 1 else size
     gap = math.ceil(2 * size / step) - 1
     usable = len(starts) - gap * (len(order) - 1)
     if usable < len(order):
-        raise ValueError(
+        raise PrepareError(
             f"the area is {len(rows)} x {len(columns)} tiles of {size} pixels (rows x columns), "
             f"too few for {len(order)} splits with gaps of {gap} between them. Take smaller tiles, "
             "or fewer splits, such as 1,0,0."
         )
-    split_of = {}
+    split_of: dict[int, str] = {}
     first = 0
     for (name, _), count in zip(order, _counts(usable, [share for _, share in order]), strict=True):
         split_of.update(dict.fromkeys(starts[first : first + count], name))
         first += count + gap
-    tiles = [(row, column) for row in rows for column in columns]
-    places = [row if along_rows else column for row, column in tiles]
-    return {
-        tile: split_of[place]
-        for tile, place in zip(tiles, places, strict=True)
-        if place in split_of
-    }
+    tiles = itertools.product(rows, columns)
+    return {tile: split_of[tile[axis]] for tile in tiles if tile[axis] in split_of}
 
 
-def split_groups(groups, shares, seed):
+def split_groups(groups: Iterable[Group], shares: Sequence[float], seed: int) -> dict[Group, str]:
     """Gives each group a split, so that its members stay together and the shares are kept.
 
-    Large groups come first, equal ones in an order drawn from the seed; each goes where most is
-    missing.
+    Large groups come first, groups of one size in an order drawn from the seed; each goes to the
+    split that lacks the most members.
 
     Args:
-        groups: name of the group of each member.
+        groups: the group of each member.
         shares: of train, valid and test among the members; they sum to 1.
         seed: of the draw.
 
     Returns:
-        dict of name to "train", "valid" or "test".
+        Split by group.
 
     Raises:
-        ValueError: if the shares are impossible or there are too few groups.
+        PrepareError: if the shares are impossible or there are too few groups.
     """
     check_shares(shares)
     sizes = Counter(groups)
     wanted = {split: share for split, share in zip(SPLITS, shares, strict=True) if share > 0}
     if len(sizes) < len(wanted):
-        raise ValueError(
+        raise PrepareError(
             f"there are {len(sizes)} groups of files for {len(wanted)} splits. Give fewer splits, "
             "such as 1,0,0."
         )
     drawn = np.random.default_rng(seed).permutation(sorted(sizes)).tolist()
     drawn.sort(key=lambda name: -sizes[name])
     missing = {split: share * sizes.total() for split, share in wanted.items()}
-    split_of = {}
+    split_of: dict[Group, str] = {}
     for left, name in zip(range(len(drawn), 0, -1), drawn, strict=True):
         empty = [split for split in wanted if split not in split_of.values()]
-        split_of[name] = max(empty if len(empty) == left else wanted, key=missing.get)
+        candidates = empty if len(empty) == left else wanted
+        split_of[name] = max(candidates, key=lambda split: missing[split])
         missing[split_of[name]] -= sizes[name]
     return split_of
 
 
-def near_groups(places, distance):
-    """Joins places that are near each other, directly or over others, to groups.
+def near_groups(places: Sequence[tuple[float, float]], distance: float) -> list[int]:
+    """Joins places that are near each other, directly or by way of others, into groups.
 
     Args:
-        places: float (count, 2): latitude and longitude, degrees.
+        places: latitude and longitude, degrees.
         distance: metres up to which two places are near.
 
     Returns:
-        list of the number of each place's group.
+        The number of each place's group.
     """
     radians = np.radians(np.asarray(places, "float64"))
     group = np.arange(len(radians))
     for i, (latitude, longitude) in enumerate(radians):
-        # Equirectangular: good to a per mille over the kilometres that matter here.
+        # The equirectangular approximation errs by about 0.1 % over the kilometres that matter.
         east = (radians[:, 1] - longitude) * np.cos(latitude)
         near = np.hypot(radians[:, 0] - latitude, east) * EARTH_RADIUS <= distance
-        joined = np.unique(group[near])
-        group[np.isin(group, joined)] = group[i]
+        group[np.isin(group, group[near])] = group[i]
     return group.tolist()
 
 
-def _counts(total, shares):
+def _counts(total: int, shares: Sequence[float]) -> list[int]:
     """Returns whole numbers that sum to a total, nearest to its shares and none of them 0."""
     exact = np.array(shares) * total
     counts = np.maximum(1, np.floor(exact)).astype(int)

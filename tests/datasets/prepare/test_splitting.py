@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from datasets.prepare.cutting import tile_starts
-from datasets.prepare.splitting import split_by_area, split_groups
+from datasets.prepare.splitting import near_groups, split_by_area, split_groups, tile_starts
 from datasets.rasters.grids import part_of_grid
 from datasets.rasters.reading import Grid
 
@@ -72,3 +71,10 @@ def test_groups_stay_together_and_share():
     split_of = split_groups(names, (0.5, 0.25, 0.25), seed=1)
     assert sorted(split_of.values()) == ["test"] * 5 + ["train"] * 10 + ["valid"] * 5
     assert split_of == split_groups(reversed(names), (0.5, 0.25, 0.25), seed=1)
+
+
+def test_places_are_joined_by_way_of_others():
+    places = [(0, 0), (0, 0.008), (0, 0.016), (0, 0.03)]  # 0.008 degrees are 890 m
+    groups = near_groups(places, 1000)
+    assert groups[0] == groups[1] == groups[2] != groups[3]
+    assert len(set(near_groups([(60, 0), (60, 0.016)], 1000))) == 1  # 890 m there, too

@@ -3,20 +3,19 @@
 Files, found by name wherever they lie, also in zip files:
     UH_NAD83_<x>_<y>.tif: photos of 0.05 m; UH17c_GEF051.tif: surface (DSM_C12) and UH17_GEG05.tif:
         bare earth (DEM_C123_TLI), 0.5 m, metres (folders and splits:
-        https://github.com/marcelampc/aerial_mtl, whose choice of the bare earth this is);
+        https://github.com/marcelampc/aerial_mtl, which chose this bare earth);
     2018_IEEE_GRSS_DFC_GT_TR.tif: codes at 0.5 m, of the four train and valid photos only.
-Heights beyond +-1000 m have no data (sentinel values near 3.4e38).
+Heights beyond +-1000 m are nodata (sentinel values near 3.4e38).
 """
 
-from functools import partial
+import argparse
 
 from datasets.catalogue import CATALOGUE
-from datasets.prepare.cutting import cut_windows
-from datasets.prepare.pair import Rasters, check_files, read_pair
-from datasets.prepare.published import need, plan_jobs, use_files
-from datasets.prepare.running import Job
-from datasets.prepare.sources import find_files, list_source
-from datasets.rasters.grids import part_of_grid
+from datasets.prepare.pair import Rasters, check_pair, pair_job
+from datasets.prepare.preparation import Job, PreparationPlan
+from datasets.prepare.published import plan_jobs
+from datasets.prepare.sources import check_rasters, find_files, list_source, need
+from datasets.prepare.splitting import cut_windows
 from datasets.rasters.warping import common_grid
 
 PHOTO = r"(UH_NAD83_\d+_\d+)\.tif"
@@ -28,14 +27,11 @@ OTHERS = {
 LIMITS = (-1000.0, 1000.0)  # metres
 
 
-def plan_dfc2018(options):
+def plan_dfc2018(options: argparse.Namespace) -> PreparationPlan:
     """Plans the tiles of DFC2018 in the splits of the catalogue.
 
     Args:
         options: has source, folder, tile, overlap, least_valid, binary and gsd.
-
-    Returns:
-        `datasets.prepare.running.Plan`.
 
     Raises:
         PrepareError, RasterError: if files are missing or do not fit.
@@ -48,27 +44,22 @@ def plan_dfc2018(options):
     others = {kind: find_files(files, pattern) for kind, pattern in OTHERS.items()}
     for kind, found in others.items():
         need(found, [], f"files of {kind}", f"Expected {OTHERS[kind][1:-6]}.tif.")
-    used = use_files(options, photos, *others.values())
+    used = check_rasters(options.source, photos, *others.values())
     given = {kind: next(iter(found.values())).path for kind, found in others.items()}
     jobs = []
     for name, split in wanted.items():
         labels = given["labels"] if split != "test" else None
-        rasters = Rasters(photos[name].path, **{**given, "labels": labels}, limits=LIMITS)
+        rasters = Rasters(
+            photos[name].path, given["surface"], given["terrain"], labels, limits=LIMITS
+        )
         jobs += _photo_jobs(rasters, name, split, options)
     return plan_jobs(jobs, options, "DFC2018", used, gsd=options.gsd)
 
 
-def _photo_jobs(rasters, name, split, options):
-    """Returns the jobs of one photo."""
-    check_files(rasters)
-    grid = common_grid([rasters.image, rasters.surface, rasters.terrain], options.gsd)
+def _photo_jobs(rasters: Rasters, name: str, split: str, options: argparse.Namespace) -> list[Job]:
+    """Returns the tiles of one photo."""
+    check_pair(rasters)
+    grid = common_grid([rasters.image, *rasters.heights], options.gsd)
     what = f"the area of {rasters.image} that has heights"
-    return [
-        Job(
-            split,
-            name + end,
-            partial(read_pair, rasters, part_of_grid(grid, *window)),
-            rasters.labels is not None,
-        )
-        for end, window in cut_windows(grid, options.tile, options.overlap, what).items()
-    ]
+    windows = cut_windows(grid, options.tile, options.overlap, what)
+    return [pair_job(rasters, grid, window, split, name + end) for end, window in windows.items()]

@@ -13,10 +13,12 @@ Files, found by name wherever they lie, also in zip files:
         contradict each other on the coordinate reference system, so none is written.
 """
 
+import argparse
+
 from datasets.catalogue import CATALOGUE
-from datasets.prepare.published import need, plan_jobs, use_files
-from datasets.prepare.scenes import Scene, scene_jobs
-from datasets.prepare.sources import find_files, list_source
+from datasets.prepare.preparation import PreparationPlan
+from datasets.prepare.published import PublishedImage, plan_images
+from datasets.prepare.sources import SourceFile, check_rasters, find_files, list_source, need
 from datasets.prepare.tile_files import PrepareError
 
 PHOTO = r"top/top_mosaic_09cm_area(\d+)\.tif"
@@ -27,14 +29,11 @@ PLACE = r"dsm_09cm_matching_area(\d+)\.tfw"
 DECIMETRE = 0.1  # metres
 
 
-def plan_vaihingen(options):
+def plan_vaihingen(options: argparse.Namespace) -> PreparationPlan:
     """Plans the tiles of Vaihingen in the splits of the catalogue.
 
     Args:
         options: has source, folder, tile, overlap, least_valid and binary.
-
-    Returns:
-        `datasets.prepare.running.Plan`.
 
     Raises:
         PrepareError, RasterError: if files are missing or do not fit.
@@ -57,9 +56,9 @@ def plan_vaihingen(options):
     has_hidden = any(area in labels for area in hidden)
     wanted = [area for area in areas if has_hidden or area not in hidden]
     need(labels, wanted, "files of labels", "They are in ..._ground_truth_COMPLETE.zip.")
-    used = use_files(options, photos, heights, labels, places)
-    scenes = [
-        Scene(
+    used = check_rasters(options.source, photos, heights, labels, places)
+    images = [
+        PublishedImage(
             name,
             split,
             photos[area].path,
@@ -70,15 +69,11 @@ def plan_vaihingen(options):
         )
         for area, (name, split) in areas.items()
     ]
-    jobs = scene_jobs(scenes, options.tile, options.overlap)
-    return plan_jobs(jobs, options, "Vaihingen", used)
+    return plan_images(images, options, "Vaihingen", used)
 
 
-def read_world_file(file):
+def read_world_file(file: SourceFile) -> tuple[float, ...]:
     """Returns the geotransform of a world file, whose place is the centre of the first pixel.
-
-    Args:
-        file: `datasets.prepare.sources.SourceFile`.
 
     Raises:
         PrepareError: if it does not hold six numbers.
@@ -86,6 +81,6 @@ def read_world_file(file):
     try:
         x_column, y_column, x_row, y_row, x, y = map(float, file.read_bytes().split())
     except ValueError:
-        raise PrepareError(f"{file.path} is no world file of six numbers. Replace it.") from None
+        raise PrepareError(f"{file.path} is not a world file of six numbers. Replace it.") from None
     left, top = x - (x_column + x_row) / 2, y - (y_column + y_row) / 2
     return (left, x_column, x_row, top, y_column, y_row)
