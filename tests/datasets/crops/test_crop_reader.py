@@ -99,7 +99,7 @@ def test_a_changed_file_is_decoded_again(make_cache, decoder, kind):
     assert sorted(decoder.decoded) == [0, 0, 3]
 
 
-def test_a_file_of_another_time_is_decoded_again(make_cache, decoder):
+def test_a_file_with_a_new_time_is_decoded_again(make_cache, decoder):
     path = decoder.tiles[0].dsm
     cache = make_cache()
     os.utime(path, ns=(1, 1))
@@ -109,7 +109,7 @@ def test_a_file_of_another_time_is_decoded_again(make_cache, decoder):
     assert decoder.decoded == [0, 0]
 
 
-def test_a_file_that_is_gone_is_named(make_cache, decoder):
+def test_a_missing_file_is_named(make_cache, decoder):
     cache = make_cache()
     cache.read(0, (0, 0, 8, 8))
     decoder.tiles[0].rgb.unlink()
@@ -117,7 +117,7 @@ def test_a_file_that_is_gone_is_named(make_cache, decoder):
         cache.read(0, (0, 0, 8, 8))
 
 
-def test_threads_that_want_the_same_tile_decode_it_once(make_cache, decoder):
+def test_threads_that_need_the_same_tile_decode_it_once(make_cache, decoder):
     cache = make_cache()
     threads = [threading.Thread(target=cache.read, args=(1, (0, 0, 8, 8))) for _ in range(8)]
     [thread.start() for thread in threads]
@@ -144,7 +144,7 @@ def test_a_later_run_finds_the_disk_cache(decoder, tmp_path):
     assert decoder.decoded.count(2) == 1
 
 
-def test_what_was_not_used_for_a_week_is_deleted(decoder, tmp_path):
+def test_entries_unused_for_a_week_are_deleted(decoder, tmp_path):
     for number in (0, 1):
         DiskCache(decoder, tmp_path / "c").read(number, (0, 0, 8, 8))
     (tmp_path / "c" / ".killed").mkdir()
@@ -174,7 +174,7 @@ def test_two_processes_share_a_folder(decoder, tmp_path):
 
 
 @pytest.mark.parametrize("spoil", [shutil.rmtree, lambda e: (e / "image.npy").write_bytes(b"no")])
-def test_an_entry_that_others_delete_or_damage_is_made_again(decoder, tmp_path, spoil):
+def test_an_entry_that_others_delete_or_damage_is_restored(decoder, tmp_path, spoil):
     cache = DiskCache(decoder, tmp_path / "c")
     expected = cache.read(0, (5, 5, 8, 8))
     (entry,) = (tmp_path / "c").iterdir()
@@ -184,7 +184,7 @@ def test_an_entry_that_others_delete_or_damage_is_made_again(decoder, tmp_path, 
         np.testing.assert_array_equal(found[name], values)
 
 
-def test_threads_that_meet_a_deleted_entry_make_it_again_once(decoder, tmp_path):
+def test_threads_that_meet_a_deleted_entry_restore_it_once(decoder, tmp_path):
     cache, failures = DiskCache(decoder, tmp_path / "c"), []
     cache.read(0, (0, 0, 8, 8))
 
@@ -221,7 +221,7 @@ def test_a_tile_that_fails_half_way_leaves_nothing_on_disk(decoder, tmp_path):
     assert not list((tmp_path / "c").iterdir())
 
 
-def test_a_disk_that_is_too_small_is_said(decoder, tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_reported(decoder, tmp_path, monkeypatch):
     space = SimpleNamespace(free=4 * 64 * 64 * 9)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: space)
     DiskCache(decoder, tmp_path / "c")
@@ -230,7 +230,7 @@ def test_a_disk_that_is_too_small_is_said(decoder, tmp_path, monkeypatch):
         DiskCache(decoder, tmp_path / "c")
 
 
-def test_a_disk_that_is_full_on_the_way_is_said(decoder, tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_while_writing_is_reported(decoder, tmp_path, monkeypatch):
     cache = DiskCache(decoder, tmp_path / "c")
 
     def full(*_):
@@ -242,7 +242,7 @@ def test_a_disk_that_is_full_on_the_way_is_said(decoder, tmp_path, monkeypatch):
     assert not list((tmp_path / "c").iterdir())
 
 
-def test_too_little_memory_is_said(decoder, monkeypatch):
+def test_too_little_memory_is_reported(decoder, monkeypatch):
     monkeypatch.setattr(crop_reader, "free_memory", lambda: 1000)
     with pytest.raises(CacheError, match="cache=memory needs 0.0 GB, but 0.0 GB are free"):
         MemoryCache(decoder)

@@ -42,7 +42,7 @@ def test_nodata_is_not_valid_and_zero(tmp_path):
     assert image[1, 2].tolist() == [0, 0, 0] and image[1, 3, 0] == 7
 
 
-def test_alpha_is_a_mask_and_said(tmp_path):
+def test_alpha_is_a_mask_and_noted(tmp_path):
     path = tmp_path / "a.tif"
     dataset = gdal.GetDriverByName("GTiff").Create(str(path), 6, 8, 4, gdal.GDT_Byte)
     dataset.GetRasterBand(1).Fill(50)
@@ -53,14 +53,14 @@ def test_alpha_is_a_mask_and_said(tmp_path):
     assert photo.notes == ("band 4 is alpha: where it is 0 there is no data",)
 
 
-def test_near_infrared_is_left_out_and_said(tmp_path):
+def test_near_infrared_is_left_out_and_noted(tmp_path):
     path = photo_file(tmp_path, colours(bands=4))
     photo = open_photo(path)
     np.testing.assert_array_equal(photo.read(0, 8)[0], colours(bands=4)[..., :3])
     assert photo.notes == ("of 4 bands, [1, 2, 3] are taken as red, green, blue",)
 
 
-def test_colours_are_found_by_what_the_bands_say(tmp_path):
+def test_colours_are_found_by_the_interpretation_of_the_bands(tmp_path):
     path = photo_file(tmp_path, colours(bands=4))  # as of Planet: blue, green, red, infrared
     dataset = gdal.Open(str(path), gdal.GA_Update)
     for number, colour in enumerate((gdal.GCI_BlueBand, gdal.GCI_GreenBand, gdal.GCI_RedBand), 1):
@@ -92,7 +92,7 @@ def test_8_bits_do_not_become_dark_after_a_training_on_16(tmp_path):
         (colours(kind="float32") / 255, "look like 0-1.*-scale 0 1 0 255"),
     ],
 )
-def test_what_is_no_photo_is_refused_with_advice(tmp_path, pixels, message):
+def test_other_rasters_are_refused_with_advice(tmp_path, pixels, message):
     with pytest.raises(RasterError, match=message):
         open_photo(photo_file(tmp_path, pixels))
 
@@ -100,7 +100,9 @@ def test_what_is_no_photo_is_refused_with_advice(tmp_path, pixels, message):
 def test_single_values_beyond_the_range_are_clipped_and_counted(tmp_path):
     pixels = colours(300, 300, kind="float32") % 200 + 10
     pixels[151, 151], pixels[151, 152, 0], pixels[0, 0] = 4000, -7, 300
-    photo = open_photo(photo_file(tmp_path, pixels))  # the first look meets the corner
+    photo = open_photo(
+        photo_file(tmp_path, pixels)
+    )  # the sample that is checked includes the corner
     np.testing.assert_array_equal(photo.read(151, 1)[0][0], pixels[151].clip(0, 255))
     assert photo.clipped == 2
 
@@ -113,7 +115,7 @@ def test_a_dark_strip_of_a_bright_photo_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "scale"), [("uint16", 1 / 16), ("float32", 1)])
-def test_what_cubic_resampling_makes_beyond_the_range_is_clipped(tmp_path, kind, scale):
+def test_values_beyond_the_range_from_cubic_resampling_are_clipped(tmp_path, kind, scale):
     checks = np.indices((8, 6)).sum(axis=0) // 2 % 2 * 255 / scale  # edges from 0 to 255
     pixels = np.repeat(checks[..., None], 3, axis=-1).astype(kind)
     photo = open_photo(photo_file(tmp_path, pixels), rgb_scale=scale, gsd=0.2)
@@ -130,7 +132,7 @@ def test_infrared_first_is_refused_with_the_bands_names(tmp_path):
         open_photo(path)
 
 
-def test_a_scene_without_a_place_has_no_gsd(tmp_path):
+def test_a_photo_without_georeference_has_no_gsd(tmp_path):
     photo = open_photo(photo_file(tmp_path, colours(), None, None))
     assert photo.gsd is None and photo.grid.projection == ""
     with pytest.raises(RasterError, match="no georeference"):

@@ -9,10 +9,12 @@ from datasets.rasters.reading import (
     Grid,
     RasterError,
     describe_projection,
+    height_unit,
     pixel_size,
     read_info,
     read_raster,
     read_window,
+    vertical_datum,
 )
 
 FEET = 0.5 / 0.3048  # feet in half a metre
@@ -24,7 +26,7 @@ def wkt(name):
     return srs.ExportToWkt()
 
 
-def write(path, bands, driver="GTiff", options=(), nodata=None, epsg=None, place=None):
+def write(path, bands, driver="GTiff", options=(), nodata=None, epsg=None, place=None, unit=""):
     """Writes an array (bands, rows, columns) with GDAL itself, by way of the MEM driver."""
     count, rows, columns = bands.shape
     kind = {"uint8": gdal.GDT_Byte, "uint16": gdal.GDT_UInt16}.get(
@@ -33,6 +35,7 @@ def write(path, bands, driver="GTiff", options=(), nodata=None, epsg=None, place
     memory = gdal.GetDriverByName("MEM").Create("", columns, rows, count, kind)
     for i in range(count):
         memory.GetRasterBand(i + 1).WriteArray(bands[i])
+        memory.GetRasterBand(i + 1).SetUnitType(unit)
         if nodata is not None:
             memory.GetRasterBand(i + 1).SetNoDataValue(nodata)
     if epsg:
@@ -123,7 +126,7 @@ def test_mask_file_beside_the_raster_counts(tmp_path):
     assert read_raster(path).valid.tolist() == [[True, False]]
 
 
-def test_mask_file_of_a_name_in_other_letters_is_another_files(tmp_path):
+def test_mask_file_in_upper_case_belongs_to_another_file(tmp_path):
     path = write_masked(tmp_path / "a.tif")
     path.with_name("a.tif.msk").rename(path.with_name("A.TIF.msk"))
     assert read_raster(path).valid.all()
@@ -179,11 +182,11 @@ def test_file_without_georeference_has_none(tmp_path):
         ("+proj=tmerc +lon_0=9", "unknown, metre"),
     ],
 )
-def test_projection_in_words(name, text):
+def test_projection_is_described(name, text):
     assert describe_projection(wkt(name)) == text
 
 
-def test_palette_is_told(tmp_path):
+def test_palette_is_reported(tmp_path):
     dataset = gdal.GetDriverByName("GTiff").Create(str(tmp_path / "a.tif"), 2, 2, 1)
     table = gdal.ColorTable()
     table.SetColorEntry(0, (1, 2, 3))
@@ -204,7 +207,7 @@ def test_cut_off_file_is_an_error(tmp_path, capfd, driver, name):
 
 
 @pytest.mark.parametrize("content", [b"", b"no raster"])
-def test_file_that_is_no_raster_is_named(tmp_path, content):
+def test_file_that_is_not_a_raster_is_named(tmp_path, content):
     (tmp_path / "a.tif").write_bytes(content)
     with pytest.raises(RasterError, match=r"a\.tif: GDAL cannot open"):
         read_info(tmp_path / "a.tif")
@@ -220,3 +223,33 @@ def test_reading_writes_nothing_beside_the_data(tmp_path):
         read_info(folder / name), read_raster(folder / name)
     before, after = (sorted(p.name for p in f.iterdir()) for f in (tmp_path / "before", folder))
     assert before == after
+
+
+@pytest.mark.parametrize(
+    "crs, unit, metres",
+    [
+        ("EPSG:32610", "", None),
+        ("EPSG:32610", "metre", 1.0),
+        ("EPSG:32610", "ft", 0.3048),
+        ("EPSG:2992+5703", "", 1.0),
+        ("EPSG:2992+6360", "", pytest.approx(1200 / 3937)),
+    ],
+)
+def test_the_declared_unit_of_height_is_found(tmp_path, crs, unit, metres):
+    path = write(tmp_path / "a.tif", ramp(), epsg=crs, unit=unit)
+    assert height_unit(path) == metres
+
+
+@pytest.mark.parametrize(
+    "crs, datum",
+    [
+        ("EPSG:32610", None),
+        ("EPSG:32610+5703", "North American Vertical Datum 1988"),
+        ("EPSG:32610+6360", "North American Vertical Datum 1988"),  # the same in feet
+        ("EPSG:32610+5773", "EGM96 geoid"),
+        ("EPSG:4979", "ellipsoid of WGS_1984"),
+    ],
+)
+def test_the_declared_vertical_datum_is_found(tmp_path, crs, datum):
+    path = write(tmp_path / "a.tif", ramp(), epsg=crs)
+    assert vertical_datum(path) == datum

@@ -66,14 +66,14 @@ def test_mosaic_of_an_address_is_refused_unopened(data, address, relative):
         check_references(path, data)
 
 
-def test_source_given_as_an_attribute_is_seen(data):
+def test_source_given_as_an_attribute_is_found(data):
     path = data / "a.vrt"
     path.write_text('<VRTDataset><SimpleSource SourceFilename="/vsicurl/http://x"/></VRTDataset>')
     with pytest.raises(RasterError, match="on a network"):
         check_references(path, data)
 
 
-def test_mosaic_with_a_name_space_is_seen(data):
+def test_mosaic_with_a_namespace_is_recognised(data):
     path = vrt(data / "a.vrt", "/vsicurl/http://127.0.0.1:9/a.tif")
     path.write_text(path.read_text().replace("<VRTDataset", '<VRTDataset xmlns="urn:x"'))
     with pytest.raises(RasterError, match=r"a\.vrt: a VRT that points to .*, on a network"):
@@ -90,7 +90,7 @@ def test_name_that_only_gdal_understands_is_refused(data, source):
 
 
 @pytest.mark.parametrize("side", ["ortho.tif.msk", "ortho.tif.OVR", "ortho.tif.msk.ovr"])
-def test_side_file_that_is_a_mosaic_is_looked_into(data, side):
+def test_side_file_that_is_a_mosaic_is_checked(data, side):
     write_raster(data / "raw" / "ortho.tif.msk", PIXELS, Grid(3, 4, None, ""))
     check_references(data / "raw" / "ortho.tif", data)
     vrt(data / "raw" / side, "/vsicurl/http://127.0.0.1:9/a.tif")
@@ -107,7 +107,7 @@ def test_overviews_kept_elsewhere_are_refused(data):
 
 
 @pytest.mark.parametrize("name", ["a.map", "a.tif"])
-def test_text_that_names_another_file_is_no_raster(data, name):
+def test_text_that_names_another_file_is_refused(data, name):
     lines = ["OziExplorer Map Data File Version 2.2", "a", "../elsewhere/ortho.tif", "1 ,Map Code,"]
     lines += ["WGS 84,WGS 84, 0.0000, 0.0000,WGS 84", *["Reserved"] * 3, "Map Projection,Latitude"]
     for number, (x, y) in enumerate([(0, 0), (4, 0), (4, 3)], 1):
@@ -117,7 +117,7 @@ def test_text_that_names_another_file_is_no_raster(data, name):
         check_references(data / name, data)
 
 
-def test_mosaic_of_a_mosaic_is_looked_into(data):
+def test_mosaic_of_a_mosaic_is_checked(data):
     vrt(data / "raw" / "inner.vrt", "/vsicurl/http://127.0.0.1:9/a.tif")
     path = vrt(data / "train/rgb/a.vrt", "../../raw/inner.vrt", relative=1)
     with pytest.raises(RasterError, match=r"inner\.vrt: .* on a network"):

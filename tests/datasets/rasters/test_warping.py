@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from osgeo import gdal, osr
 
-from datasets.rasters.reading import height_unit, sample_values, vertical_datum
 from datasets.rasters.grids import projection_wkt
-from datasets.rasters.reading import Grid, RasterError, pixel_size
+from datasets.rasters.reading import Grid, RasterError, pixel_size, sample_values
 from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heights
 
 UTM, OREGON, DEGREES = "EPSG:32610", "EPSG:2992", "EPSG:4326"  # OREGON is in international feet
@@ -26,7 +25,7 @@ def move(points, source, target):
     return np.array(moved)[:, :2]
 
 
-def write(path, pixels, crs, corner, nodata=None, alpha=False, unit=""):
+def write(path, pixels, crs, corner, nodata=None, alpha=False):
     """Writes (rows, columns, bands) with GDAL itself; corner = left, step, top."""
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     kinds = {"uint8": gdal.GDT_Byte, "uint16": gdal.GDT_UInt16, "float32": gdal.GDT_Float32}
@@ -36,7 +35,6 @@ def write(path, pixels, crs, corner, nodata=None, alpha=False, unit=""):
     for i in range(pixels.shape[2]):
         band = memory.GetRasterBand(i + 1)
         band.WriteArray(pixels[..., i])
-        band.SetUnitType(unit)
         if nodata is not None:
             band.SetNoDataValue(nodata)
     if alpha:
@@ -141,10 +139,12 @@ def test_values_are_left_out_beside_the_declared_nodata(tmp_path):
 
 
 @pytest.mark.parametrize("method, step", [("bilinear", 1.0), ("average", 2.0)])
-def test_what_is_left_out_reaches_no_neighbour(tmp_path, method, step):
+def test_values_left_out_reach_no_neighbour(tmp_path, method, step):
     heights = np.array([[20, -9999] * 4] * 4, "float32")
     path = write(tmp_path / "a.tif", heights, UTM, (0.0, 1.0, 4.0))
-    grid = Grid(2, 3, (0.03, step, 0.0, 4.0, 0.0, -step), wkt(UTM))  # 0.03 px beside the file's
+    grid = Grid(
+        2, 3, (0.03, step, 0.0, 4.0, 0.0, -step), wkt(UTM)
+    )  # 0.03 px off the grid of the file
     read = warp_heights(path, grid, method, lambda stored, valid: valid & (stored > -1000))
     assert set(read[np.isfinite(read)].tolist()) == {20}
 
@@ -267,34 +267,3 @@ def test_rasters_apart_have_no_common_grid(tmp_path):
     heights = write(tmp_path / "b.tif", np.zeros((4, 4), "float32"), UTM, (4.0, 1.0, 4.0))
     with pytest.raises(RasterError, match="no common area"):
         common_grid([photo, heights])
-
-
-@pytest.mark.parametrize(
-    "crs, unit, metres",
-    [
-        (UTM, "", None),
-        (UTM, "metre", 1.0),
-        (UTM, "ft", 0.3048),
-        ("EPSG:2992+5703", "", 1.0),
-        ("EPSG:2992+6360", "", pytest.approx(1200 / 3937)),
-    ],
-)
-def test_the_declared_unit_of_height_is_found(tmp_path, crs, unit, metres):
-    path = tmp_path / "a.tif"
-    write(path, np.zeros((2, 2), "float32"), crs, (0.0, 1.0, 2.0), unit=unit)
-    assert height_unit(path) == metres
-
-
-@pytest.mark.parametrize(
-    "crs, datum",
-    [
-        (UTM, None),
-        (UTM + "+5703", "North American Vertical Datum 1988"),
-        (UTM + "+6360", "North American Vertical Datum 1988"),  # the same in feet
-        (UTM + "+5773", "EGM96 geoid"),
-        ("EPSG:4979", "ellipsoid of WGS_1984"),
-    ],
-)
-def test_the_declared_vertical_datum_is_found(tmp_path, crs, datum):
-    path = write(tmp_path / "a.tif", np.zeros((2, 2), "float32"), crs, (0.0, 1.0, 2.0))
-    assert vertical_datum(path) == datum

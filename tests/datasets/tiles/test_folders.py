@@ -23,14 +23,14 @@ def test_pairs_are_matched_by_stem_and_sorted(tmp_path):
     assert [path.name for path in (first.rgb, first.dsm, first.sem)] == ["a.jpg", "a.tif", "a.tif"]
 
 
-def test_hidden_and_side_files_are_no_tiles(tmp_path):
+def test_hidden_and_side_files_are_ignored(tmp_path):
     side = ["a.tif.aux.xml", "a.tif.msk", "a.tif.ovr", "a.TFW", "a.prj", ".a.tif.part", "Thumbs.db"]
     record = split_of(tmp_path, ["a.tif", *side], ["a.tif", *side])
     (tmp_path / "train" / "rgb" / "old").mkdir()
     assert [tile.name for tile in list_tiles(record, "train")] == ["a"]
 
 
-def test_names_with_dots_spaces_and_letters_of_any_kind(tmp_path):
+def test_names_may_hold_dots_spaces_and_any_letters(tmp_path):
     names = ["SV_1.25_9.5.tif", "mein Dach ü.tif"]
     tiles = list_tiles(split_of(tmp_path, names, names), "train")
     assert [tile.name for tile in tiles] == ["SV_1.25_9.5", "mein Dach ü"]
@@ -96,14 +96,14 @@ def test_data_without_radar_names_the_folder(tmp_path, sar):
         list_tiles(record, "train", sar=True)
 
 
-def test_labels_are_left_aside_without_classes(tmp_path):
+def test_labels_are_ignored_without_classes(tmp_path):
     split_of(tmp_path, ["a.tif"], ["a.tif"], ["a.tif"])
     (tile,) = list_tiles(Record(name="mine", folder=tmp_path), "train")
     assert tile.sem is None
 
 
 @pytest.mark.parametrize("split", ["train", "valid"])
-def test_empty_or_missing_split_is_told_the_layout(tmp_path, split):
+def test_error_on_an_empty_or_missing_split_gives_the_layout(tmp_path, split):
     with pytest.raises(DataError, match=rf"{split} has no tiles.*Expected .*/.rgb,dsm,dem,sem,sar"):
         list_tiles(split_of(tmp_path), split)
 
@@ -143,7 +143,7 @@ def test_folder_that_is_a_loop_of_links(tmp_path, kind):
         list_tiles(record, "train")
 
 
-def test_link_back_to_a_folder_above_is_no_tile(tmp_path):
+def test_link_back_to_a_folder_above_is_ignored(tmp_path):
     record = split_of(tmp_path, ["a.tif"], ["a.tif"])
     (tmp_path / "train" / "rgb" / "loop").symlink_to(tmp_path / "train")
     assert len(list_tiles(record, "train")) == 1

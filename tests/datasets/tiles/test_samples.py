@@ -105,7 +105,7 @@ def test_limits_hold_for_surface_terrain_and_their_difference(tmp_path):
     assert sample["heights"][0, 3] == 10
 
 
-def test_heights_end_where_the_terrain_does(tmp_path):
+def test_heights_have_no_data_where_the_terrain_has_none(tmp_path):
     blank = np.zeros((1, 2), "float32")
     tile = tile_of(tmp_path, np.zeros((1, 2, 3), "uint8"), blank + 30, dem=blank)
     write_raster(tile.dem, np.array([[20, 7]], "float32"), Grid(1, 2, None, ""), nodata=7)
@@ -128,7 +128,7 @@ def test_radar_is_the_fourth_band_on_its_own_scale(tmp_path):
     np.testing.assert_allclose(sample["image"], [[[80, 80, 80, 100], [80, 80, 80, 255]]], rtol=1e-6)
 
 
-def test_image_ends_where_the_radar_does(tmp_path):
+def test_image_has_no_data_where_the_radar_has_none(tmp_path):
     rgb, sem = np.full((1, 2, 3), 40, "uint8"), np.full((1, 2), 6, "uint8")
     radar = np.array([[np.nan, 0.5]], "float32")
     tile = tile_of(tmp_path, rgb, np.ones((1, 2), "float32"), sem, sar=radar)
@@ -139,7 +139,7 @@ def test_image_ends_where_the_radar_does(tmp_path):
 
 
 def ramp_tile(tmp_path, rows, columns):
-    """A tile whose heights count the pixels, with its photo alone on the map."""
+    """Writes a tile whose heights count the pixels, of which only the photo is georeferenced."""
     heights = np.arange(rows * columns).reshape(rows, columns).astype("float32")
     tile = tile_of(tmp_path, np.zeros((rows, columns, 3), "uint8"), heights)
     place = (1000.0, 0.5, 0.0, 2000.0, 0.0, -0.5)
@@ -169,7 +169,7 @@ def test_grid_of_a_tile_is_that_of_its_part_at_its_place(tmp_path):
     assert tile_grid(tile, record_of(centre_crop=3)) == Grid(3, 3, part, "")
 
 
-def test_no_labels_are_all_ignored(tmp_path):
+def test_without_labels_all_pixels_are_ignored(tmp_path):
     tile = tile_of(tmp_path, np.zeros((1, 2, 3), "uint8"), np.zeros((1, 2), "float32"))
     assert read_tile_window(tile, record_of(), 0, 0, 1, 2)["classes"].tolist() == [[-1, -1]]
 
