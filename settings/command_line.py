@@ -1,41 +1,64 @@
-"""The command line of every script and its --help."""
+"""The command line of every script, and its --help."""
 
 import argparse
 import ast
-import difflib
+import io
 import tokenize
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import config
-from settings.table import KINDS, TABLE, SettingsError, show
+from project.version import VERSION, checkout
+from settings.table import KINDS, TABLE, SettingsError, nearest, show
 
 PRECEDENCE = (
-    "A value on the command line wins over the preset, then config.py, the data set's record "
-    "and the built-in default; the order of arguments never matters."
+    "A value comes from the first of these that gives one: the command line, the preset, "
+    "config.py, the record of the data set, the built-in default. The order of the arguments does "
+    "not matter."
 )
+# A script's own option: its name and the keyword arguments of `ArgumentParser.add_argument`.
+Option = tuple[str, Mapping[str, Any]]
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise SettingsError(f"{message}. Options are written --name=value; --help lists them.")
+    purpose = ""
+
+    def format_help(self) -> str:
+        return f"{self.purpose.strip()}\n\n{super().format_help()}"
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingsError(f"{message}. Write options as --name=value; --help lists all of them.")
 
 
-def read_arguments(description, arguments, options=()):
-    """Reads a command line as text; `--help` prints all settings and ends the script.
+class _Version(argparse.Action):
+    # Unlike argparse's own action, it asks git for the commit only if the option is given.
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"DSMNet {checkout()}")
+        parser.exit()
+
+
+def read_arguments(
+    purpose: str, arguments: Sequence[str], options: Sequence[Option] = ()
+) -> tuple[dict[str, str], argparse.Namespace]:
+    """Reads a command line without converting the values of settings.
+
+    `--help` and `--version` print their text and end the script.
 
     Args:
-        description: str, what the script does.
-        arguments: list of str.
-        options: the script's own options, pairs (name, keyword arguments of `add_argument`).
+        purpose: what the script does, for --help.
+        arguments: of the command line.
+        options: the script's own options and positional arguments.
 
     Returns:
-        Tuple of a dict (name of a setting to its text) and a namespace of the own options.
+        (texts of the given settings by name, the script's own options).
 
     Raises:
         SettingsError: for an unknown name, a missing value, or a setting given twice.
     """
-    parser, known = _parser(description, options)
-    own = vars(parser.parse_args(_spelled(arguments, known)))
+    known = ["--help", "--version", *(_underscored(name) for name, _ in options)]
+    known += [f"--{name}" for name in TABLE]
+    own = vars(_parser(purpose, options).parse_args(_spelled(arguments, known)))
     given = {name: own.pop(name) for name in TABLE}
     for name, texts in given.items():
         if texts and len(texts) > 1:
@@ -43,44 +66,44 @@ def read_arguments(description, arguments, options=()):
     return {name: texts[0] for name, texts in given.items() if texts}, argparse.Namespace(**own)
 
 
-def _parser(description, options):
-    """Returns the parser and the names of its options, with underscores."""
+def _parser(purpose: str, options: Sequence[Option]) -> _Parser:
+    positionals = [name for name, _ in options if not name.startswith("--")]
     parser = _Parser(
-        description=description,
-        usage="%(prog)s [--name=value ...]" if not options else None,
-        epilog=f"{PRECEDENCE} - and _ are alike in names.",
+        usage=" ".join(["%(prog)s", *positionals, "[--name=value ...]"]),
+        epilog=f"{PRECEDENCE} Option names may be written with - or _. DSMNet {VERSION}",
         allow_abbrev=False,
     )
-    known = ["--help"]
+    parser.purpose = purpose
     for name, keywords in options:
-        known.append(_underscored(name))
-        parser.add_argument(*dict.fromkeys((name, known[-1])), **keywords)
+        parser.add_argument(*dict.fromkeys((name, _underscored(name))), **keywords)
+    shown = "show the version and the commit, and exit"
+    parser.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help=shown)
     for heading, settings in comments().items():
         group = parser.add_argument_group(heading)
         for name, comment in settings.items():
-            known.append(f"--{name}")
-            kind = KINDS[name][0].__name__.upper()
-            group.add_argument(known[-1], action="append", metavar=kind, help=_help(name, comment))
-    return parser, known
+            value, metavar = getattr(config, name), KINDS[name][0].__name__.upper()
+            # If the value is None, the comment says what that means.
+            shown = comment if value is None else f"{comment} [{show(value)}]"
+            shown = shown.replace("%", "%%")
+            group.add_argument(f"--{name}", action="append", metavar=metavar, help=shown)
+    return parser
 
 
-def _help(name, comment):
-    value = getattr(config, name)
-    # The comment itself says what None means.
-    return (comment if value is None else f"{comment} [{show(value)}]").replace("%", "%%")
-
-
-def _underscored(name):
+def _underscored(name: str) -> str:
     return "--" + name[2:].replace("-", "_") if name.startswith("--") else name
 
 
-def _spelled(arguments, known):
-    """Returns the arguments with underscores in option names; an unknown name is refused."""
-    result = []
+def _spelled(arguments: Sequence[str], known: Sequence[str]) -> list[str]:
+    """Returns the arguments with underscores in the names of options.
+
+    Raises:
+        SettingsError: for an unknown name.
+    """
+    result: list[str] = []
     for number, argument in enumerate(arguments):
         name, separator, value = argument.partition("=")
         if argument == "--":
-            return result + arguments[number:]
+            return [*result, *arguments[number:]]
         name = _underscored(name)
         if name.startswith("--") and name not in known:
             raise SettingsError(f"unknown setting {argument}.{nearest(name, known)}")
@@ -88,27 +111,21 @@ def _spelled(arguments, known):
     return result
 
 
-def nearest(name, names):
-    """Returns a sentence that offers the nearest of `names`, or nothing where none is near."""
-    near = difflib.get_close_matches(name, names, 1)
-    return f" Did you mean {near[0]}?" if near else " --help lists all settings."
-
-
-def comments():
+def comments() -> dict[str, dict[str, str]]:
     """Reads the comments of `config.py`.
 
     Returns:
-        dict of group heading to a dict of setting name to its comment, in the file's order.
+        The comment of each setting by name, by heading of its group, in the order of the file.
     """
-    path = Path(config.__file__)
-    with path.open(encoding="utf-8") as file:
-        tokens = [t for t in tokenize.generate_tokens(file.readline) if t.type == tokenize.COMMENT]
-    lines = {token.start[0]: token.string.lstrip("# ") for token in tokens}
-    headings = [token.start[0] for token in tokens if token.start[1] == 0]
-    groups = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.AnnAssign):
+    source = Path(config.__file__).read_text(encoding="utf-8")
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    found = [token for token in tokens if token.type == tokenize.COMMENT]
+    texts = {token.start[0]: token.string.lstrip("# ") for token in found}
+    headings = [token.start[0] for token in found if token.start[1] == 0]
+    groups: dict[str, dict[str, str]] = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             heading = max(line for line in [0, *headings] if line < node.lineno)
-            group = groups.setdefault(lines.get(heading, "Settings"), {})
-            group[node.target.id] = lines.get(node.lineno, "")
+            group = groups.setdefault(texts.get(heading, "Settings"), {})
+            group[node.target.id] = texts.get(node.lineno, "")
     return groups

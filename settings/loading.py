@@ -6,7 +6,7 @@ reported at once.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -86,7 +86,7 @@ FindRecord = Callable[[dict[str, Any], argparse.Namespace], Record]
 def load(
     purpose: str,
     arguments: Sequence[str] | None = None,
-    options: Iterable[Option] = (),
+    options: Sequence[Option] = (),
     find: FindRecord | None = None,
 ) -> Settings:
     """Loads the settings of a script, or ends it with an error message if one is wrong.
@@ -114,7 +114,7 @@ def load(
 
 
 def load_named(
-    purpose: str, arguments: Sequence[str] | None = None, options: Iterable[Option] = ()
+    purpose: str, arguments: Sequence[str] | None = None, options: Sequence[Option] = ()
 ) -> Settings:
     """Does the same as `load`, but also accepts the name of the data set as first argument."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -281,14 +281,14 @@ def _checked(name: str, value: object, origin: object) -> Any:
 
 def _config_values() -> dict[str, Any]:
     """Returns the values of config.py by name, which must be exactly the names of the table."""
-    for name, value in vars(config).items():
+    for name in vars(config):
         if not name.startswith("__") and name not in TABLE:
             raise SettingsError(f"config.py: {name} is not a setting.{nearest(name, TABLE)}")
-        if name in TABLE and name not in KINDS:
-            raise SettingsError(f"config.py: {name} has no type. Write {name}: <type> = {value!r}.")
-    missing = [name for name in TABLE if not hasattr(config, name)]
+    missing = [name for name in TABLE if name not in KINDS or not hasattr(config, name)]
     if missing:
-        raise SettingsError(f"config.py lacks {', '.join(missing)}. Restore these lines.")
+        raise SettingsError(
+            f"config.py lacks {', '.join(missing)}. Restore these lines, <name>: <type> = <value>."
+        )
     return {name: _checked(name, getattr(config, name), "config.py") for name in TABLE}
 
 
@@ -307,18 +307,23 @@ def _resolve(
         find: as in `load`.
     """
     user = configured | given
-    name_of_data = user["dataset_name"]
-    record = find(user, options) if find else find_record(name_of_data, user["shortcut_path"])
+    data_set = user["dataset_name"]
+    record = find(user, options) if find else find_record(data_set, user["shortcut_path"])
     preset = Source(Kind.PRESET, f"preset {user['preset']}")
-    asked = {name: (value, CONFIG) for name, value in configured.items() if _is_set(name, value)}
+    # A line of config.py counts unless it is None or, if it cannot be None, the built-in default.
+    asked = {
+        name: (value, CONFIG)
+        for name, value in configured.items()
+        if value != (None if KINDS[name][1] else TABLE[name].default)
+    }
     asked |= {name: (value, preset) for name, value in PRESETS.get(user["preset"], {}).items()}
     asked |= {name: (value, COMMAND_LINE) for name, value in given.items()}
 
     merged = {name: (setting.default, DEFAULT) for name, setting in TABLE.items()}
-    merged |= _recommended(record, name_of_data)
+    merged |= _recommended(record, data_set)
     merged |= {name: pair for name, pair in asked.items() if pair[0] is not None}
     if merged["sem_flag"][1] == DEFAULT and not record.classes:
-        merged["sem_flag"] = False, Source(Kind.RECORD, f"{name_of_data} has no classes")
+        merged["sem_flag"] = False, Source(Kind.RECORD, f"{data_set} has no classes")
     for name, setting in TABLE.items():
         if setting.like and merged[name][0] is None:
             value, source = merged[setting.like]
@@ -327,12 +332,6 @@ def _resolve(
     values = {name: value for name, (value, _) in merged.items()}
     sources = {name: source for name, (_, source) in merged.items()}
     return Settings(values, sources, record, options)
-
-
-def _is_set(name: str, value: object) -> bool:
-    """Returns whether config.py does more than to repeat None or the built-in default."""
-    optional = KINDS[name][1]
-    return value != (None if optional else TABLE[name].default)
 
 
 def _recommended(record: Record, dataset_name: str) -> dict[str, tuple[Any, Source]]:
@@ -347,7 +346,7 @@ def _recommended(record: Record, dataset_name: str) -> dict[str, tuple[Any, Sour
                 f"{origin}: [recommended] {name} is not a setting that a data set can recommend."
                 f"{nearest(name, RECOMMENDABLE)}"
             )
-    values = {"crop_size": record.crop_size, "batch_size": record.batch_size}
+    values: dict[str, Any] = {"crop_size": record.crop_size, "batch_size": record.batch_size}
     values |= {f"{task}_loss_weight": value for task, value in record.loss_weights.items()}
     values |= record.recommended
     return {

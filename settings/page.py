@@ -7,17 +7,18 @@ from settings.presets import PRESETS
 from settings.table import TABLE, expected, show
 
 
-def page():
-    """Returns docs/settings.md as text."""
+def page() -> str:
+    """Returns the text of docs/settings.md."""
     lines = [
         "# Settings",
         "",
         "Written by `python -m settings.page`; edit `config.py` instead.",
         "",
+        f"{PRECEDENCE} Use `none` to cancel the value of the preset or of config.py.",
+        "",
     ]
-    lines += [f"{PRECEDENCE} `none` takes back what the preset or config.py says.", ""]
     for heading, settings in comments().items():
-        lines += [f"## {heading}", "", "| name | default | may be | meaning |"]
+        lines += [f"## {heading}", "", "| name | default | allowed values | meaning |"]
         lines += ["| --- | --- | --- | --- |"]
         for name, comment in settings.items():
             default = show(TABLE[name].default)

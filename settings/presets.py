@@ -1,7 +1,7 @@
-"""Presets: named dictionaries of settings; docs/training.md says what they are for."""
+"""Presets: named sets of values. docs/training.md describes their purpose."""
 
-PRESETS = {
-    # The authors' code; their loss weights belong to each data set and stand in its record.
+PRESETS: dict[str, dict[str, bool | int | float | str]] = {
+    # As in the code of the authors. Their loss weights are in the record of each data set.
     "published": {
         "backbone": "densenet121",
         "decoder_width": 1.0,
@@ -41,7 +41,7 @@ PRESETS = {
         "early_stopping_patience": 0,
         "overlap": 5 / 6,
     },
-    # What learns more in the same minutes; benchmarks/README.md says which lines are measured.
+    # Learns more in the same time. benchmarks/README.md shows which values were measured.
     "improved": {
         "decoder_norm": "batch",
         "decoder_skips": True,

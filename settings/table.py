@@ -1,25 +1,27 @@
-"""What every setting of `config.py` may be: defaults, limits, presets. Imports no TensorFlow."""
+"""The allowed values of every setting of `config.py`: types, defaults and limits."""
 
+import difflib
 import enum
 import math
 import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import config
 from project.errors import UserError
 
 
 class Kind(enum.Enum):
-    """The kinds of sources that a value can come from."""
+    """The kinds of sources of a value."""
 
-    DEFAULT = enum.auto()  # nobody gave another value
-    RECORD = enum.auto()  # the data set's record, or what follows from it
-    STORED = enum.auto()  # the settings.json of a trained network
-    BORROWED = enum.auto()  # another setting's value
+    DEFAULT = enum.auto()  # no other source gives a value
+    RECORD = enum.auto()  # the record of the data set, or a consequence of it
+    STORED = enum.auto()  # settings.json of a trained network
+    BORROWED = enum.auto()  # another setting
     CONFIG = enum.auto()
     PRESET = enum.auto()
     COMMAND_LINE = enum.auto()
@@ -27,7 +29,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class Source:
-    """Where the value of a setting comes from; `str(source)` is how messages name it."""
+    """Where the value of a setting comes from; messages show `str(source)`."""
 
     kind: Kind
     text: str
@@ -37,7 +39,7 @@ class Source:
 
     @property
     def is_user(self) -> bool:
-        """Whether the user asks for the value, rather than the data set or the project."""
+        """Whether the user requests the value, rather than the data set or the project."""
         return self.kind in (Kind.CONFIG, Kind.PRESET, Kind.COMMAND_LINE)
 
 
@@ -47,29 +49,30 @@ DEFAULT = Source(Kind.DEFAULT, "built-in default")
 
 
 class SettingsError(UserError):
-    """A setting that cannot be used; the message says what to do."""
+    """A setting that cannot be used; the message tells the user what to do."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What one setting may be. Its type and its comment stand in `config.py`.
+    """The allowed values of one setting. Its type and its comment are in `config.py`.
 
     Attributes:
-        default: built-in default, taken when nobody asks for another value.
-        role: "network" shapes the network and is stored with its weights; "learning" changes
-            what is learned; "run" says where, how long and on what, and may change on resuming.
-        choices: the strings it may be, in lower case; empty for any.
-        minimum: smallest value; `maximum` the largest.
-        above: value that it must exceed; `below` one that it must not reach.
-        multiple_of: integer that divides it.
-        like: name of the setting whose value it takes when it has none itself.
-        stage: "mtl" or "dae" where only that stage depends on it.
-        check: function (value) that raises ValueError for what the fields above cannot say.
+        default: built-in default; None = no value, or that of `like`.
+        role: "network" = part of the network's structure, stored with its weights; "learning" =
+            changes what is learned; "run" = where, how long and on which devices; may change when
+            a run is resumed.
+        choices: allowed strings, in lower case; empty = any.
+        minimum, maximum: limits that the value may reach.
+        above, below: limits that it must not reach.
+        multiple_of: integer that divides the value.
+        like: name of the setting whose value is the default.
+        stage: "mtl" or "dae" if only that stage depends on the setting.
+        check: raises ValueError for wrong values that the fields above cannot describe.
     """
 
-    default: object = None
+    default: bool | int | float | str | None = None
     role: str = "learning"
-    choices: tuple = ()
+    choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
     above: float | None = None
@@ -77,10 +80,10 @@ class Setting:
     multiple_of: int | None = None
     like: str | None = None
     stage: str | None = None
-    check: Callable | None = None
+    check: Callable[[str], None] | None = None
 
 
-def check_devices(text):
+def check_devices(text: str) -> None:
     """Raises ValueError unless `text` is "auto" or distinct indices such as "0,1"."""
     if text == "auto":
         return
@@ -91,19 +94,19 @@ def check_devices(text):
         raise ValueError("expected each index once")
 
 
-def check_resume(text):
-    """Raises ValueError unless `text` is "auto", "never" or a folder that exists."""
+def check_resume(text: str) -> None:
+    """Raises ValueError unless `text` is "auto", "never" or an existing folder."""
     if text not in ("auto", "never") and not Path(text).is_dir():
         raise ValueError("expected auto, never, or the folder of an earlier run")
 
 
-def check_weights(text):
-    """Raises ValueError unless `text` is "auto", "imagenet", "none" or a file that exists."""
+def check_weights(text: str) -> None:
+    """Raises ValueError unless `text` is "auto", "imagenet", "none" or an existing file."""
     if text not in ("auto", "imagenet", "none") and not Path(text).is_file():
         raise ValueError("expected auto, imagenet, none, or a weight file that exists")
 
 
-_STRIDE = 32  # of the encoder: five poolings by 2
+_STRIDE = 32  # of the encoder, which halves the resolution five times
 _MAX_SEED = 2**31 - 1  # seeds of stateless TensorFlow operations are int32
 
 TABLE = {
@@ -191,23 +194,23 @@ TABLE = {
 NETWORK = tuple(name for name, setting in TABLE.items() if setting.role == "network")
 
 
-def _split(annotation):
-    """Returns (type, whether None is allowed) of an annotation such as `int | None`."""
+def _split(annotation: Any) -> tuple[type, bool]:
+    """Returns the type and whether None is allowed, of an annotation such as `int | None`."""
     parts = typing.get_args(annotation) or (annotation,)
     (kind,) = (part for part in parts if part is not types.NoneType)
     return kind, types.NoneType in parts
 
 
 KINDS = {name: _split(hint) for name, hint in typing.get_type_hints(config).items()}
-# What config.py leaves open with None, a data set may decide; a preset is the user's choice.
+# A data set may recommend a value for each setting that can be None, except the user's preset.
 RECOMMENDABLE = tuple(name for name in KINDS if KINDS[name][1] and name != "preset")
-# There "none" says something, so that it does not take back what the data set recommends.
+# For these, "none" is a choice. For all others, it cancels the value of config.py or the preset.
 NONE_IS_A_VALUE = (*(name for name in TABLE if "none" in TABLE[name].choices), "backbone_weights")
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
-def expected(name):
-    """Describes in words what the setting `name` may be."""
+def expected(name: str) -> str:
+    """Describes the allowed values of a setting in words."""
     setting, (kind, optional) = TABLE[name], KINDS[name]
     limits = {"at least": setting.minimum, "above": setting.above, "below": setting.below}
     limits |= {"at most": setting.maximum, "a multiple of": setting.multiple_of}
@@ -216,11 +219,11 @@ def expected(name):
     return words + (", or none" if optional and name not in NONE_IS_A_VALUE else "")
 
 
-def parse(name, text):
-    """Reads the text of a command line as the type of setting `name`; never evaluates it.
+def parse(name: str, text: str) -> Any:
+    """Converts text from the command line to the type of a setting, without evaluating it.
 
     Raises:
-        ValueError: if the text is not of that type.
+        ValueError: if the text cannot be converted.
     """
     kind, optional = KINDS[name]
     if optional and text.lower() == "none" and name not in NONE_IS_A_VALUE:
@@ -233,48 +236,54 @@ def parse(name, text):
         raise ValueError(f"expected {expected(name)}") from None
 
 
-def check(name, value):
-    """Returns `value` as setting `name` holds it: an int as float, a choice in lower case.
+def check(name: str, value: Any) -> Any:
+    """Returns the value of a setting in its final form: an int as float, a choice in lower case.
 
     Raises:
-        ValueError: if the value has another type or lies outside the limits of the setting.
+        ValueError: if the value has another type or is outside the limits of the setting.
     """
     setting, (kind, optional) = TABLE[name], KINDS[name]
     if value is None and optional:
         return None
     if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not kind or value == "" or (kind is float and not math.isfinite(value)):
-        raise ValueError(f"expected {expected(name)}")
-    if setting.choices:
+    has_type = type(value) is kind
+    if has_type and setting.choices:
         value = value.lower()
-    _check_limits(setting, value, expected(name))
-    if setting.check:
-        setting.check(value)
-    return value
-
-
-def _check_limits(setting, value, words):
-    """Raises ValueError, with `words` for what is expected, if `value` is outside the limits."""
-    outside = (
-        (setting.choices and value not in setting.choices)
-        or (setting.minimum is not None and value < setting.minimum)
-        or (setting.maximum is not None and value > setting.maximum)
-        or (setting.above is not None and value <= setting.above)
-        or (setting.below is not None and value >= setting.below)
-    )
-    if outside:
-        raise ValueError(f"expected {words}")
+    if not has_type or _is_outside(setting, value):
+        raise ValueError(f"expected {expected(name)}")
     if setting.multiple_of and value % setting.multiple_of:
         lower = value // setting.multiple_of * setting.multiple_of
         raise ValueError(
             f"expected a multiple of {setting.multiple_of}; "
             f"the nearest are {lower} and {lower + setting.multiple_of}"
         )
+    if setting.check:
+        setting.check(value)
+    return value
 
 
-def show(value):
-    """Returns a value as it is written on a command line."""
+def _is_outside(setting: Setting, value: Any) -> bool:
+    """Returns whether a value is empty, not finite, none of the choices, or beyond a limit."""
+    return (
+        value == ""
+        or (isinstance(value, float) and not math.isfinite(value))
+        or (len(setting.choices) > 0 and value not in setting.choices)
+        or (setting.minimum is not None and value < setting.minimum)
+        or (setting.maximum is not None and value > setting.maximum)
+        or (setting.above is not None and value <= setting.above)
+        or (setting.below is not None and value >= setting.below)
+    )
+
+
+def show(value: object) -> str:
+    """Returns a value as it is written on the command line."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns a sentence that suggests the most similar of `names`, or else --help."""
+    near = difflib.get_close_matches(name, list(names), 1)
+    return f" Did you mean {near[0]}?" if near else " --help lists all settings."

@@ -51,7 +51,7 @@ def test_presets_are_the_choices_of_the_setting():
 
 def test_page_of_the_documentation_is_current():
     written = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
-    assert written == page(), "Run `python settings.py`."
+    assert written == page(), "Run `python -m settings.page`."
 
 
 def test_values_are_shown_as_they_are_typed():

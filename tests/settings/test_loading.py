@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 from argparse import Namespace
@@ -6,11 +7,13 @@ from pathlib import Path
 import pytest
 
 import config
+from project.version import VERSION, checkout
 from settings.loading import adopt_network, describe, identity, load
 from settings.presets import PRESETS
 from settings.table import NETWORK, RECOMMENDABLE, TABLE, SettingsError
 
 ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted({path.stem for path in ROOT.glob("*.py")} - {"config"})
 TOML = """
 crop_size = 64
 batch_size = 2
@@ -128,13 +131,13 @@ def test_annotation_decides_the_type(argument, value):
         ("--crop_sise=96", "unknown setting --crop_sise=96. Did you mean --crop_size?"),
         ("--crop=96", "unknown setting --crop=96"),
         ("--__name__=x", "unknown setting"),
-        ("crop_size=96", "Options are written --name=value"),
+        ("crop_size=96", "Write options as --name=value"),
         ("--seed", "--seed: expected one argument"),
         ("--seed=1 --seed=2", "--seed is given 2 times: 1, 2"),
         ("--seed=1.5", "--seed=1.5: expected a whole number"),
         ("--augment=1", "--augment=1: expected true or false"),
         ("--seed=none", "expected a whole number"),
-        ("--output_dir=", "expected a text"),
+        ("--output_dir=", "expected text"),
         ("--crop_size=250", "nearest are 224 and 256"),
         ("--window_size=0", "at least 32"),
         ("--mtl_steps=-4", "at least 1"),
@@ -205,8 +208,8 @@ def test_without_classes_the_semantic_decoder_goes(capsys, tmp_path):
 @pytest.mark.parametrize(
     ("recommended", "message"),
     [
-        ("decoder_witdh = 0.5", "decoder_witdh is not a setting that a data set can decide."),
-        ("seed = 3", "seed is not a setting that a data set can decide."),
+        ("decoder_witdh = 0.5", "decoder_witdh is not a setting that a data set can recommend."),
+        ("seed = 3", "seed is not a setting that a data set can recommend."),
         ("decoder_width = true", "decoder_width = True: expected a number"),
         ("mtl_epochs = 2.5", "mtl_epochs = 2.5: expected a whole number"),
         ('backbone = "vgg"', "backbone = 'vgg': expected densenet121, resnet50, tiny"),
@@ -249,7 +252,33 @@ def test_help_lists_each_setting_with_its_comment_and_value(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert stop.value.code == 0
     assert all(f"--{name} " in text for name in TABLE)
-    assert "metres from which a huber loss is linear; without use otherwise [1]" in text
+    assert "metres from which the Huber loss is linear; only for reg_loss=huber [1]" in text
+
+
+def test_help_runs_from_the_purpose_over_the_own_options_to_the_version(capsys):
+    options = [("scene", {"help": "a photo"}), ("--top_n", {"type": int})]
+    with pytest.raises(SystemExit):
+        load("Counts trees.\n\nIn two paragraphs.", ["--help"], options)
+    text = capsys.readouterr().out
+    parts = ["Counts trees.\n\nIn two", "usage: ", "a photo", "--top_n", "--version", "--seed"]
+    places = [text.index(part) for part in (*parts, "--preset", "built-in default.")]
+    assert places == sorted(places) and places[0] == 0
+    assert text.endswith(f"DSMNet {VERSION}\n")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_each_script_shows_its_purpose(capsys, script):
+    module = importlib.import_module(script)
+    with pytest.raises(SystemExit) as stop:
+        module.main(["--help"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith(module.__doc__.strip())
+
+
+def test_version_needs_no_other_argument(capsys):
+    with pytest.raises(SystemExit) as stop:
+        load("A test.", ["--version"], [("scene", {})])
+    assert (stop.value.code, capsys.readouterr().out) == (0, f"DSMNet {checkout()}\n")
 
 
 def test_settings_are_read_only_and_name_the_nearest():
@@ -304,7 +333,7 @@ def test_something_must_be_learned(capsys):
 def test_weights_of_an_encoder_must_be_there(capsys):
     assert "weight file that exists" in refused(capsys, "--backbone_weights=absent.h5")
     arguments = ["--backbone=tiny", "--backbone_weights=imagenet"]
-    assert "has none" in refused(capsys, *arguments)
+    assert "no pretrained weights" in refused(capsys, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +371,8 @@ def test_each_stage_has_its_own_identity():
 
 
 def test_settings_import_no_heavy_library():
-    code = "import sys, settings; print({'tensorflow', 'numpy', 'osgeo'} & set(sys.modules))"
+    heavy = "{'tensorflow', 'keras', 'numpy', 'osgeo'}"
+    code = f"import sys, settings.loading; print({heavy} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout.strip() == "set()"
 
