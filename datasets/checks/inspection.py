@@ -1,7 +1,7 @@
 """What the splits of a data set hold and what is suspicious about them, for `check_data`."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,7 +105,7 @@ def inspect_data_set(
     for split in splits:
         with progress_bar(f"checking {split}") as progress:
             smallest = crop_size if split == "train" else 1
-            inspection = inspect_split(record, split, smallest, progress, sar)
+            inspection = _inspect_split(record, split, smallest, sar, progress)
         if split in labelled and not inspection.problems:
             counts = inspection.facts["class_counts"].values()
             inspection.problems += label_problems(record, split, counts)
@@ -117,22 +117,8 @@ def inspect_data_set(
     return Inspection(found, groups, pairs, suspicions)
 
 
-def inspect_split(
-    record: Record,
-    split: str,
-    crop_size: int,
-    progress: Callable[[int, int], None] | None = None,
-    sar: bool = False,
-) -> SplitInspection:
-    """Reads every file of a split once and collects all there is to say about it.
-
-    Args:
-        record: of the data set.
-        split: "train", "valid" or "test".
-        crop_size: pixels; smaller tiles are a problem.
-        progress: function (tiles done, tiles in all), called after each tile.
-        sar: True = each tile must have a radar image.
-    """
+def _inspect_split(record, split, crop_size, sar, progress):
+    """Reads every file of a split once; calls `progress` (tiles done, tiles in all) after each."""
     tiles, problems = pair_files(record, split, sar)
     inspection = SplitInspection(split, problems)
     drawn = set(np.linspace(0, len(tiles) - 1, MOST_DRAWN).astype(int).tolist())
@@ -141,8 +127,7 @@ def inspect_split(
         _add_tile(inspection, report, number in drawn)
         report.statistics = None  # the arrays of all tiles together may not fit in memory
         reports.append(report)
-        if progress:
-            progress(len(reports), len(tiles))
+        progress(len(reports), len(tiles))
     inspection.problems += list_problems(record, reports) if tiles else []
     inspection.facts = _split_facts(record, reports, inspection)
     inspection.suspicions += split_warnings(record, split, reports)

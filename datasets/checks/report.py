@@ -21,8 +21,7 @@ EDGES = (-1, 1, 3, 6, 10, 15, 20, 30, 40, 60, 100)  # metres, of the histogram's
 # Of the contact sheet:
 ACROSS = 4  # tiles side by side
 INCHES = 1.3  # of a panel
-RANK = {"unusable": 0, "suspicious": 1, "": 2}
-TITLE = {"unusable": "tab:red", "suspicious": "tab:orange", "": "black"}
+TITLES = {"unusable": "tab:red", "suspicious": "tab:orange", "": "black"}  # the worst first
 TOP = 30.0  # metres, of the colour scale
 LETTERS = 34  # of a title
 
@@ -86,7 +85,8 @@ def write_report(
 
 def choose_drawings(drawings: Sequence[Drawing], most: int) -> list[Drawing]:
     """Chooses at most `most` tiles to draw: the worst first, then evenly spaced ones."""
-    bad = sorted((d for d in drawings if d.verdict), key=lambda d: RANK[d.verdict])[:most]
+    bad = sorted((d for d in drawings if d.verdict), key=lambda d: list(TITLES).index(d.verdict))
+    bad = bad[:most]
     good = [drawing for drawing in drawings if not drawing.verdict]
     if room := min(most - len(bad), len(good)):
         bad += [good[i] for i in np.linspace(0, len(good) - 1, room).astype(int)]
@@ -108,7 +108,7 @@ def draw_contact_sheet(path: Path, drawings: Sequence[Drawing], class_count: int
     )
     figures = figure.subfigures(lines, ACROSS, squeeze=False).flat
     for part, drawing in zip(figures, drawings, strict=False):
-        part.suptitle(_title(drawing), fontsize=7, color=TITLE[drawing.verdict])
+        part.suptitle(_title(drawing), fontsize=7, color=TITLES[drawing.verdict])
         for axis, kind in zip(part.subplots(1, len(kinds)), kinds, strict=True):
             axis.set_axis_off()
             _draw(axis, kind, drawing.thumbnail.get(kind), class_count)

@@ -183,13 +183,12 @@ def _codes_text(path: Path, record: Record) -> str:
 def _gsd_problems(record, reports):
     """Checks that there is a gsd and that the tiles agree on it."""
     found = sorted((report.gsd, report.tile.rgb) for report in reports if report.gsd)
-    if not found and not record.gsd:
-        return [
+    if not found:
+        advice = (
             f"{record.folder}: no file has a georeference with a projection, and the record has no "
             "gsd. Give gsd, metres per pixel, in dataset.toml."
-        ]
-    if not found:
-        return []
+        )
+        return [] if record.gsd else [advice]
     (low, first), (high, last) = found[0], found[-1]
     if high / low - 1 <= GSD_TOLERANCE:
         return []
@@ -221,10 +220,9 @@ def _summary(record, split, reports, bad):
 
 def _image_type(record, reports):
     """Returns the smallest type that holds all images, in 0-255."""
-    infos = [info for r in reports for kind, info in r.infos.items() if kind in ("rgb", "sar")]
-    scales = {record.rgb_scale, record.sar_scale}
-    small = scales == {1} and all(info.dtype == "uint8" for info in infos)
-    return "uint8" if small else "float32"
+    dtypes = {r.infos[kind].dtype for r in reports for kind in ("rgb", "sar") if kind in r.infos}
+    unscaled = record.rgb_scale == record.sar_scale == 1
+    return "uint8" if unscaled and dtypes == {"uint8"} else "float32"
 
 
 def _split_digest(record, split, tiles, crop_size, skip):

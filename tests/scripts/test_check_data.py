@@ -11,7 +11,7 @@ import pytest
 from osgeo import gdal
 
 import check_data as check
-from datasets.checks import tile_check, tile_statistics
+from datasets.checks import inspection, tile_check, tile_statistics
 from datasets.checks.inspection import Drawing
 from datasets.checks.report import choose_drawings
 from datasets.demo.data_set import make_demo
@@ -42,6 +42,12 @@ def place(path, x):
     """Moves a tile of "blocks" to the east, by metres."""
     dataset = gdal.Open(str(path), gdal.GA_Update)
     dataset.SetGeoTransform((5e5 + x, 0.5, 0, 5e6, 0, -0.5))
+
+
+@pytest.fixture(autouse=True)
+def small_contact_sheet(monkeypatch):
+    """Drawing the tiles takes longer than checking them."""
+    monkeypatch.setattr(inspection, "MOST_DRAWN", 1)
 
 
 @pytest.fixture
@@ -164,11 +170,9 @@ def test_every_unusable_file_is_named(data, run):
         ("rgb/train_1.tif", lambda p: p * 0 + 7, "train_1.tif: the photo has a single colour"),
         ("dsm/train_1.tif", lambda p: p * 0 + 3, "train_1.tif: all heights are 3 m"),
         ("dsm/train_1.tif", lambda p: p * np.nan, "train_1.tif: no pixel has both"),
-        ("dsm/train_1.tif", lambda p: p * np.inf, "train_1.tif: no pixel has both"),
         ("dsm/train_1.tif", lambda p: p + 130, "the lowest height is 130.00 m"),
         ("dsm/train_1.tif", lambda p: p - 10, "of the heights are below -5 m"),
         ("dsm/train_1.tif", lambda p: np.nan_to_num(p, nan=-9999), "heights from -9999"),
-        ("dsm/train_1.tif", lambda p: p * 1000, "Are they above ground, in metres"),
     ],
 )
 def test_strange_tile_is_named_but_usable(data, run, file, change, message):
@@ -230,7 +234,7 @@ def test_pixels_of_each_class_are_counted(data, run):
 
 
 def test_misaligned_pair_is_named_and_the_others_are_not(tmp_path, capsys):
-    make_demo(tmp_path / "Demo", 256, (2, 1, 1), seed=0)
+    make_demo(tmp_path / "Demo", 128, (2, 1, 1), seed=0)
     rewrite(tmp_path / "Demo/train/dsm/train_001.tif", lambda p: np.roll(p, (8, -5), (0, 1)))
     arguments = [f"--shortcut_path={tmp_path}", f"--output_dir={tmp_path / 'out'}"]
     assert check.main(["Demo", *arguments]) == 0
@@ -240,7 +244,7 @@ def test_misaligned_pair_is_named_and_the_others_are_not(tmp_path, capsys):
     assert "train_001.tif" in line and "by -8 rows and +5 columns" in line
 
 
-def test_splits_of_different_gsd_are_told(data, run):
+def test_splits_of_different_gsd_are_named(data, run):
     text = (data / "dataset.toml").read_text()
     (data / "dataset.toml").write_text(text.replace("gsd = 0.5\n", ""))
     for path in (data / "test").glob("*/*.tif"):
@@ -253,7 +257,8 @@ def test_splits_of_different_gsd_are_told(data, run):
     assert status == 0 and "differ in their gsd: train 0.50 m, valid 0.50 m, test 0.60 m" in shown
 
 
-def test_contact_sheet_shows_the_worst_first(data, run, tmp_path):
+def test_contact_sheet_shows_the_worst_first(data, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(inspection, "MOST_DRAWN", 24)
     (data / "valid/rgb/valid_1.tif").write_bytes(b"")
     rewrite(data / "test/rgb/test_0.tif", lambda pixels: pixels * 0 + 200)
     assert run()[0] == 1

@@ -24,7 +24,7 @@ def offset_of(photo, heights, valid=None):
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (8, 0), (-5, 6), (0, -REACH)])
-def test_shift_is_found_and_what_undoes_it_is_told(shift):
+def test_the_shift_that_aligns_photo_and_heights_is_found(shift):
     offset = offset_of(*scene(shift))
     assert (offset.rows, offset.columns) == (-shift[0], -shift[1])
     assert offset.is_suspicious() == (shift != (0, 0))
@@ -45,7 +45,7 @@ def test_photo_and_heights_of_different_places_say_nothing():
     assert not offset_of(scene(seed=1)[0], scene(seed=2)[1]).is_suspicious()
 
 
-def test_edge_of_nodata_is_no_edge():
+def test_the_border_of_nodata_is_not_an_edge():
     photo, heights = scene()
     valid = np.ones(heights.shape, bool)
     valid[60:100, 60:100] = False
@@ -63,7 +63,7 @@ def test_small_or_flat_pieces_say_nothing(size):
     assert edge_correlation(photo, valid, photo[..., 0], valid) is None
 
 
-def test_what_is_nearly_as_good_unmoved_is_not_suspicious():
+def test_a_shift_that_gains_little_is_not_suspicious():
     assert Offset(8, 0, 0.3, 0.1, 7.0).is_suspicious()
     assert not Offset(8, 0, 0.3, 0.16, 7.0).is_suspicious()
     assert not Offset(8, 0, 0.09, 0.0, 7.0).is_suspicious()
