@@ -78,21 +78,25 @@ def headline_intervals(rows: Sequence[dict], confusions: np.ndarray) -> dict | N
     """
     if len(rows) < 2:
         return None
-    counts, once = draw_counts(len(rows)), np.ones((1, len(rows)))
-    pixels = column(rows, "valid_pixels")
-    drawn: dict[str, dict] = {"mean_of_tiles": {}, "pooled": {}}
-    value: dict[str, dict] = {"mean_of_tiles": {}, "pooled": {}}
-    for found, tiles in ((drawn, counts), (value, once)):
-        for key in (*HEADLINE, "miou"):
-            found["mean_of_tiles"][key] = draw_means(column(rows, key), np.ones(len(rows)), tiles)
-        found["pooled"]["rmse"] = draw_means(column(rows, "mse"), pixels, tiles) ** 0.5
-        for key in HEADLINE[1:]:
-            found["pooled"][key] = draw_means(column(rows, key), pixels, tiles)
-        found["pooled"]["miou"] = mean_ious(np.tensordot(tiles, confusions, 1))
+    values = _headline(rows, confusions, np.ones((1, len(rows)), int))
+    drawn = _headline(rows, confusions, draw_counts(len(rows)))
     return {"level": LEVEL, "draws": DRAWS} | {
-        kind: {key: _entry(value[kind][key], draws) for key, draws in found.items()}
-        for kind, found in drawn.items()
+        kind: {key: _entry(value, drawn[kind][key]) for key, value in found.items()}
+        for kind, found in values.items()
     }
+
+
+def _headline(
+    rows: Sequence[dict], confusions: np.ndarray, counts: np.ndarray
+) -> dict[str, dict[str, np.ndarray]]:
+    """Returns mean_of_tiles and pooled: measure to float64 (draws,), of draws with these counts."""
+    tiles, pixels = np.ones(len(rows)), column(rows, "valid_pixels")
+    cells = {key: column(rows, key) for key in ("mse", *HEADLINE, "miou")}
+    pooled = {key: draw_means(cells[key], pixels, counts) for key in HEADLINE}
+    pooled["rmse"] = draw_means(cells["mse"], pixels, counts) ** 0.5
+    pooled["miou"] = mean_ious(np.tensordot(counts, confusions, 1))
+    means = {key: draw_means(cells[key], tiles, counts) for key in (*HEADLINE, "miou")}
+    return {"mean_of_tiles": means, "pooled": pooled}
 
 
 def _entry(value: np.ndarray, draws: np.ndarray) -> dict[str, float | None]:

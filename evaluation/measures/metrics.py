@@ -65,14 +65,9 @@ class MapSums:
         sums = self.group(kind, name)
         return {"valid_pixels": sums.pixels, **sums.measures()}
 
-    def selected(self, kind: str, name: str, keys: Sequence[str]) -> dict:
-        """Returns some of the height measures of a group."""
-        measures = self.group(kind, name).measures()
-        return {key: measures[key] for key in keys}
-
     def building_rmses(self) -> dict:
         """Returns `GROUP_MEASURES`, metres; None for a group without pixels."""
-        return {name: self.group("buildings", name).measures()["rmse"] for name in GROUP_MEASURES}
+        return {name: self.measures("buildings", name)["rmse"] for name in GROUP_MEASURES}
 
 
 class SplitMetrics:
@@ -227,7 +222,7 @@ class SplitMetrics:
             "edges": {name: total.measures("edges", name) for name in OUTLINE_GROUPS},
             "conventions": {
                 name: {key: self._mean_of_tiles(f"{name}_{key}") for key in keys}
-                | {"pooled": total.selected("conventions", name, keys)}
+                | {"pooled": {key: total.measures("conventions", name)[key] for key in keys}}
                 for name, keys in CONVENTIONS.items()
             },
             "buildings": total.buildings.measures(),
@@ -248,6 +243,6 @@ def _detailed_cells(sums: MapSums) -> dict:
         *(("edges", name, ("rmse", "mae")) for name in OUTLINE_GROUPS),
         *(("conventions", name, keys) for name, keys in CONVENTIONS.items()),
     ):
-        measures = sums.selected(kind, name, keys)
-        cells |= {f"{name}_{key}": value for key, value in measures.items()}
+        measures = sums.measures(kind, name)
+        cells |= {f"{name}_{key}": measures[key] for key in keys}
     return cells

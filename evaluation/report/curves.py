@@ -1,64 +1,60 @@
-"""Pictures of a training run: losses and validation measures over the steps."""
+"""Figure of a training run: losses and validation measures over the steps."""
 
 import csv
+import os
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evaluation.report.figures import save_figure
+from evaluation.report.figures import png_bytes
+from project.files import write_bytes
 
 LOSSES = ("loss", "height_loss", "semantic_loss", "normal_loss", "deep_height_loss")
 ERRORS = ("rmse", "mae")  # metres
 SHARES = ("delta1", "miou", "overall_accuracy")
 COLOURS = ("#000000", "#D55E00", "#009E73", "#0072B2", "#CC79A7")  # Okabe and Ito (2008)
-SMOOTHED_SHARE = 0.04  # of the run, the length of the running mean
-LOG_RATIO = 10.0  # a logarithmic axis where the losses span more than this
+SMOOTHED_SHARE = 0.04  # length of the running mean / length of the run
+LOG_RATIO = 10.0  # losses that span more than this ratio get a logarithmic axis
 
 
-def read_rows(path):
-    """Reads a CSV file such as history.csv.
-
-    Args:
-        path: str or path of a CSV file with a header.
+def read_rows(path: str | os.PathLike) -> list[dict[str, float | str | None]]:
+    """Reads a CSV file with a header, such as history.csv.
 
     Returns:
-        list of dict, one per row: float where the text is a number, None where it is empty,
-        else str.
+        One dict per row. A cell is a float where its text is a number, None where it is empty,
+        and else a str.
     """
     with open(path, newline="", encoding="utf-8") as file:
         return [{key: _number(text) for key, text in row.items()} for row in csv.DictReader(file)]
 
 
-def training_curves(path, history, validation):
-    """Draws `curves_figure` into a PNG file, written atomically."""
-    save_figure(path, curves_figure(history, validation))
+def training_curves(
+    path: str | os.PathLike, history: Sequence[dict], validation: Sequence[dict]
+) -> None:
+    """Draws `curves_figure` into a PNG file."""
+    write_bytes(path, png_bytes(curves_figure(history, validation)))
 
 
-def curves_figure(history, validation):
-    """Draws losses (raw faint, running mean strong) and validation measures.
+def curves_figure(history: Sequence[dict], validation: Sequence[dict]) -> Figure:
+    """Draws the losses (raw values faint, running mean strong) and the validation measures.
 
     Args:
-        history: list of dict, the rows of history.csv; a loss that is absent, None or "" in
-            all rows is not drawn.
-        validation: list of dict with step and rmse, mae (metres), and what there is of
-            delta1, miou, overall_accuracy.
-
-    Returns:
-        matplotlib `Figure`.
+        history: rows of history.csv; a loss that is absent, None or "" in all rows is not drawn.
+        validation: rows with step, rmse and mae (metres), and any of delta1, miou and
+            overall_accuracy.
     """
     figure = Figure(figsize=(13, 4), layout="constrained")
-    panels = figure.subplots(1, 3)
-    _draw_losses(panels[0], history)
-    _draw_measures(panels[1], validation, ERRORS, "Validation error", "metres")
-    _draw_measures(panels[2], validation, SHARES, "Validation shares", "share of pixels, or IoU")
-    panels[2].set_ylim(0, 1)
-    for panel in panels:
-        panel.set_xlabel("step")
-        panel.grid(alpha=0.3)
+    losses, errors, shares = figure.subplots(1, 3)
+    _draw_losses(losses, history)
+    _draw_measures(errors, validation, ERRORS, "Validation error", "metres")
+    _draw_measures(shares, validation, SHARES, "Validation shares", "share of pixels, or IoU")
+    shares.set_ylim(0, 1)
     return figure
 
 
-def _draw_losses(panel, history):
+def _draw_losses(panel: Axes, history: Sequence[dict]) -> None:
     """Draws each loss that the history has."""
     drawn = []
     for name, colour in zip(LOSSES, COLOURS, strict=True):
@@ -70,54 +66,45 @@ def _draw_losses(panel, history):
         panel.plot(steps, values, color=colour, alpha=0.25, linewidth=0.8)
         smoothed = np.convolve(values, np.full(length, 1 / length), mode="valid")
         middle = steps[(length - 1) // 2 :][: smoothed.size]
-        panel.plot(middle, smoothed, color=colour, label=name, **_marker(values))
-    panel.set_title("Training losses")
-    panel.set_ylabel("mean over the batch")
-    _finish(panel, drawn)
-    if drawn and _spans_decades(np.concatenate(drawn)):
+        marker = "o" if values.size == 1 else None  # a line of one point would be invisible
+        panel.plot(middle, smoothed, color=colour, label=name, marker=marker, markersize=3)
+    _finish(panel, "Training losses", "mean over the batch")
+    every = np.concatenate(drawn) if drawn else np.zeros(1)
+    # A logarithmic axis would hide values of 0 or below.
+    if every.min() > 0 and every.max() > LOG_RATIO * every.min():
         panel.set_yscale("log")
 
 
-def _draw_measures(panel, validation, names, title, unit):
+def _draw_measures(
+    panel: Axes, validation: Sequence[dict], names: Sequence[str], title: str, unit: str
+) -> None:
     """Draws the measures that the validation rows have."""
-    drawn = []
     for name, colour in zip(names, COLOURS[1:], strict=False):
         steps, values = _series(validation, name)
         if values.size:
-            drawn.append(values)
             panel.plot(steps, values, color=colour, label=name, marker="o", markersize=3)
-    panel.set_title(title)
-    panel.set_ylabel(unit)
-    _finish(panel, drawn)
+    _finish(panel, title, unit)
 
 
-def _finish(panel, drawn):
-    """Adds the legend, or says that there is nothing to see yet."""
-    if drawn:
+def _finish(panel: Axes, title: str, unit: str) -> None:
+    """Adds titles, grid and legend, or says that there is nothing to see yet."""
+    panel.set(title=title, xlabel="step", ylabel=unit)
+    panel.grid(alpha=0.3)
+    if panel.lines:
         panel.legend()
     else:
         panel.text(0.5, 0.5, "no values yet", transform=panel.transAxes, ha="center")
 
 
-def _series(rows, name):
-    """Returns (steps, values) of one column as float arrays, without empty or NaN cells."""
+def _series(rows: Sequence[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns steps and values of one column, float64, without cells that are empty or NaN."""
     pairs = [(row["step"], row[name]) for row in rows if row.get(name) not in (None, "")]
     points = np.array(pairs, "float64").reshape(-1, 2)
     steps, values = points[np.isfinite(points).all(axis=1)].T
     return steps, values
 
 
-def _marker(values):
-    """Returns the style that makes a single point visible."""
-    return {"marker": "o", "markersize": 3} if values.size == 1 else {}
-
-
-def _spans_decades(values):
-    """Tells whether a logarithmic axis shows more: all values above 0 and far apart."""
-    return values.min() > 0 and values.max() > LOG_RATIO * values.min()
-
-
-def _number(text):
+def _number(text: str | None) -> float | str | None:
     """Returns a CSV cell as float, None or str."""
     if not text:
         return None

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -33,16 +34,13 @@ PAGE = """<!DOCTYPE html>
 """
 
 
-def html_page(title, lead, sections):
-    """Returns a page that loads nothing and runs no script but its own.
+def html_page(title: str, lead: str, sections: Mapping[str, str]) -> str:
+    """Returns a page that loads no other file and runs only its own script.
 
     Args:
-        title: str.
-        lead: str, the sentence below it.
-        sections: dict of heading to HTML; a section without content is left out.
-
-    Returns:
-        str.
+        title: of the page.
+        lead: the paragraph below it.
+        sections: heading to HTML; a section without content is left out.
     """
     style, script = (
         (FOLDER / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js")
@@ -71,61 +69,61 @@ def html_page(title, lead, sections):
     )
 
 
-def _digest(text):
-    """Returns what allows exactly this style or script in a content security policy."""
+def _digest(text: str) -> str:
+    """Returns the source of a content security policy that allows only this style or script."""
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def html_table(caption, header, rows, words=False):
-    """Returns a table with header cells; one that is wider than the page scrolls.
+def html_table(
+    caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], words: bool = False
+) -> str:
+    """Returns a table; one that is wider than the page scrolls.
 
     Args:
-        caption: str.
-        header: sequence of str, a title for each column.
-        rows: sequence of sequences of str; the first cell of each is its header.
-        words: bool, True = the cells are text, not numbers.
+        caption: above the table.
+        header: the columns' titles.
+        rows: the cells of each row; the first one is the row's header.
+        words: True = the cells are text, not numbers.
 
     Returns:
-        str; "" without rows.
+        HTML; "" without rows.
     """
     if not rows:
         return ""
     titles = "".join(f'<th scope="col">{escape(text)}</th>' for text in header)
-    lines = "\n".join(_row(cells) for cells in rows)
+    lines = []
+    for first, *others in rows:
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in others)
+        lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
+    body = "\n".join(lines)
     kind = ' class="words"' if words else ""
     return (
         f'<div class="scroll" role="region" aria-label="{escape(caption)}" tabindex="0">\n'
         f"<table{kind}>\n<caption>{escape(caption)}</caption>\n"
-        f"<thead><tr>{titles}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>\n</div>"
+        f"<thead><tr>{titles}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 
 
-def _row(cells):
-    """Returns a row of a table's body."""
-    first, *others = map(escape, cells)
-    return f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in others)}</tr>'
-
-
-def html_image(data, alt):
+def html_image(data: bytes, alt: str) -> str:
     """Returns an image that is part of the page.
 
     Args:
-        data: bytes of a PNG or JPEG file.
-        alt: str, what it shows, for those who do not see it.
+        data: PNG or JPEG file.
+        alt: what the image shows, for readers who cannot see it.
     """
     kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
     text = base64.b64encode(data).decode()
     return f'<img src="data:image/{kind};base64,{text}" alt="{escape(alt)}">'
 
 
-def html_figure(data, caption, kind="wide"):
+def html_figure(data: bytes, caption: str, kind: str = "wide") -> str:
     """Returns an image with a caption.
 
     Args:
-        data: bytes of a PNG or JPEG file.
-        caption: str; it is the image's alternative text, too.
-        kind: str, class for the style sheet.
+        data: PNG or JPEG file.
+        caption: also the image's alternative text.
+        kind: classes of the style sheet.
     """
     image = html_image(data, caption)
     return f'<figure class="{kind}">{image}<figcaption>{escape(caption)}</figcaption></figure>'

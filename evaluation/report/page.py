@@ -6,12 +6,16 @@ import keras
 import tensorflow as tf
 
 from evaluation.report.curves import curves_figure, read_rows
-from evaluation.report.density import PRINT_DPI, HeightPairs, density_figure, errors_figure
-from evaluation.report.figures import png_bytes
-from evaluation.report.gallery import SPACED_TILES, Gallery
-from evaluation.report.html_gallery import html_gallery
+from evaluation.report.figures import (
+    PRINT_DPI,
+    HeightPairs,
+    density_figure,
+    errors_figure,
+    png_bytes,
+)
+from evaluation.report.gallery import SPACED_TILES, Gallery, html_gallery
 from evaluation.report.html_page import html_figure, html_page, html_table
-from evaluation.report.html_tables import bin_label, detail_tables, headline_tables
+from evaluation.report.tables import bin_label, detail_tables, headline_tables
 from project.files import write_bytes
 from runs.folders import output_folder, weights_digest
 from runs.start import evenly_spaced

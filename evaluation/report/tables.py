@@ -1,8 +1,12 @@
-"""Result files (JSON, CSV) and the table of measures for terminal and README."""
+"""The measures of metrics.json as tables: text for the terminal and README, HTML for the report."""
 
+from collections.abc import Mapping, Sequence
+
+from evaluation.measures.height_metrics import HEIGHT_MEASURES
+from evaluation.report.html_page import html_table
 from project.files import plain
 
-MEASURES = {  # path into metrics.json: how a reader knows it
+MEASURES = {  # path into metrics.json: label
     ("rmse",): "RMSE (m)",
     ("mae",): "MAE (m)",
     ("mse",): "MSE (m2)",
@@ -43,92 +47,219 @@ MEASURES = {  # path into metrics.json: how a reader knows it
     ("mean_f1",): "mean F1",
     ("correction", "std"): "correction, standard deviation (m)",
 }
+OTHER_LABELS = {  # path into metrics.json: label of what the report alone shows
+    ("buildings", "true"): "true buildings",
+    ("buildings", "predicted"): "predicted buildings",
+    ("buildings", "matched"): "pairs with IoU >= 0.5",
+    ("buildings", "height_bias"): "bias, median heights of these buildings (m)",
+    ("normals", "valid_pixels"): "valid pixels",
+    ("normals", "rmse_angle"): "normals, root mean square of the angle (degrees)",
+}
 COUNTS = {("tiles",): "tiles", ("valid_pixels",): "valid pixels"}
+INTERVAL_KINDS = {"mean_of_tiles": "mean of tiles", "pooled": "pooled pixels"}
+GROUP_COLUMNS = (
+    "valid_pixels",
+    "rmse",
+    "mae",
+    "bias",
+    "median_error",
+    "nmad",
+    "p90_absolute_error",
+)
+CLASS_COLUMNS = ("iou", "precision", "recall", "f1", "valid_pixels", "rmse", "mae", "bias", "nmad")
 
 
-def metrics_table(columns):
+def metrics_table(columns: Mapping[str, dict]) -> str:
     """Lays out measures side by side, as aligned text that is also a Markdown table.
 
     Args:
-        columns: dict of column title, such as "MTL", to a dict with the keys of metrics.json.
+        columns: column title, such as "MTL", to a dict with the keys of metrics.json.
 
     Returns:
-        str of several lines without a final line break; "-" for a measure that is None, no line
-        for one that is None in every column.
+        Several lines without a final line break. A measure that is None is shown as "-"; one that
+        is None in every column has no line.
     """
-    names = dict.fromkeys(name for values in columns.values() for name in _per_class(values))
-    ious = {("per_class", name, "iou"): f"IoU, {name}" for name in names}
-    measures = MEASURES | ious | COUNTS
+    classes = {name: None for values in columns.values() for name in values.get("per_class") or {}}
+    ious = {("per_class", name, "iou"): f"IoU, {name}" for name in classes}
     cells = {
-        label: [measure_text(values, keys) for values in columns.values()]
-        for keys, label in measures.items()
+        label: [measure_text(values, path) for values in columns.values()]
+        for path, label in (MEASURES | ious | COUNTS).items()
     }
-    lines = [["measure", *columns]]
-    lines += [[label, *line] for label, line in cells.items() if set(line) != {"-"}]
-    return text_table(lines)
+    rows = [[label, *texts] for label, texts in cells.items() if set(texts) != {"-"}]
+    return text_table([["measure", *columns], *rows])
 
 
-def intervals_table(intervals):
-    """Lays out the confidence intervals of `evaluation.measures.bootstrap.headline_intervals`.
-
-    Args:
-        intervals: dict with the keys of that function.
+def intervals_table(intervals: dict) -> str:
+    """Lays out the intervals of `evaluation.measures.bootstrap.headline_intervals` as text.
 
     Returns:
-        str of several lines without a final line break.
+        Several lines without a final line break; measures without an interval have no line.
     """
-    kinds = {"mean_of_tiles": "mean of tiles", "pooled": "pooled pixels"}
-    level = f"{100 * intervals['level']:.0f} % interval"
-    lines = [(level, *kinds.values())] + [
-        (MEASURES[(key,)], *(interval_text(intervals[kind][key]) for kind in kinds))
-        for key in intervals["pooled"]
-    ]
-    return text_table([line for line in lines if set(line[1:]) != {"-"}])
+    header = [f"{100 * intervals['level']:.0f} % interval", *INTERVAL_KINDS.values()]
+    rows = [row for row in _interval_rows(intervals) if set(row[1:]) != {"-"}]
+    return text_table([header, *rows])
 
 
-def interval_text(entry):
-    """Returns the text of an interval, a dict of low and high."""
-    if entry["low"] is None:
-        return "-"
-    return f"{entry['low']:.3f} to {entry['high']:.3f}"
-
-
-def text_table(lines):
+def text_table(lines: Sequence[Sequence[str]]) -> str:
     """Lays out cells as aligned text that is also a Markdown table.
 
     Args:
-        lines: list of sequences of str, the header first.
+        lines: the cells of each line, the header first.
 
     Returns:
-        str of several lines without a final line break.
+        Several lines without a final line break.
     """
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(lines[0]))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join(_align(line, widths) for line in (lines[0], rule, *lines[1:]))
+    texts = []
+    for first, *others in (lines[0], rule, *lines[1:]):
+        pairs = zip(others, widths[1:], strict=True)
+        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in pairs)]
+        texts.append(f"| {' | '.join(cells)} |")
+    return "\n".join(texts)
 
 
-def _align(cells, widths):
-    """Joins cells to a line: the first to the left, the others to the right."""
-    first, *others = zip(cells, widths, strict=True)
-    texts = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
-    return f"| {' | '.join(texts)} |"
-
-
-def measure_text(values, keys):
+def measure_text(values: dict, path: Sequence[str]) -> str:
     """Returns the text of a measure: three decimals, counts as they are, "-" if it is None.
 
     Args:
         values: dict with the keys of metrics.json.
-        keys: tuple of str, the path into it.
+        path: the keys that lead to the measure.
     """
-    for key in keys:
-        values = values.get(key) if isinstance(values, dict) else None
-    value = plain(values)
+    found: object = values
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    value = plain(found)
     if value is None:
         return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _per_class(values):
-    """Returns the class names of a column; none where the run has no classes."""
-    return values.get("per_class") or {}
+def headline_tables(columns: Mapping[str, dict]) -> str:
+    """Returns HTML of the heights in both conventions, their intervals, and the other measures.
+
+    Args:
+        columns: title to a dict with the keys of metrics.json; the first is the network's.
+    """
+    kinds: dict[str, tuple] = {"mean of tiles": (), "pooled": ("pooled",)}
+    header = [f"{title}, {kind}" for title in columns for kind in kinds]
+    rows = [
+        [height_label(key)]
+        + [measure_text(run, (*path, key)) for run in columns.values() for path in kinds.values()]
+        for key in HEIGHT_MEASURES
+    ]
+    lines = [
+        [label, *(measure_text(run, path) for run in columns.values())]
+        for path, label in MEASURES.items()
+        if path[0] not in ("pooled", *HEIGHT_MEASURES)
+    ]
+    lines = [line for line in lines if set(line[1:]) != {"-"}]
+    return "\n".join(
+        [
+            html_table("Heights", ["measure", *header], rows),
+            _interval_html(next(iter(columns.values()))["intervals"]),
+            html_table("Buildings, classes and normals", ["measure", *columns], lines),
+        ]
+    )
+
+
+def height_label(key: str) -> str:
+    """Returns the label of one of `HEIGHT_MEASURES`."""
+    return MEASURES.get((key,)) or MEASURES[("pooled", key)].replace(", pooled pixels", "")
+
+
+def detail_tables(measures: dict) -> str:
+    """Returns HTML of what is measured beyond the headline.
+
+    Args:
+        measures: dict with the keys of metrics.json.
+    """
+    bins = {bin_label(m): m for m in measures["per_height_bin"].values()}
+    edges = {name.replace("_", " "): m for name, m in measures["edges"].items()}
+    parts = [
+        _group_table("By class", measures["per_class"], CLASS_COLUMNS),
+        _group_table("By true height", bins, GROUP_COLUMNS),
+        _group_table("Within 3 px of a building's outline, and elsewhere", edges, GROUP_COLUMNS),
+        _value_table("Buildings as objects", "buildings", measures),
+        _value_table("Normals", "normals", measures),
+        _convention_table(measures["conventions"]),
+        confusion_table(measures["confusion"]),
+    ]
+    return "\n".join(filter(None, parts))
+
+
+def bin_label(bounds: dict) -> str:
+    """Returns the name of a bin of true heights, given its `from` and `below` (metres or None)."""
+    low, high = bounds["from"], bounds["below"]
+    if low is None:
+        return f"below {high:g} m"
+    return f"{low:g} m or more" if high is None else f"{low:g} to {high:g} m"
+
+
+def confusion_table(confusion: dict) -> str:
+    """Returns HTML of the confusion matrix: pixels, and their share of the true class.
+
+    Args:
+        confusion: `classes`, the names, and `pixels`, a list of rows (true) of columns (predicted).
+    """
+    rows = []
+    for name, counts in zip(confusion["classes"], confusion["pixels"], strict=True):
+        total = sum(counts)
+        cells = [f"{count} ({count / total:.1%})" if total else "0" for count in counts]
+        rows.append([f"true {name}", *cells])
+    header = ["pixels", *(f"predicted {name}" for name in confusion["classes"])]
+    return html_table("Confusion matrix", header, rows)
+
+
+def _interval_rows(intervals: dict) -> list[list[str]]:
+    """Returns the label and both intervals of each measure of `headline_intervals`."""
+
+    def text(entry):
+        return "-" if entry["low"] is None else f"{entry['low']:.3f} to {entry['high']:.3f}"
+
+    return [
+        [MEASURES[(key,)], *(text(intervals[kind][key]) for kind in INTERVAL_KINDS)]
+        for key in intervals["pooled"]
+    ]
+
+
+def _interval_html(intervals: dict | None) -> str:
+    """Returns HTML of the table of `headline_intervals`; "" for None."""
+    if not intervals:
+        return ""
+    caption = f"{100 * intervals['level']:.0f} % intervals, by bootstrap over tiles"
+    return html_table(caption, ["measure", *INTERVAL_KINDS.values()], _interval_rows(intervals))
+
+
+def _group_table(caption: str, groups: Mapping[str, dict], keys: Sequence[str]) -> str:
+    """Returns HTML of a table of groups of pixels; "" if no group has a pixel."""
+    names = {"valid_pixels": "valid pixels", "iou": "IoU", "f1": "F1"}
+    header = [height_label(key) if key in HEIGHT_MEASURES else names.get(key, key) for key in keys]
+    rows = [
+        [name, *(measure_text(measures, (key,)) for key in keys)]
+        for name, measures in groups.items()
+        if measures["valid_pixels"]
+    ]
+    return html_table(caption, ["group", *header], rows)
+
+
+def _value_table(caption: str, kind: str, measures: dict) -> str:
+    """Returns HTML of a table of the single values under a key of metrics.json."""
+    labels = MEASURES | OTHER_LABELS
+    rows = [
+        [labels.get((kind, key), key), measure_text(measures, (kind, key))]
+        for key in measures[kind] or ()
+    ]
+    return html_table(caption, ["measure", "value"], [row for row in rows if row[1] != "-"])
+
+
+def _convention_table(conventions: dict) -> str:
+    """Returns HTML of the heights in the conventions of published codes (docs/metrics.md)."""
+    keys = ("rmse", "mae", "delta1", "delta2", "delta3")
+    rows = [
+        [f"{name.replace('_', ' ')}, {kind}", *(measure_text(values, (key,)) for key in keys)]
+        for name, run in conventions.items()
+        for kind, values in (("mean of tiles", run), ("pooled", run["pooled"]))
+    ]
+    header = ["convention", *map(height_label, keys)]
+    return html_table("In the conventions of published codes", header, rows)

@@ -5,10 +5,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from evaluation.report.gallery import Card, Picture, jpeg
-from evaluation.report.html_gallery import html_gallery
+from evaluation.report.gallery import Card, Picture, html_gallery, jpeg
 from evaluation.report.html_page import html_image, html_page, html_table
-from evaluation.report.html_tables import bin_label, confusion_table, headline_tables
+from evaluation.report.tables import bin_label, confusion_table, headline_tables
 
 NASTY = '<b>&"x"'
 JPEG = jpeg(np.zeros((2, 2), "uint8"))

@@ -2,10 +2,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from evaluation.report.tables import intervals_table, metrics_table
-from project.files import write_bytes, write_json, write_rows
+from project.files import write_json, write_rows
 
 
 def test_json_holds_null_for_nan_and_plain_numbers_for_numpy(tmp_path):
@@ -34,18 +33,6 @@ def test_rows_become_csv_with_empty_cells_for_none(tmp_path):
 def test_no_rows_become_an_empty_file(tmp_path):
     write_rows(tmp_path / "a.csv", [])
     assert (tmp_path / "a.csv").read_text() == ""
-
-
-def test_data_that_cannot_be_written_leaves_the_old_file(tmp_path):
-    write_json(tmp_path / "a.json", {"rmse": 1})
-    with pytest.raises(TypeError):
-        write_json(tmp_path / "a.json", {"rmse": object()})
-    assert json.loads((tmp_path / "a.json").read_text()) == {"rmse": 1}
-
-
-def test_no_part_of_a_file_is_left(tmp_path):
-    write_bytes(tmp_path / "a.bin", b"ab")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.bin"]
 
 
 def test_table_lays_runs_side_by_side():
