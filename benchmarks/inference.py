@@ -42,7 +42,7 @@ def overlap_rows(settings, overlaps=OVERLAPS):
     from evaluation.tiles import evaluate_tiles
     from models.height_network import make_height_network
     from prediction.tiles import make_predictor, predict_maps
-    from prediction.windows import Windows
+    from prediction.streaming import Windows
     from runs.networks import load_networks
     from runs.start import prepare_data, start_strategy, tile_reader
     from runs.stored import adopt_stored_network
@@ -136,7 +136,7 @@ def plain_loop(image, network, windows, count):
     Returns:
         float, seconds per window.
     """
-    from prediction.windows import blend_weights
+    from prediction.streaming import blend_weights
 
     size, weights = windows.size, blend_weights(windows.size)
     total, weight = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])
@@ -155,7 +155,7 @@ def speed(settings):
 
     from models.height_network import make_height_network
     from prediction.tiles import make_predictor, predict_maps
-    from prediction.windows import Windows
+    from prediction.streaming import Windows
     from runs.networks import build_stage1, build_stage2
     from runs.start import start_strategy
 

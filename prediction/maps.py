@@ -1,10 +1,13 @@
-"""What is written of a scene: heights and, on request, classes, probabilities, normals, spread."""
+"""The maps of a scene: heights and, on request, classes, probabilities, normals, uncertainty."""
+
+from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 from datasets.rasters.writing import Layer
-from prediction.palette import class_colours
+from datasets.records.record import Record
 from prediction.tiles import unit_vectors
 
 NODATA = -9999.0  # of all maps but the classes
@@ -18,19 +21,32 @@ SOURCES = {
     "uncertainty": "uncertainty",
 }
 AXES = ("to the east", "to the south", "up")  # of a north-up image
+# Okabe and Ito (2008), distinct for colour-blind readers as well
+CLASS_COLOURS = (
+    "#F0E442",
+    "#009E73",
+    "#D55E00",
+    "#0072B2",
+    "#56B4E9",
+    "#CC79A7",
+    "#E69F00",
+    "#000000",
+)
 
 
-def map_layers(names, codes, class_names, tags):
+def map_layers(
+    names: Sequence[str], codes: list[int], class_names: Sequence[str], tags: dict[str, str]
+) -> dict[str, Layer]:
     """Describes the rasters of some maps.
 
     Args:
         names: of `SOURCES`.
-        codes: list of int, the code in the file of each class index.
-        class_names: sequence of str in the same order.
-        tags: dict of str to str, metadata of all files.
+        codes: the code in the file of each class index.
+        class_names: in the same order.
+        tags: metadata of all files.
 
     Returns:
-        dict of name to `datasets.rasters.writing.Layer`.
+        The layer of each map, by its name.
     """
     probabilities = tuple(f"probability of {name}" for name in class_names)
     normals = tuple(f"surface normal, {axis}" for axis in AXES)
@@ -47,7 +63,7 @@ def map_layers(names, codes, class_names, tags):
     return {name: layers[name] for name in names}
 
 
-def class_layer(codes, class_names, tags):
+def class_layer(codes: list[int], class_names: Sequence[str], tags: dict[str, str]) -> Layer:
     """Returns the `Layer` of class codes; nodata is the smallest number that is no code.
 
     Args: as of `map_layers`, `codes` not empty.
@@ -61,18 +77,24 @@ def class_layer(codes, class_names, tags):
     return Layer(kind, nodata, ("class",), "", colours, tags)
 
 
-def map_rows(name, layer, codes, values, valid):
+def map_rows(
+    name: str,
+    layer: Layer,
+    codes: list[int],
+    values: dict[str, np.ndarray],
+    valid: np.ndarray,
+) -> np.ndarray:
     """Turns some rows of a network's blended outputs into the pixels of a map.
 
     Args:
         name: of `SOURCES`.
-        layer: `Layer` of the map.
-        codes: as of `map_layers`.
-        values: dict of output to float32 (rows, columns, channels); {} = nothing was computed.
+        layer: of the map.
+        codes: see `map_layers`.
+        values: float32 (rows, columns, channels) by output; {} = nothing was computed.
         valid: bool (rows, columns); elsewhere nodata is written.
 
     Returns:
-        Array (rows, columns, bands).
+        (rows, columns, bands).
     """
     if not values:
         return np.full((*valid.shape, len(layer.bands)), layer.nodata, layer.dtype)
@@ -84,9 +106,18 @@ def map_rows(name, layer, codes, values, valid):
     return np.where(valid[..., None], pixels, np.array(layer.nodata, layer.dtype))
 
 
-def class_codes(record):
-    """Returns the code of each class in written rasters: the label code, or where labels are
-    colours the class index."""
-    codes = [label.code for label in record.classes]
-    usable = all(isinstance(code, int) and 0 <= code < 65536 for code in codes)
-    return codes if usable else list(range(len(codes)))
+def class_codes(record: Record) -> list[int]:
+    """Returns the code of each class in written rasters.
+
+    That is the label code, or the class index if labels are colours or do not fit into 16 bits.
+    """
+    codes = [label.code for label in record.classes if isinstance(label.code, int)]
+    usable = len(codes) == len(record.classes) and all(0 <= code < 65536 for code in codes)
+    return codes if usable else list(range(len(record.classes)))
+
+
+def class_colours(count: int) -> Sequence:
+    """Returns `count` colours: those for colour-blind readers as long as they last."""
+    if count <= len(CLASS_COLOURS):
+        return CLASS_COLOURS[:count]
+    return tuple(colormaps["tab20" if count <= 20 else "turbo"].resampled(count).colors)

@@ -7,31 +7,32 @@ import json
 import resource
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from datasets.rasters.photos import cache_limit, file_state, open_photo, open_radar
+from datasets.rasters.photos import Photo, cache_limit, file_state, open_photo, open_radar
 from datasets.rasters.reading import read_info
 from devices.memory import free_memory
 from models.height_network import Extras, make_height_network
 from prediction.maps import EXTRA_MAPS, SOURCES, class_codes, map_layers
-from prediction.notes import describe_sides, duration, gsd_notes
-from prediction.streaming import band_bytes, stream_windows
+from prediction.streaming import Reader, Windows, band_bytes, stream_windows
 from prediction.tiles import make_predictor
 from prediction.unfinished import IDENTITY_TAG, UnfinishedScene, digest, is_finished, map_path
-from prediction.windows import Windows
 from project.version import checkout
 from runs.folders import weights_file
 from runs.networks import load_networks, trained_dropout
 from runs.start import computed_settings, start_strategy
 from runs.stored import stored_stage
 from runs.trained_model import model_identity
-from settings.loading import SettingsError
-from settings.table import NETWORK
+from settings.loading import Settings
+from settings.table import NETWORK, SettingsError
 
 TIMED_BATCHES = 3
+GSD_TOLERANCE = 0.05  # share of the training's gsd
+# The settings that decide the heights, besides the weights.
 DECISIVE = (
     *NETWORK,
     *("window_size", "overlap", "batch_windows", "tta", "match_gsd"),
@@ -40,14 +41,14 @@ DECISIVE = (
 
 
 class Predictor:
-    """A trained network on its devices, and how scenes are to be predicted with it."""
+    """A trained network on its devices, and how it predicts scenes."""
 
-    def __init__(self, settings):
+    def __init__(self, settings: Settings):
         """Builds the network and loads its weights.
 
         Args:
-            settings: `settings.loading.Settings` of `runs.stored.adopt_stored_network`, whose
-                `options` have `outputs` and `sar`.
+            settings: of `runs.stored.adopt_stored_network`; its `options` have `outputs` and
+                `sar`.
 
         Raises:
             SettingsError: if the network cannot give what is asked for.
@@ -78,23 +79,23 @@ class Predictor:
         self.depth = sum(channels[name] for name in wanted)
         height_network = make_height_network(*stages, extras)
 
-        def network(image):
+        def network(image: tf.Tensor) -> dict[str, tf.Tensor]:
             return {k: v for k, v in height_network(image).items() if k in wanted}
 
         self.predict_batch = make_predictor(strategy, network)
 
-    def predict(self, scene, output):
-        """Predicts a scene into a file, or goes on where an earlier process was interrupted.
+    def predict(self, scene: Path, output: Path) -> None:
+        """Predicts a scene into a file, or continues where an earlier process was interrupted.
 
         Args:
-            scene: path of a raster.
-            output: `Path` of the heights; other maps get their names from it.
+            scene: a raster.
+            output: of the heights; other maps get their names from it.
 
         Raises:
             RasterError: if the scene cannot be read or a map cannot be written.
             SettingsError: if the scene is too wide for the memory.
-            OSError: if a file is gone or cannot be written; BlockingIOError: if another process is
-                predicting into the same output.
+            OSError: if a file is gone or cannot be written; BlockingIOError: if another process
+                predicts the same output.
         """
         photo, radar = self._open(scene)
         identity = self._identity(scene)
@@ -125,8 +126,8 @@ class Predictor:
                 )
         print("\n".join(f"Written {map_path(output, name)}" for name in self.names))
 
-    def estimate(self, scene):
-        """Prints what predicting a scene will take, by timing a few batches of random pixels."""
+    def estimate(self, scene: Path) -> None:
+        """Prints the time and memory that a scene will take, from batches of random pixels."""
         photo, _ = self._open(scene)
         windows = self._windows(photo)
         noise = np.random.default_rng(0).uniform(
@@ -148,19 +149,19 @@ class Predictor:
         )
 
     @property
-    def channels(self):
-        """int, of the images."""
+    def channels(self) -> int:
+        """Of the images."""
         return 4 if self.settings.sar_mode == "fusion" else 3
 
-    def _finished(self, output, identity):
-        """Says, on the terminal too, whether an output is whole and is to stay."""
+    def _finished(self, output: Path, identity: dict) -> bool:
+        """Returns whether an output is complete and must be kept, and prints a line if so."""
         whole = self.settings.resume == "auto" and is_finished(output, self.names, identity)
         if whole:
             print(f"{output} is finished. --resume=never predicts it again.")
         return whole
 
-    def _open(self, scene):
-        """Opens photo and radar and prints what a user should know; returns both."""
+    def _open(self, scene: Path) -> tuple[Photo, Photo | None]:
+        """Opens photo and radar and prints what a user should know about them."""
         gsd = self.gsd if self.settings.match_gsd else None
         photo = open_photo(scene, self.record.rgb_scale, gsd)
         grid = read_info(scene).grid
@@ -172,7 +173,7 @@ class Predictor:
         sar = self.settings.options.sar
         return photo, open_radar(sar, photo.grid, self.record.sar_scale, gsd) if sar else None
 
-    def _windows(self, photo):
+    def _windows(self, photo: Photo) -> Windows:
         """Returns the `Windows` of a scene.
 
         Raises:
@@ -190,7 +191,9 @@ class Predictor:
             )
         return windows
 
-    def _stream(self, windows, read, unfinished, title):
+    def _stream(
+        self, windows: Windows, read: Reader, unfinished: UnfinishedScene, title: str
+    ) -> None:
         """Predicts what is missing, with a progress bar."""
         done = unfinished.finished_rows
         before = windows.first_number(done) if done < windows.rows else len(windows.row_origins)
@@ -208,7 +211,7 @@ class Predictor:
                 bar.update,
             )
 
-    def _identity(self, scene):
+    def _identity(self, scene: Path) -> dict:
         """Returns what the maps of a scene depend on, as JSON can hold it.
 
         The version of the code is not in it: few changes of the code change heights.
@@ -223,7 +226,7 @@ class Predictor:
             "maps": list(self.names),
         }
 
-    def _tags(self, scene, identity):
+    def _tags(self, scene: Path, identity: dict) -> dict[str, str]:
         """Returns the metadata of the maps."""
         return {
             "TIFFTAG_SOFTWARE": f"DSMNet {checkout()}",
@@ -234,14 +237,14 @@ class Predictor:
             IDENTITY_TAG: digest(identity),
         }
 
-    def _seconds(self, batch):
+    def _seconds(self, batch: np.ndarray) -> float:
         """Times one batch."""
         start = time.perf_counter()
         self.predict_batch(batch)
         return time.perf_counter() - start
 
 
-def requested_maps(settings):
+def requested_maps(settings: Settings) -> list[str]:
     """Returns the names in --outputs, in the order of `EXTRA_MAPS`.
 
     Raises:
@@ -267,7 +270,7 @@ def requested_maps(settings):
     return [name for name in EXTRA_MAPS if name in given]
 
 
-def check_radar(settings):
+def check_radar(settings: Settings) -> None:
     """Raises SettingsError unless --sar is given exactly where the network needs it."""
     fusion = settings.sar_mode == "fusion"
     if fusion and not settings.options.sar:
@@ -279,14 +282,55 @@ def check_radar(settings):
         raise SettingsError("--sar is given, but the network was trained without radar.")
 
 
-def image_reader(photo, radar=None):
-    """Returns the function (row, rows) that `prediction.streaming.stream_windows` reads with."""
+def image_reader(photo: Photo, radar: Photo | None = None) -> Reader:
+    """Returns the function with which `stream_windows` reads, of photo and radar as one image."""
     if radar is None:
         return photo.read
 
-    def read(row, rows):
+    def read(row: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
         (image, valid), (echo, heard) = photo.read(row, rows), radar.read(row, rows)
         both = valid & heard
         return np.where(both[..., None], np.concatenate([image, echo], axis=-1), 0), both
 
     return read
+
+
+def gsd_notes(photo: Photo, gsd: float, match_gsd: bool) -> list[str]:
+    """Returns notes on the place and the pixel size of a photo.
+
+    Args:
+        photo: resampled if `match_gsd`.
+        gsd: metres per pixel of the training.
+        match_gsd: whether the photo was resampled to it.
+    """
+    grid = photo.grid
+    notes = [] if grid.projection else ["no CRS; the heights will have none either"]
+    if photo.sides is None:
+        return [*notes, f"the network was trained at {gsd:.3g} m per pixel"]
+    if match_gsd:
+        return [
+            f"resampled to {gsd:.3g} m per pixel, {grid.rows} x {grid.columns} pixels; the heights "
+            "are on that grid"
+        ]
+    if any(abs(side / gsd - 1) > GSD_TOLERANCE for side in photo.sides):
+        notes.append(
+            f"warning: the network was trained at {gsd:.3g} m per pixel. Heights may be wrong by "
+            "that ratio; --match_gsd=true resamples the scene."
+        )
+    return notes
+
+
+def describe_sides(sides: tuple[float, float] | None) -> str:
+    """Returns the size of a pixel as text: both sides if it is not square."""
+    if sides is None:
+        return "gsd not known"
+    if abs(sides[0] / sides[1] - 1) > GSD_TOLERANCE:
+        return f"{sides[0]:.3g} m (along a row) x {sides[1]:.3g} m per pixel"
+    return f"{sum(sides) / 2:.3g} m per pixel"
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration as text, in hours, minutes or seconds."""
+    units = ((5400, 3600, "hours"), (90, 60, "minutes"), (0, 1, "seconds"))
+    size, unit = next((size, unit) for least, size, unit in units if seconds >= least)
+    return f"{seconds / size:.1f} {unit}"

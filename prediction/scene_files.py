@@ -9,15 +9,15 @@ EXTENSIONS = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg", ".bmp")
 OUTPUT_EXTENSIONS = (".tif", ".tiff")
 
 
-def list_scenes(text):
+def list_scenes(text: str) -> list[Path]:
     """Lists the scenes that a text names.
 
     Args:
-        text: str, path of a file or a folder (its images, not those of folders in it), or a
-            pattern such as "photos/*.tif".
+        text: a file, a folder (its images, not those of folders in it), or a pattern such as
+            "photos/*.tif".
 
     Returns:
-        list of `Path`, sorted by name.
+        The files, sorted by name.
 
     Raises:
         SettingsError: if there are none.
@@ -38,16 +38,16 @@ def list_scenes(text):
     return sorted(found)
 
 
-def pair_with_outputs(scenes, text):
+def pair_with_outputs(scenes: list[Path], text: str) -> list[tuple[Path, Path]]:
     """Decides where the heights of each scene go.
 
     Args:
-        scenes: list of `Path`.
-        text: str, a .tif file for one scene, or a folder, in which a scene's heights have its
-            name with .tif.
+        scenes: of `list_scenes`.
+        text: a .tif file for one scene, or a folder, in which a scene's heights have its name with
+            .tif.
 
     Returns:
-        list of (scene, output) paths.
+        Pairs of scene and output.
 
     Raises:
         SettingsError: if the outputs have no folder.
@@ -67,17 +67,17 @@ def pair_with_outputs(scenes, text):
     return pairs
 
 
-def check_collisions(written):
+def check_collisions(written: list[tuple[Path, Path]]) -> None:
     """Checks that no file is written twice or over a scene.
 
     Args:
-        written: list of (scene, path) of all maps.
+        written: (scene, file) of all maps.
 
     Raises:
         SettingsError: naming the first such file.
     """
     scenes = {scene.resolve() for scene, _ in written}
-    seen = {}
+    seen: dict[Path, Path] = {}
     for scene, output in written:
         if output.resolve() in scenes:
             raise SettingsError(f"{output} is a scene itself. Give another output.")

@@ -1,32 +1,35 @@
 """Windows through a network on all replicas, and whole tiles predicted from them."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
-from prediction.streaming import stream_windows
-from prediction.windows import Windows
+from prediction.streaming import BatchPredictor, Windows, stream_windows
 
 
-def make_predictor(strategy, network):
-    """Compiles a network for batches of windows that are shared out over the replicas.
+def make_predictor(
+    strategy: tf.distribute.Strategy, network: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+) -> BatchPredictor:
+    """Compiles a network for batches of windows, which are divided among the replicas.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
-        network: function (images (batch, rows, columns, 3) of 0-255) -> dict of tensors.
+        strategy: over the replicas.
+        network: images (batch, rows, columns, channels) of 0-255 -> outputs by name.
 
     Returns:
-        Function (float32 array (n, rows, columns, 3)) -> dict of name to array (n, ...). A
-        batch that does not divide by the replicas is filled up with its last window, and what
-        comes out for the filling is dropped.
+        Function of float32 (n, rows, columns, channels). A batch that does not divide by the
+        replicas is filled up with copies of its last window, whose predictions are dropped: a
+        replica without any window would fail in TensorFlow.
     """
     several = strategy.num_replicas_in_sync > 1
     replicas = len(strategy.extended.worker_devices) if several else 1  # those of this process
 
     @tf.function(reduce_retracing=True)
-    def run(images):
+    def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
         return strategy.run(network, args=(images,))
 
-    def predict(images):
+    def predict(images: np.ndarray) -> dict[str, np.ndarray]:
         share = -(-len(images) // replicas)
         filling = np.repeat(images[-1:], share * replicas - len(images), axis=0)
         filled = np.concatenate([images, filling]).reshape(replicas, share, *images.shape[1:])
@@ -41,18 +44,24 @@ def make_predictor(strategy, network):
     return predict
 
 
-def predict_maps(image, predict, window_size, overlap, batch_windows):
+def predict_maps(
+    image: np.ndarray,
+    predict: BatchPredictor,
+    window_size: int,
+    overlap: float,
+    batch_windows: int,
+) -> dict[str, np.ndarray]:
     """Predicts the maps of one tile.
 
     Args:
         image: float32 (rows, columns, channels), 0-255.
-        predict: function of `make_predictor`.
-        window_size: int, pixels.
-        overlap: float, share of a window.
-        batch_windows: int, windows per batch.
+        predict: of `make_predictor`.
+        window_size: pixels.
+        overlap: share of a window.
+        batch_windows: windows per batch.
 
     Returns:
-        dict: `heights` float32 (rows, columns), metres; `classes` int64 (rows, columns) where
+        `heights` float32 (rows, columns), metres; `classes` int64 (rows, columns) where
         the network predicts classes; `normals` float32 (rows, columns, 3), unit vectors, where it
         is asked for them; `correction` float32 (rows, columns), metres, already subtracted, where
         there is a stage 2.
@@ -68,7 +77,7 @@ def predict_maps(image, predict, window_size, overlap, batch_windows):
     return maps
 
 
-def unit_vectors(vectors):
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """Scales vectors, such as means of unit vectors, to length 1.
 
     Args:
@@ -82,25 +91,27 @@ def unit_vectors(vectors):
     return np.where(length > 0, vectors / np.where(length > 0, length, 1), level)
 
 
-def predict_tile(image, predict_batch, window_size, overlap, batch_windows):
+def predict_tile(
+    image: np.ndarray,
+    predict_batch: BatchPredictor,
+    window_size: int,
+    overlap: float,
+    batch_windows: int,
+) -> dict[str, np.ndarray]:
     """Predicts a whole tile from overlapping windows, blended with `blend_weights`.
 
-    An axis shorter than the window is padded by mirroring, equally on both sides, and the
-    result is cropped back. Sums are kept in float32: all weights are positive, so with the
-    36 windows per pixel of the published overlap of 5/6 they lose at most about 2e-6 of a
-    value, at half the memory of float64.
+    An axis shorter than the window is padded by mirroring, and the result is cropped back.
 
     Args:
         image: float32 (rows, columns, channels), 0-255.
-        predict_batch: function of float32 (n, window_size, window_size, channels) returning a
-            dict of name to array (n, window_size, window_size, channels); n <= batch_windows.
-        window_size: int, pixels.
-        overlap: float in [0, 1), share of a window; step = window_size * (1 - overlap).
-        batch_windows: int, windows per call of `predict_batch`, all of one row of windows.
+        predict_batch: called with at most `batch_windows` windows of one row.
+        window_size: pixels.
+        overlap: in [0, 1), share of a window; step = window_size * (1 - overlap).
+        batch_windows: windows per call of `predict_batch`.
 
     Returns:
-        dict of name to float32 (rows, columns, channels). Blended class probabilities still
-        add up to 1; their argmax is the class index.
+        float32 (rows, columns, channels) by name. Blended class probabilities still add up to 1;
+        their argmax is the class index.
 
     Raises:
         ValueError: if an argument is out of range, or an output has not the windows' shape.
@@ -109,13 +120,14 @@ def predict_tile(image, predict_batch, window_size, overlap, batch_windows):
         raise ValueError(
             f"image has shape {image.shape}; expected (rows, columns, bands), none of them 0."
         )
-    windows = Windows(*image.shape[:2], window_size, overlap)
-    result = {}
+    rows, columns = image.shape[:2]
+    windows = Windows(rows, columns, window_size, overlap)
+    result: dict[str, np.ndarray] = {}
 
-    def read(row, rows):
+    def read(row: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
         return image[row : row + rows], np.ones((rows, image.shape[1]), bool)
 
-    def write(row, outputs, valid):
+    def write(row: int, outputs: dict[str, np.ndarray], valid: np.ndarray) -> None:
         for name, values in outputs.items():
             shape = (*image.shape[:2], values.shape[-1])
             whole = result.setdefault(name, np.empty(shape, "float32"))

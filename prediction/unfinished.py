@@ -5,9 +5,14 @@ import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
 
-from datasets.rasters.reading import RasterError
-from datasets.rasters.writing import RowFile, read_tags, write_cog
+import numpy as np
+
+from datasets.rasters.reading import Grid, RasterError
+from datasets.rasters.writing import Layer, RowFile, read_tags, write_cog
 from prediction.maps import map_rows
 from project.files import write_json
 
@@ -15,23 +20,23 @@ IDENTITY_TAG = "DSMNET_IDENTITY"
 PROGRESS, LOCK = "progress.json", "lock"  # in the work folder
 
 
-def map_path(output, name):
+def map_path(output: Path, name: str) -> Path:
     """Returns the path of a map: the output's own, or <output>_<name> beside it."""
     return output if name == "heights" else output.with_name(f"{output.stem}_{name}{output.suffix}")
 
 
-def work_folder(output):
+def work_folder(output: Path) -> Path:
     """Returns the folder in which the rows of an output wait until it is whole."""
     return output.with_name(f".{output.name}.partial")
 
 
-def digest(identity):
-    """Returns the SHA-256 of what a prediction depends on (a dict that JSON can hold)."""
+def digest(identity: dict) -> str:
+    """Returns the SHA-256 of what a prediction depends on, in types that JSON has."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def is_finished(output, names, identity):
-    """Says whether all maps of an output are there, predicted from the same."""
+def is_finished(output: Path, names: Sequence[str], identity: dict) -> bool:
+    """Returns whether all maps of an output are there, with the same identity."""
     paths = [map_path(output, name) for name in names]
     try:
         return all(
@@ -43,25 +48,35 @@ def is_finished(output, names, identity):
 
 
 class UnfinishedScene:
-    """The rows of a scene's maps that are done, on disk.
+    """The finished rows of a scene's maps, on disk.
 
     Attributes:
-        finished_rows: int, how many are.
+        finished_rows: how many there are.
     """
 
-    def __init__(self, output, layers, codes, grid, identity, resume=True):
-        """Goes on with what lies in the work folder, if it has the same identity, or starts anew.
+    finished_rows: int
+
+    def __init__(
+        self,
+        output: Path,
+        layers: dict[str, Layer],
+        codes: list[int],
+        grid: Grid,
+        identity: dict,
+        resume: bool = True,
+    ):
+        """Continues with the rows in the work folder if they have the same identity.
 
         Args:
-            output: `Path` of the heights.
-            layers: dict of `prediction.maps.map_layers`.
-            codes: list of int, the code of each class index.
-            grid: `datasets.rasters.reading.Grid` of the maps.
-            identity: dict of what the prediction depends on.
-            resume: bool, False = start anew whatever is there.
+            output: of the heights.
+            layers: of `prediction.maps.map_layers`.
+            codes: the code of each class index.
+            grid: of the maps.
+            identity: what the prediction depends on.
+            resume: False = start again in any case.
 
         Raises:
-            BlockingIOError: if another process is predicting into the same output.
+            BlockingIOError: if another process predicts the same output.
         """
         self.output, self.layers, self.codes, self.grid = output, layers, codes, grid
         self.folder = work_folder(output)
@@ -73,18 +88,18 @@ class UnfinishedScene:
         except RasterError as error:
             if not self.finished_rows:
                 raise
-            print(f"warning: {self.folder} is damaged ({error}); the scene is begun again.")
+            print(f"warning: {self.folder} is damaged ({error}); starting the scene again.")
             self.finished_rows = 0
             self.files = self._open()
 
-    def write(self, row, values, valid):
+    def write(self, row: int, values: dict[str, np.ndarray], valid: np.ndarray) -> None:
         """Takes the next rows, as of `prediction.streaming.stream_windows`."""
         for name, file in self.files.items():
             file.write(row, map_rows(name, file.layer, self.codes, values, valid))
             file.flush()
         self._note(row + len(valid))
 
-    def finish(self):
+    def finish(self) -> None:
         """Writes the Cloud-Optimized GeoTIFFs and takes the folder away; the heights come last."""
         for name, file in self.files.items():
             file.close()
@@ -93,7 +108,7 @@ class UnfinishedScene:
             os.replace(self._part(name, "cog"), map_path(self.output, name))
         self.discard()
 
-    def discard(self):
+    def discard(self) -> None:
         """Takes the folder away with the rows in it.
 
         The note of finished rows goes first: a process that is killed in between leaves nothing
@@ -120,13 +135,13 @@ class UnfinishedScene:
             for name, layer in self.layers.items()
         }
 
-    def _part(self, name, kind):
+    def _part(self, name: str, kind: str) -> Path:
         return self.folder / f"{name}.{kind}.tif"
 
-    def _note(self, rows):
+    def _note(self, rows: int) -> None:
         write_json(self.folder / PROGRESS, {"identity": self.digest, "rows": rows})
 
-    def _stored_rows(self):
+    def _stored_rows(self) -> int:
         """Returns the finished rows of the same prediction in the folder, else 0."""
         path = self.folder / PROGRESS
         if not path.exists():
@@ -135,14 +150,14 @@ class UnfinishedScene:
             stored = json.loads(path.read_text(encoding="utf-8"))
             rows, same = int(stored["rows"]), stored["identity"] == self.digest
         except (ValueError, KeyError, TypeError) as error:
-            print(f"warning: {path} is damaged ({error}); the scene is begun again.")
+            print(f"warning: {path} is damaged ({error}); starting the scene again.")
             return 0
         if not same:
             print(f"{self.folder} holds rows of another prediction: discarded.")
         return rows if same else 0
 
 
-def _locked_folder(folder, output):
+def _locked_folder(folder: Path, output: Path) -> IO:
     """Makes the work folder and locks it; returns the open lock file.
 
     Raises:
@@ -157,7 +172,7 @@ def _locked_folder(folder, output):
                 return file
 
 
-def _locked(path, output):
+def _locked(path: Path, output: Path) -> IO:
     """Locks a file for as long as this process has it open; returns the open file.
 
     Raises:

@@ -77,11 +77,11 @@ def prepare_data(
     return Data(record, tiles, summaries)
 
 
-def evenly_spaced(items: Sequence, most: int) -> Sequence:
+def evenly_spaced(items: tuple, most: int) -> tuple:
     """Returns at most `most` of the items, evenly spaced."""
     if len(items) <= most:
         return items
-    return [items[i] for i in np.linspace(0, len(items) - 1, most).astype(int)]
+    return tuple(items[i] for i in np.linspace(0, len(items) - 1, most).astype(int))
 
 
 def start_strategy(

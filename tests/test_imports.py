@@ -130,7 +130,7 @@ def test_the_project_keeps_the_rule():
         ("runs.start", "from training.loop import run_training"),
         ("training.stages.run", "from commands.errors import clear_errors"),
         ("evaluation.split", "import train_mtl"),
-        ("prediction.windows", "from osgeo import gdal"),
+        ("prediction.streaming", "from osgeo import gdal"),
         ("runs.start", "import config"),
         ("settings.table", "import numpy"),
         ("training.losses", "from training import steps"),  # which imports the losses

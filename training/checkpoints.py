@@ -93,7 +93,7 @@ class RunState:
 
     def any_worker(self, *flags: object) -> list[bool]:
         """Returns which flags are set in one of the processes; all must call it."""
-        return any_worker(self._strategy, *flags)
+        return any_worker(self._strategy, *map(bool, flags))
 
     def audit(self, statistics: bool = False) -> None:
         """Checks that replicas and processes hold the same weights, to the bit.

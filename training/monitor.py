@@ -4,7 +4,7 @@ from collections import deque
 
 import numpy as np
 
-from devices.gpu_load import GpuLoad
+from devices.gpus import GpuLoad
 
 WINDOW = 100  # steps that the figures are of
 SLOW_INPUT = 0.2  # share of the time that may pass waiting for input without a hint

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from benchmarks.inference import main, operations, overlap_table, plain_loop, smallest_overlap
-from prediction.windows import Windows
+from prediction.streaming import Windows
 
 ROWS = [
     {"overlap": 0.0, "rmse": 3.0, "windows": 4, "seconds": 1.0},

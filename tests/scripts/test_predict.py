@@ -369,7 +369,7 @@ def test_a_dry_run_of_a_scene_beyond_int32_says_windows_and_memory(run, tmp_path
     [(0.2, "0.2 seconds"), (89, "89.0 seconds"), (90, "1.5 minutes"), (5400, "1.5 hours")],
 )
 def test_durations_are_for_people(seconds, words):
-    from prediction.notes import duration
+    from prediction.predictor import duration
 
     assert duration(seconds) == words
 
