@@ -212,6 +212,14 @@ class DiskCache(TileCache):
                 "are free. Make room, set output_dir to another disk, or set cache=none."
             )
 
+    def read(self, number: int, window: tuple[int, int, int, int]) -> dict[str, np.ndarray]:
+        try:
+            return super().read(number, window)
+        except OSError as error:
+            raise CacheError(
+                f"{self._folder}: {error.strerror or error}. Make room, or set cache=none."
+            ) from None
+
     def _find(self, number):
         """Returns whether the entry of a tile exists, and takes it into use."""
         state = self._decoder.state(number)
@@ -244,8 +252,7 @@ class DiskCache(TileCache):
                 return _copies(self._open(entry), window)
             shutil.rmtree(entry, ignore_errors=True)
             self._write(number, entry)
-            with self._disk_errors():
-                return _copies(self._open(entry), window)
+            return _copies(self._open(entry), window)
 
     def _open(self, entry):
         """Maps the arrays of an entry into memory.
@@ -256,13 +263,12 @@ class DiskCache(TileCache):
 
     def _write(self, number, entry):
         """Writes the arrays of a tile into its entry, which appears only when it is complete."""
-        with self._disk_errors():
-            try:
-                with whole_folder(entry) as part:
-                    self._fill(number, part)
-            except OSError:
-                if not entry.is_dir():  # otherwise another process was faster
-                    raise
+        try:
+            with whole_folder(entry) as part:
+                self._fill(number, part)
+        except OSError:
+            if not entry.is_dir():  # otherwise another process was faster
+                raise
 
     def _fill(self, number, folder):
         """Writes the arrays of a tile, a block at a time."""
@@ -273,16 +279,6 @@ class DiskCache(TileCache):
                 array = np.lib.format.open_memmap(folder / f"{name}.npy", "r+")
                 array[row : row + len(rows)] = rows
                 array.flush()
-
-    @contextlib.contextmanager
-    def _disk_errors(self):
-        """Turns errors of the disk into `CacheError`."""
-        try:
-            yield
-        except OSError as error:
-            raise CacheError(
-                f"{self._folder}: {error.strerror or error}. Make room, or set cache=none."
-            ) from None
 
 
 def _create(path, shape, kind):
