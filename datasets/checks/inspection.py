@@ -163,22 +163,22 @@ def _tile_suspicions(report: TileReport) -> list[str]:
         return found
     tile, (low, high) = report.tile, report.extremes
     below = statistics.below_ground / max(1, report.valid_pixels)
-    if statistics.is_plain:
-        found.append(f"{tile.rgb}: the photo has a single colour.")
-    if statistics.image_pixels == 0:
-        found.append(f"{tile.rgb}: the photo has no data.")
-    if low == high:
-        found.append(f"{tile.dsm}: all heights are {low:g} m.")
-    if below > MOST_BELOW:
-        found.append(
+    findings = (
+        (statistics.is_plain, f"{tile.rgb}: the photo has a single colour."),
+        (statistics.image_pixels == 0, f"{tile.rgb}: the photo has no data."),
+        (low == high, f"{tile.dsm}: all heights are {low:g} m."),
+        (
+            below > MOST_BELOW,
             f"{tile.dsm}: {below:.1%} of the heights are below {BELOW_GROUND:g} m, the lowest is "
-            f"{low:.2f} m. Are they above ground (DSM - DTM)?"
-        )
-    if report.valid_pixels and ON_A_PEDESTAL < low <= HIGHEST:
-        found.append(
+            f"{low:.2f} m. Are they above ground (DSM - DTM)?",
+        ),
+        (
+            report.valid_pixels and ON_A_PEDESTAL < low <= HIGHEST,
             f"{tile.dsm}: the lowest height is {low:.2f} m. Are the heights above ground (DSM - "
-            "DTM), and not above sea level?"
-        )
+            "DTM), and not above sea level?",
+        ),
+    )
+    found += [text for is_found, text in findings if is_found]
     return found + _misalignment(str(tile.dsm), statistics.correlation.offset)
 
 

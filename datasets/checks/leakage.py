@@ -104,8 +104,9 @@ def misplaced(record: Record, names: Mapping[str, Iterable[str]]) -> list[str]:
     found = []
     for split, tiles in names.items():
         for name in tiles:
-            ways = (name[:end] for end in range(len(name), 0, -1) if name[end : end + 1] in "_-")
-            known = next((start for start in ways if start in owners), None)
+            # All of the name ("" is in "_-", too), then its beginnings, the longest first.
+            starts = (name[:end] for end in range(len(name), 0, -1) if name[end : end + 1] in "_-")
+            known = next((start for start in starts if start in owners), None)
             if known and owners[known] != split:
                 found.append(
                     f"{split}/{name}: the record has {known} in the {owners[known]} split. "

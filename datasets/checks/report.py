@@ -117,25 +117,30 @@ def draw_contact_sheet(path: Path, drawings: Sequence[Drawing], class_count: int
 
 def _lines(facts):
     """Returns dict of label to text for one split."""
-    lines = {
+    gsds = dict.fromkeys(f"{gsd:.2f}" for gsd in facts["gsd_of_files"] or ())
+    return {
         "tiles": str(facts["tiles"]),
         "usable tiles": str(facts["usable_tiles"]),
         "tiles with labels": str(facts["labelled_tiles"]),
         "rows x columns": _kinds(facts["sizes"]),
+        **{f"type of {kind}": _kinds(kinds) for kind, kinds in facts["dtypes"].items()},
+        "GSD": "-" if facts["gsd"] is None else f"{facts['gsd']:.2f} m",
+        "GSD of the files": f"{' to '.join(gsds)} m" if gsds else "-",
+        **(_pixel_lines(facts) if facts["pixels"] else {}),
     }
-    lines |= {f"type of {kind}": _kinds(kinds) for kind, kinds in facts["dtypes"].items()}
-    lines["GSD"] = "-" if facts["gsd"] is None else f"{facts['gsd']:.2f} m"
-    limits = dict.fromkeys(f"{gsd:.2f}" for gsd in facts["gsd_of_files"] or ())
-    lines["GSD of the files"] = f"{' to '.join(limits)} m" if limits else "-"
-    if facts["pixels"]:
-        lines["no data"] = f"{facts['nodata_share']:.1%}"
-        lines["no photo"] = f"{facts['photo_nodata_share']:.1%}"
-        lines["labelled"] = f"{facts['labelled_share']:.1%}"
-        counts, shares = facts["class_counts"], facts["class_shares"]
-        lines |= {f"  {name}": f"{shares[name]:.1%} ({n:,})" for name, n in counts.items()}
-        lines |= _height_lines(facts) if facts["histogram"] else {}
-        lines["edges match best at"] = _offset(facts["offset"])
-    return lines
+
+
+def _pixel_lines(facts):
+    """Returns dict of label to text for the pixels of a split."""
+    counts, shares = facts["class_counts"], facts["class_shares"]
+    return {
+        "no data": f"{facts['nodata_share']:.1%}",
+        "no photo": f"{facts['photo_nodata_share']:.1%}",
+        "labelled": f"{facts['labelled_share']:.1%}",
+        **{f"  {name}": f"{shares[name]:.1%} ({n:,})" for name, n in counts.items()},
+        **(_height_lines(facts) if facts["histogram"] else {}),
+        "edges match best at": _offset(facts["offset"]),
+    }
 
 
 def _height_lines(facts):
