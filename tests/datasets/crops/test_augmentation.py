@@ -17,12 +17,6 @@ def test_turns_by_hand(turn, expected):
     np.testing.assert_array_equal(turned["b"][..., 0], np.array(expected) * 10)
 
 
-def test_all_eight_turns_differ():
-    raster = tf.reshape(tf.range(4), (2, 2, 1))
-    turns = {turn_sample({"a": raster}, tf.constant(t))["a"].numpy().tobytes() for t in range(8)}
-    assert len(turns) == 8
-
-
 def test_turns_are_those_of_numpy():
     raster = np.random.default_rng(0).integers(0, 99, (5, 5, 2))
     for turn in range(8):
@@ -71,30 +65,26 @@ def test_black_and_radar_stay_and_values_stay_in_range():
 
 
 def test_brightness_adds_the_same_to_every_band():
-    shifts = [image[1, 0, 0] - IMAGE[1, 0, 0] for image in changed(IMAGE, brightness=0.05)]
+    images = changed(IMAGE, brightness=0.05)
+    shifts = [image[1, 0, 0] - IMAGE[1, 0, 0] for image in images]
     assert max(map(abs, shifts)) <= 0.05 * 255 and np.std(shifts) > 3
-    for image, shift in zip(changed(IMAGE, brightness=0.05), shifts, strict=True):
+    for image, shift in zip(images, shifts, strict=True):
         np.testing.assert_allclose(image[1, 1, :3] - IMAGE[1, 1, :3], [shift] * 3, atol=1e-3)
 
 
-def test_contrast_keeps_the_mean_and_scales_the_differences():
-    image = np.array([[[100, 100, 100], [140, 140, 140]]], "float32")
-    for result in changed(image, contrast=0.3):
-        np.testing.assert_allclose(result.mean(), 120, atol=1e-3)
-        assert 0.7 - 1e-6 <= (result[0, 1, 0] - result[0, 0, 0]) / 40 <= 1.3 + 1e-6
-
-
-def test_contrast_is_about_the_mean_of_what_the_photo_shows():
+def test_contrast_keeps_the_mean_of_what_the_photo_shows_and_scales_the_differences():
     image = np.array([[[100, 100, 100], [140, 140, 140], [0, 0, 0], [0, 0, 0]]], "float32")
     for result in changed(image, contrast=0.3):
         np.testing.assert_allclose(result[0, :2].mean(), 120, atol=1e-3)
+        assert 0.7 - 1e-6 <= (result[0, 1, 0] - result[0, 0, 0]) / 40 <= 1.3 + 1e-6
 
 
 def test_colour_multiplies_each_band_alike_in_all_pixels():
     image = np.array([[[100, 100, 100], [50, 50, 50]]], "float32")
-    gains = np.array([result[0, 0] / 100 for result in changed(image, colour=0.2)])
+    results = changed(image, colour=0.2)
+    gains = np.array([result[0, 0] / 100 for result in results])
     assert gains.min() >= 0.8 - 1e-6 and gains.max() <= 1.2 + 1e-6 and gains.std(axis=1).min() > 0
-    for result, gain in zip(changed(image, colour=0.2), gains, strict=True):
+    for result, gain in zip(results, gains, strict=True):
         np.testing.assert_allclose(result[0, 1], 50 * gain, rtol=1e-5)
 
 

@@ -65,7 +65,7 @@ def utm_grid(rows=40, columns=50, step=1.0, left=495000.0, top=4875000.0):
     return Grid(rows, columns, (left, step, 0.0, top, 0.0, -step), wkt(UTM))
 
 
-def write_plane(path, crs, step, rows=400, columns=400, **keywords):
+def write_plane(path, crs, step, rows=250, columns=250, **keywords):
     """Writes the plane in another CRS, around the grid of `utm_grid`."""
     middle = move(np.array([[495025.0, 4874980.0]]), UTM, crs)[0]
     corner = (middle[0] - columns / 2 * step, step, middle[1] + rows / 2 * step)
