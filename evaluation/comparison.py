@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from evaluation.measures.bootstrap import column, draw_counts, draw_means, inter
 from evaluation.report.tables import metrics_table, text_table
 from project.errors import UserError
 
-LOWER_IS_BETTER = {  # columns of per_tile.csv: how a reader knows them
+LOWER_IS_BETTER = {  # column of per_tile.csv: label
     "rmse": "RMSE (m)",
     "mae": "MAE (m)",
     "nmad": "NMAD (m)",
@@ -27,7 +29,7 @@ HIGHER_IS_BETTER = {
     "buildings_f1": "buildings with IoU >= 0.5, F1",
 }
 NEITHER = {"bias": "bias, mean error (m)"}
-NAMED = 5  # tiles in an error message
+NAMED = 5  # tiles that an error message names
 
 
 class ComparisonError(UserError):
@@ -39,28 +41,21 @@ class Run:
     """What an evaluation has written.
 
     Attributes:
-        title: str, how the folder was named by the user.
-        metrics: dict, the content of metrics.json.
-        rows: list of dict, the rows of per_tile.csv in the order of their tiles' names.
+        title: what the user calls the run.
+        metrics: the content of metrics.json.
+        rows: of per_tile.csv, in the order of the tiles' names.
     """
 
     title: str
     metrics: dict
-    rows: list
+    rows: list[dict]
 
 
-def read_run(title, folder):
-    """Reads an evaluated run.
-
-    Args:
-        title: str.
-        folder: path with metrics.json and per_tile.csv.
-
-    Returns:
-        `Run`.
+def read_run(title: str, folder: Path) -> Run:
+    """Reads the metrics.json and per_tile.csv of an evaluated run.
 
     Raises:
-        ComparisonError: if one of the files is absent or damaged.
+        ComparisonError: if one of the files is missing or damaged.
     """
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
@@ -69,18 +64,19 @@ def read_run(title, folder):
         return Run(title, metrics, sorted(rows, key=lambda row: row["tile"]))
     except FileNotFoundError as error:
         raise ComparisonError(
-            f"{title}: there is no {error.filename}. Give two folders that test_dsm.py has "
+            f"{title}: there is no {error.filename}. Name two folders that test_dsm.py has "
             "written, such as --compare=test_mtl,test_dae."
         ) from None
     except (ValueError, KeyError) as error:
-        raise ComparisonError(f"{folder} is damaged ({error}). Evaluate it anew.") from None
+        raise ComparisonError(f"{folder} is damaged ({error}). Evaluate the run again.") from None
 
 
-def require_same_tiles(one, other):
-    """Checks that two runs were measured on the same pixels, as far as their files tell.
+def require_same_tiles(one: Run, other: Run) -> None:
+    """Checks that two runs were measured on the same tiles, with as many valid pixels in each.
 
     Raises:
-        ComparisonError: naming tiles that only one of them has, or that differ in valid pixels.
+        ComparisonError: naming the tiles that only one of the runs has, or whose valid pixels
+            differ.
     """
     ours, theirs = ({row["tile"]: row["valid_pixels"] for row in r.rows} for r in (one, other))
     problems = [
@@ -90,7 +86,7 @@ def require_same_tiles(one, other):
     ]
     changed = [tile for tile in ours if tile in theirs and ours[tile] != theirs[tile]]
     if changed:
-        problems.append(f"with other valid pixels: {_some(changed)}")
+        problems.append(f"with different valid pixels: {_some(changed)}")
     if problems:
         raise ComparisonError(
             f"{one.title} and {other.title} were measured on different tiles; "
@@ -98,18 +94,16 @@ def require_same_tiles(one, other):
         )
 
 
-def paired_differences(one, other):
-    """Estimates the differences of two runs from those of each tile.
+def paired_differences(one: Run, other: Run) -> list[dict]:
+    """Estimates how two runs of the same tiles differ, from their differences on each tile.
 
-    Tiles are drawn for both runs together, so that what makes a tile hard for both cancels.
-
-    Args:
-        one, other: `Run` of the same tiles.
+    The bootstrap draws the same tiles for both runs, so that the difficulty of a tile cancels.
 
     Returns:
-        list of dict: measure, one, other (means of the tiles that both have a value for),
-        difference = other - one, low, high (bootstrap over tiles, None with fewer than two),
-        better = tiles in which other is better (None where neither direction is), tiles.
+        For each measure a dict: measure, its label; one and other, the means over the tiles on
+        which both runs have a value; difference = other - one; low and high, by bootstrap over
+        tiles, None with fewer than two; better, the number of tiles on which other is better,
+        None for a measure that has no better direction; tiles, their number.
     """
     measures = LOWER_IS_BETTER | HIGHER_IS_BETTER | NEITHER
     pairs = {key: (column(one.rows, key), column(other.rows, key)) for key in measures}
@@ -120,8 +114,18 @@ def paired_differences(one, other):
     ]
 
 
-def comparison_text(one, other):
-    """Returns the comparison of two runs of the same tiles as text for the terminal."""
+def compare(titles: Sequence[str], folders: Sequence[Path]) -> str:
+    """Reads two runs and returns their comparison as text for the terminal.
+
+    Args:
+        titles: what the user calls the two runs.
+        folders: of their evaluations.
+
+    Raises:
+        ComparisonError: if a run cannot be read, or if they were measured on different tiles.
+    """
+    one, other = (read_run(*pair) for pair in zip(titles, folders, strict=True))
+    require_same_tiles(one, other)
     lines = [("measure", one.title, other.title, "difference", "95 % interval", "better tiles")]
     for row in paired_differences(one, other):
         wide = "-" if row["low"] is None else f"{row['low']:+.3f} to {row['high']:+.3f}"
@@ -138,28 +142,13 @@ def comparison_text(one, other):
     )
 
 
-def compare(titles, folders):
-    """Reads two runs and returns their comparison as text.
-
-    Args:
-        titles: pair of str.
-        folders: pair of paths.
-
-    Raises:
-        ComparisonError: if a run cannot be read, or they were measured on different tiles.
-    """
-    one, other = (read_run(*pair) for pair in zip(titles, folders, strict=True))
-    require_same_tiles(one, other)
-    return comparison_text(one, other)
-
-
-def _difference(key, ours, theirs):
+def _difference(key: str, ours: np.ndarray, theirs: np.ndarray) -> dict:
     """Returns the entries of `paired_differences` for one measure."""
     known = np.isfinite(ours) & np.isfinite(theirs)
     ours, theirs, tiles = ours[known], theirs[known], int(known.sum())
-    differences, low, high = theirs - ours, None, None
-    if tiles > 1:
-        low, high = interval(draw_means(differences, np.ones(tiles), draw_counts(tiles)))
+    differences = theirs - ours
+    draws = draw_means(differences, np.ones(tiles), draw_counts(tiles))
+    low, high = interval(draws) if tiles > 1 else (None, None)
     better = differences < 0 if key in LOWER_IS_BETTER else differences > 0
     return {
         "one": float(ours.mean()),
@@ -172,7 +161,7 @@ def _difference(key, ours, theirs):
     }
 
 
-def _other_settings(one, other):
+def _other_settings(one: Run, other: Run) -> list[str]:
     """Returns a line for each setting in which the runs differ."""
     ours, theirs = one.metrics.get("settings", {}), other.metrics.get("settings", {})
     return [
@@ -182,13 +171,13 @@ def _other_settings(one, other):
     ]
 
 
-def _values(row):
-    """Returns a row of per_tile.csv with numbers; the tile's name stays text."""
+def _values(row: dict[str, str]) -> dict:
+    """Returns a row of per_tile.csv as numbers; the name of the tile stays text."""
     numbers = {key: float(text) if text else None for key, text in row.items() if key != "tile"}
     return {"tile": row["tile"], **numbers}
 
 
-def _some(tiles):
+def _some(tiles: Collection[str]) -> str:
     """Names the first tiles of a collection."""
     names = sorted(tiles)
     rest = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""

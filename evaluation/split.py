@@ -1,82 +1,105 @@
-"""Evaluates one split and writes what a user looks at: metrics, GeoTIFFs and figures."""
+"""Evaluates one split and writes the results: metrics, GeoTIFFs and figures."""
 
 import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
 
 # isort: split
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from datasets.rasters.writing import write_raster
-from datasets.tiles.samples import tile_grid
+from datasets.tiles.folders import Tile
+from datasets.tiles.samples import Sample, tile_grid
 from evaluation.measures.metrics import SplitMetrics
 from evaluation.measures.tile_maps import TileMaps
-from evaluation.report.figures import tile_figure
-from evaluation.report.page import TilePictures
+from evaluation.report.figures import HeightPairs, tile_figure
+from evaluation.report.gallery import SPACED_TILES, Gallery
 from evaluation.report.tables import intervals_table, metrics_table
 from evaluation.tiles import evaluate_tiles, true_normals
 from prediction.maps import NODATA, class_codes, class_layer
+from prediction.streaming import BatchPredictor
 from prediction.tiles import predict_maps
 from project.files import write_json, write_rows
 from runs.folders import output_folder
-from runs.start import computed_settings, evenly_spaced, tile_reader
+from runs.start import Data, computed_settings, evenly_spaced, tile_reader
 from runs.stored import stored_stage
+from settings.loading import Settings
 
 WRITTEN = ("report.html", "metrics.json", "per_tile.csv", "density.png", "errors.png")
-RASTERS = {"dsm": ".tif", "sem": ".tif", "figures": ".png"}  # a file for each tile
-MOST_TRAINING_TILES = 20  # measured to see overfitting; a result comes from valid or test
+RASTERS = {"dsm": ".tif", "sem": ".tif", "figures": ".png"}  # folders with a file for each tile
+MOST_TRAINING_TILES = 20  # enough to see overfitting; results come from valid or test
 
 
 class SplitEvaluation:
-    """Evaluation of one split with one stage.
+    """Evaluates one split with one stage.
 
-    Files are written for the test split; for the others only the measures.
+    For the test split it also writes rasters and figures, and collects what the report shows.
+
+    Attributes:
+        stored: what is stored of stage 1.
+        drawn: names of the tiles that a figure is made of.
+        mean: measures of the baseline: the training split's mean height and majority class.
+        gallery: thumbnails of the test split's tiles.
+        pairs: true and predicted heights of the test split.
     """
 
-    def __init__(self, settings, data, split, stage):
-        """Prepares the output folder: what an earlier evaluation wrote into it is removed.
+    def __init__(self, settings: Settings, data: Data, split: str, stage: str) -> None:
+        """Writes nothing yet.
 
         Args:
-            settings: `settings.loading.Settings`.
-            data: `runs.start.Data` with the split.
+            settings: the settings in force.
+            data: with the split.
             split: "train", "valid" or "test".
-            stage: "mtl" or "dae" = with the correction.
+            stage: "mtl", or "dae" = with the correction.
+
+        Raises:
+            FileNotFoundError: if stage 1 has not been trained.
         """
         self.settings, self.record, self.gsd = settings, data.record, data.gsd
-        self.split, self.stage = split, stage
-        self.tiles = data.tiles[split]
+        self.split, self.stage, self.tiles = split, stage, data.tiles[split]
         self.folder = output_folder(settings, f"{split}_{stage}")
         self.stored = stored_stage(settings, "mtl")
         self.mean = SplitMetrics(self.record.class_names, self.record.building_index)
-        self.drawn, self.pictures = set(), None
+        self.drawn = {tile.name for tile in evenly_spaced(self.tiles, settings.options.figures)}
+        spaced = [tile.name for tile in evenly_spaced(self.tiles, SPACED_TILES)]
+        self.gallery = Gallery(spaced, len(self.record.class_names), self.gsd)
+        self.pairs = HeightPairs()
+
+    def run(self, predict: BatchPredictor, replicas: int) -> SplitMetrics:
+        """Replaces what an earlier evaluation wrote, and predicts and measures all tiles.
+
+        Args:
+            predict: as of `prediction.tiles.make_predictor`.
+            replicas: on which `predict` runs.
+        """
         remove_earlier(self.folder)
-        if split == "test":
+        if self.split == "test":
             for name in RASTERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
-            self.drawn = {t.name for t in evenly_spaced(self.tiles, settings.options.figures)}
-            self.pictures = TilePictures(self.tiles, self.record, self.gsd)
-
-    def run(self, predict, replicas):
-        """Predicts and measures all tiles; returns their `SplitMetrics`."""
-        settings = self.settings
-        batch = settings.batch_windows * replicas
-
-        def maps(image):
-            return predict_maps(image, predict, settings.window_size, settings.overlap, batch)
-
+        settings, batch = self.settings, self.settings.batch_windows * replicas
         return evaluate_tiles(
             self.tiles,
             tile_reader(self.record),
-            maps,
+            lambda image: predict_maps(
+                image, predict, settings.window_size, settings.overlap, batch
+            ),
             self.record,
             self.add,
             self.split,
             partial(true_normals, gsd=self.gsd, coding=settings.normal_coding),
         )
 
-    def add(self, tile, sample, maps, values):
-        """Takes one tile into the yardstick and writes its files."""
+    def add(self, tile: Tile, sample: Sample, maps: dict[str, np.ndarray], row: dict) -> None:
+        """Measures the baseline on one tile and writes the tile's files.
+
+        Args:
+            tile: that was predicted.
+            sample: its true maps.
+            maps: as of `prediction.tiles.predict_maps`.
+            row: its measures.
+        """
         majority = self.stored.majority_class
         baseline = TileMaps(
             tile.name,
@@ -89,16 +112,19 @@ class SplitEvaluation:
         self.mean.add(baseline)
         if self.split == "test":
             self.write_rasters(tile, maps, sample["has_image"])
-            self.pictures.add(tile, sample, maps, values)
-        if tile.name in self.drawn:
-            self.draw(tile, sample, maps)
+            self.gallery.add(tile.name, sample, maps, row)
+            self.pairs.add(sample["heights"], maps["heights"], sample["valid"])
+            if tile.name in self.drawn:
+                path = self.folder / "figures" / f"{tile.name}.png"
+                title = f"{self.record.name}, {tile.name}"
+                tile_figure(path, sample, maps, self.record.class_names, title, self.gsd)
 
-    def write_rasters(self, tile, maps, has_image):
-        """Writes the predicted heights, and classes where there are any, on the tile's grid.
+    def write_rasters(self, tile: Tile, maps: dict[str, np.ndarray], has_image: np.ndarray) -> None:
+        """Writes the predicted heights, and classes if there are any, on the tile's grid.
 
         Args:
-            tile: `datasets.tiles.folders.Tile`.
-            maps: dict of `prediction.tiles.predict_maps`.
+            tile: whose grid and name the files get.
+            maps: as of `prediction.tiles.predict_maps`.
             has_image: bool (rows, columns); nodata is written where it is False.
         """
         grid = tile_grid(tile, self.record)
@@ -113,28 +139,22 @@ class SplitEvaluation:
         path = self.folder / "sem" / f"{tile.name}.tif"
         write_raster(
             path,
-            pixels.astype(layer.dtype),
+            np.asarray(pixels, layer.dtype),
             grid,
             layer.nodata,
             description="class",
             colours=layer.colours,
         )
 
-    def draw(self, tile, sample, maps):
-        """Writes the figure of one tile."""
-        path = self.folder / "figures" / f"{tile.name}.png"
-        title = f"{self.record.name}, {tile.name}"
-        tile_figure(path, sample, maps, self.record.class_names, title, self.gsd)
-
-    def report(self, metrics, seconds):
+    def report(self, metrics: SplitMetrics, seconds: float) -> dict[str, dict]:
         """Writes metrics.json and per_tile.csv and prints the table.
 
         Args:
-            metrics: `SplitMetrics` of the network.
-            seconds: float, of the evaluation.
+            metrics: of the network.
+            seconds: that the evaluation took.
 
         Returns:
-            dict of the table's column titles to dicts with the keys of metrics.json.
+            The titles of the table's columns to dicts with the keys of metrics.json.
         """
         measured, mean = metrics.result(), self.mean.result()
         intervals = metrics.intervals()
@@ -149,8 +169,8 @@ class SplitEvaluation:
         write_rows(self.folder / "per_tile.csv", metrics.rows)
         title = {"mtl": "MTL", "dae": "MTL + DAE"}[self.stage]
         print(f"\n{self.record.name}, {self.split} split, {len(self.tiles)} tiles:")
-        beside = {"training mean": mean} | stored_yardstick(self.settings, self.split, measured)
-        columns = {title: measured | extra} | beside
+        columns = {title: measured | extra, "training mean": mean}
+        columns |= stored_baseline(self.settings, self.split, measured)
         print(metrics_table(columns))
         if intervals:
             print(f"\n{intervals_table(intervals)}")
@@ -158,13 +178,10 @@ class SplitEvaluation:
         return columns
 
 
-def remove_earlier(folder):
-    """Removes what an earlier evaluation wrote; files of other names stay.
+def remove_earlier(folder: Path) -> None:
+    """Removes what an earlier evaluation wrote into a folder; files of other names stay.
 
-    The measures go first: a process that is killed leaves none beside rasters of another network.
-
-    Args:
-        folder: `Path` of the evaluation.
+    The measures go first: if the process is killed, none stay beside rasters of another network.
     """
     for name in WRITTEN:
         (folder / name).unlink(missing_ok=True)
@@ -173,16 +190,16 @@ def remove_earlier(folder):
             path.unlink()
 
 
-def stored_yardstick(settings, split, measured):
-    """Returns what benchmarks/yardstick.py has measured on the same tiles, as a table column.
+def stored_baseline(settings: Settings, split: str, measured: dict) -> dict[str, dict]:
+    """Returns what benchmarks/baseline.py has measured on the same tiles, as a table column.
 
     Args:
-        settings: `settings.loading.Settings`.
+        settings: the settings in force.
         split: "train", "valid" or "test".
-        measured: dict with the keys of metrics.json, of the network.
+        measured: of the network, with the keys of metrics.json.
 
     Returns:
-        dict of "boosting" to the content of its metrics.json; {} if there is none, or of another
+        "boosting" to the content of its metrics.json; {} if there is none, or if it is of another
         number of tiles or pixels.
     """
     path = output_folder(settings, f"yardstick_{split}") / "metrics.json"
@@ -191,7 +208,7 @@ def stored_yardstick(settings, split, measured):
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        print(f"warning: {path} is damaged and left out.")
+        print(f"warning: {path} is damaged; the table leaves it out.")
         return {}
     same = all(stored.get(name) == measured[name] for name in ("tiles", "valid_pixels"))
     return {"boosting": stored} if same else {}

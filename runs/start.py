@@ -14,7 +14,7 @@ from datasets.checks.progress import ensure_demo_data, progress_bar
 from datasets.checks.validation import SplitSummary, remembered_check
 from datasets.records.record import Record
 from datasets.tiles.folders import Tile, list_tiles
-from datasets.tiles.samples import read_tile_window, tile_grid
+from datasets.tiles.samples import Sample, read_tile_window, tile_grid
 from devices.precision import choose_precision
 from devices.strategy import make_strategy
 from devices.workers import WorkersError, find_cluster, is_chief
@@ -117,7 +117,7 @@ def computed_settings(settings: Settings) -> dict:
     return settings.values | {"precision": keras.config.dtype_policy().name}
 
 
-def tile_reader(record: Record) -> Callable[[Tile], dict]:
+def tile_reader(record: Record) -> Callable[[Tile], Sample]:
     """Returns a function (tile) -> all that is used of the tile as a sample."""
 
     def read(tile):

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
 
+from datasets.tiles.samples import Sample
 from prediction.maps import class_colours
 from project.files import write_bytes
 
@@ -30,8 +31,8 @@ BAR_COLOURS = {"rmse": "#D55E00", "mae": "#E69F00"}  # Okabe and Ito (2008)
 
 def tile_figure(
     path: Path,
-    sample: dict,
-    maps: dict,
+    sample: Sample,
+    maps: dict[str, np.ndarray],
     class_names: Sequence[str] = (),
     title: str = "",
     gsd: float = 1.0,
@@ -63,7 +64,7 @@ def tile_figure(
     write_bytes(path, png_bytes(figure))
 
 
-def class_maps(sample: dict, maps: dict) -> dict[str, np.ndarray]:
+def class_maps(sample: Sample, maps: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns the maps of class indices that a tile has, int (rows, columns), by their titles."""
     found = {}
     if "classes" in maps:

@@ -11,6 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_hex, to_rgb
 
 from datasets.rasters.hillshade import hillshade
+from datasets.tiles.samples import Sample
 from evaluation.report.figures import class_maps, photo, robust_limit
 from evaluation.report.html_page import html_image
 from evaluation.report.tables import measure_text
@@ -75,7 +76,7 @@ class Gallery:
         self._spaced, self._class_count, self._gsd = set(spaced), class_count, gsd
         self._cards: list[Card] = []
 
-    def add(self, name: str, sample: dict, maps: dict, values: dict) -> None:
+    def add(self, name: str, sample: Sample, maps: dict[str, np.ndarray], values: dict) -> None:
         """Adds a tile.
 
         Args:
@@ -102,7 +103,9 @@ class Gallery:
         return sorted(self._cards, key=rank)
 
 
-def thumbnails(sample: dict, maps: dict, class_count: int, gsd: float) -> list[Picture]:
+def thumbnails(
+    sample: Sample, maps: dict[str, np.ndarray], class_count: int, gsd: float
+) -> list[Picture]:
     """Draws small pictures of a tile and its prediction.
 
     Heights are means over the pixels that one pixel of the picture covers. The colour scales are

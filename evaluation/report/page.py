@@ -1,6 +1,8 @@
-"""Puts together report.html: one file that says all of an evaluation, without a network."""
+"""Writes report.html: all of an evaluation in one file that loads nothing else."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -13,49 +15,34 @@ from evaluation.report.figures import (
     errors_figure,
     png_bytes,
 )
-from evaluation.report.gallery import SPACED_TILES, Gallery, html_gallery
+from evaluation.report.gallery import html_gallery
 from evaluation.report.html_page import html_figure, html_page, html_table
 from evaluation.report.tables import bin_label, detail_tables, headline_tables
 from project.files import write_bytes
 from runs.folders import output_folder, weights_digest
-from runs.start import evenly_spaced
 from runs.stored import read_stored, stored_stage
+from settings.loading import Settings
 from settings.table import TABLE, Kind, show
 
 HISTORY = "history.csv"
 PLACES = ("shortcut_path", "checkpoint_dir", "output_dir")
 
 
-class TilePictures:
-    """What the report keeps of the tiles while they pass: thumbnails, and counts of heights."""
-
-    def __init__(self, tiles, record, gsd):
-        """Starts without tiles; arguments as the attributes of `SplitEvaluation`."""
-        spaced = {tile.name for tile in evenly_spaced(tiles, SPACED_TILES)}
-        self.gallery = Gallery(spaced, len(record.class_names), gsd)
-        self.pairs = HeightPairs()
-
-    def add(self, tile, sample, maps, values):
-        """Adds a tile; arguments as of `evaluation.split.SplitEvaluation.add`."""
-        self.gallery.add(tile.name, sample, maps, values)
-        self.pairs.add(sample["heights"], maps["heights"], sample["valid"])
-
-
-def write_report_page(evaluation, columns):
+def write_report_page(evaluation, columns: dict[str, dict]) -> None:
     """Writes report.html, density.png and errors.png into the folder of the evaluation.
 
     Args:
         evaluation: `evaluation.split.SplitEvaluation` of the test split, after its run.
-        columns: dict of title to a dict with the keys of metrics.json; the first is the network.
+        columns: title to a dict with the keys of metrics.json; the first is the network's.
     """
     settings, record, folder = evaluation.settings, evaluation.record, evaluation.folder
     (title, measured), *_ = columns.items()
     stages = ("mtl", "dae") if evaluation.stage == "dae" else ("mtl",)
-    gallery = evaluation.pictures.gallery
+    cards, tiles = evaluation.gallery.cards(), evaluation.gallery.tiles
     sections = {
         "Result": headline_tables(columns),
-        "Where the error is": _figures(folder, evaluation.pictures.pairs, measured),
-        "Tiles": html_gallery(gallery.cards(), gallery.tiles, record.class_names),
+        "Where the error is": _figures(folder, evaluation.pairs, measured),
+        "Tiles": html_gallery(cards, tiles, record.class_names),
         "Details": detail_tables(measured),
         "Training": "\n".join(filter(None, (training_html(settings, stage) for stage in stages))),
         "Provenance and settings": _provenance(evaluation, stages)
@@ -70,10 +57,13 @@ def write_report_page(evaluation, columns):
     write_bytes(folder / "report.html", page.encode())
 
 
-def _figures(folder, pairs, measured):
+def _figures(folder: Path, pairs: HeightPairs, measured: dict) -> str:
     """Writes the figures of the whole split and returns them as HTML."""
-    bins = {short_label(m): m for m in measured["per_height_bin"].values()}
-    groups = {"by true height": bins}
+    bins = {bin_label(bounds): bounds for bounds in measured["per_height_bin"].values()}
+    short = {
+        label.replace(" to ", "-").replace(" m or more", "+ m"): m for label, m in bins.items()
+    }
+    groups = {"by true height": short}
     if any(measures["valid_pixels"] for measures in measured["per_class"].values()):
         groups["by class"] = measured["per_class"]
     density = png_bytes(density_figure(pairs), PRINT_DPI)
@@ -88,20 +78,12 @@ def _figures(folder, pairs, measured):
     )
 
 
-def short_label(bounds):
-    """Returns `bin_label` for below a bar."""
-    return bin_label(bounds).replace(" to ", "-").replace(" m or more", "+ m")
-
-
-def training_html(settings, stage):
-    """Returns the training curves of a stage as HTML, if they are of the weights that there are.
-
-    Args:
-        settings: `settings.loading.Settings`.
-        stage: "mtl" or "dae".
+def training_html(settings: Settings, stage: str) -> str:
+    """Returns the training curves of a stage ("mtl" or "dae") as HTML.
 
     Returns:
-        str; "" without a history, and a sentence where it is of another run.
+        "" without a history; a sentence instead of curves if the history and the weights are of
+        different runs.
     """
     folder = output_folder(settings, stage)
     if not (folder / HISTORY).is_file():
@@ -114,7 +96,7 @@ def training_html(settings, stage):
     return html_figure(png_bytes(curves_figure(history, validation)), caption)
 
 
-def _provenance(evaluation, stages):
+def _provenance(evaluation, stages: Sequence[str]) -> str:
     """Returns the table of what was evaluated."""
     settings, record = evaluation.settings, evaluation.record
     weights = evaluation.stored.encoder_weights
@@ -133,10 +115,10 @@ def _provenance(evaluation, stages):
     return html_table("Provenance", ("what", "value"), rows, words=True)
 
 
-def _settings_table(settings, stages):
-    """Returns the table of settings that are not the built-in default, here or in a training.
+def _settings_table(settings: Settings, stages: Sequence[str]) -> str:
+    """Returns the table of settings that differ from the built-in default, here or in a training.
 
-    It names no folders of this machine: the page may be sent to others.
+    It names no folders of this machine, since users send the page to others.
     """
     trained = [stored_stage(settings, stage).settings for stage in stages]
     rows = []

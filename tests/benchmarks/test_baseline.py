@@ -16,7 +16,7 @@ from datasets.records.record import find_record
 from datasets.tiles.folders import list_tiles
 from evaluation.measures.metrics import SplitMetrics
 from evaluation.measures.tile_maps import TileMaps
-from evaluation.split import SplitEvaluation, stored_yardstick
+from evaluation.split import SplitEvaluation, stored_baseline
 from project.files import write_json
 
 ROOT = Path(__file__).parents[2]
@@ -168,11 +168,11 @@ def test_report_shows_the_yardstick_of_the_same_tiles(tmp_path):
     settings = SimpleNamespace(output_dir=tmp_path, dataset_name="mine")
     measures = {"tiles": 2, "valid_pixels": 9, "rmse": 1.5}
     same, other = {"tiles": 2, "valid_pixels": 9}, {"tiles": 2, "valid_pixels": 8}
-    assert stored_yardstick(settings, "test", same) == {}
+    assert stored_baseline(settings, "test", same) == {}
     write_json(tmp_path / "mine" / "yardstick_test" / "metrics.json", measures)
-    assert stored_yardstick(settings, "test", same) == {"boosting": measures}
-    assert stored_yardstick(settings, "test", other) == {}
-    assert stored_yardstick(settings, "valid", same) == {}
+    assert stored_baseline(settings, "test", same) == {"boosting": measures}
+    assert stored_baseline(settings, "test", other) == {}
+    assert stored_baseline(settings, "valid", same) == {}
 
 
 def test_report_prints_the_yardstick_as_a_third_column(tmp_path, capsys):

@@ -63,7 +63,7 @@ def test_runs_of_different_tiles_are_refused(write_run):
 
 def test_tiles_with_other_valid_pixels_are_refused(write_run):
     folders = write_run("a", {"x": 1.0}), write_run("b", {"x": 1.0}, pixels=8)
-    with pytest.raises(ComparisonError, match="with other valid pixels: x"):
+    with pytest.raises(ComparisonError, match="with different valid pixels: x"):
         compare("ab", folders)
 
 

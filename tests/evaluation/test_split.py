@@ -1,6 +1,9 @@
 """What an evaluation leaves of an earlier one."""
 
-from evaluation.split import remove_earlier
+from types import SimpleNamespace
+
+from evaluation import split
+from evaluation.split import SplitEvaluation, remove_earlier
 
 OWN = {"report.html", "metrics.json", "per_tile.csv", "density.png", "errors.png"}
 OWN |= {"dsm/a.tif", "sem/a.tif", "figures/a.png"}
@@ -18,3 +21,16 @@ def test_an_earlier_evaluation_is_removed_and_nothing_else(tmp_path):
 
 def test_the_first_evaluation_finds_nothing(tmp_path):
     remove_earlier(tmp_path / "absent")
+
+
+def test_nothing_is_removed_before_an_evaluation_runs(tmp_path, monkeypatch):
+    earlier = tmp_path / "mine" / "test_mtl" / "metrics.json"
+    earlier.parent.mkdir(parents=True)
+    earlier.touch()
+    monkeypatch.setattr(split, "stored_stage", lambda settings, stage: None)
+    options = SimpleNamespace(figures=1)
+    settings = SimpleNamespace(output_dir=tmp_path, dataset_name="mine", options=options)
+    record = SimpleNamespace(class_names=(), building_index=None)
+    data = SimpleNamespace(record=record, gsd=0.5, tiles={"test": (SimpleNamespace(name="a"),)})
+    assert SplitEvaluation(settings, data, "test", "mtl").drawn == {"a"}
+    assert earlier.is_file()
