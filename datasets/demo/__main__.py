@@ -1,24 +1,37 @@
-"""Makes the demo data set: `python -m datasets.demo --folder=data/Demo`."""
+"""Makes the demo data set, made-up towns: `python -m datasets.demo --folder=data/Demo`."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from datasets.demo.data_set import SPLITS, make_demo
+from datasets.demo.data_set import make_demo
 from datasets.rasters.reading import read_raster
+from datasets.records.record import SPLITS
 
 SHEET_TILES = 8  # of each split, at most
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the script; returns the exit status."""
-    options = parse(arguments)
-    plan = (options.tile_size, options.counts, options.seed)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("data/Demo"), help="to make")
+    parser.add_argument("--tile_size", "--tile-size", type=int, default=256, help="pixels")
+    parser.add_argument("--counts", type=tile_counts, default=(64, 8, 8), help="train,valid,test")
+    parser.add_argument("--seed", type=int, default=0, help="of the scenes")
+    parser.add_argument("--sheet", type=Path, help="PNG to draw: photos and heights of some tiles")
+    options = parser.parse_args(arguments)
     try:
         with tqdm(total=sum(options.counts), unit="tile", leave=False) as bar:
-            make_demo(options.folder, *plan, progress=lambda done, total: bar.update())
+            make_demo(
+                options.folder,
+                options.tile_size,
+                options.counts,
+                options.seed,
+                progress=lambda done, total: bar.update(),
+            )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -29,23 +42,12 @@ def main(arguments=None):
     return 0
 
 
-def parse(arguments):
-    """Returns the options of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("data/Demo"))
-    parser.add_argument("--tile_size", "--tile-size", type=int, default=256, help="pixels")
-    parser.add_argument("--counts", type=numbers, default=(64, 8, 8), help="train,valid,test")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sheet", type=Path, help="PNG to draw: photos and heights of some tiles")
-    return parser.parse_args(arguments)
-
-
-def numbers(text):
+def tile_counts(text: str) -> tuple[int, ...]:
     """Reads whole numbers with commas between them, such as 64,8,8."""
     return tuple(int(number) for number in text.split(","))
 
 
-def draw_sheet(folder, path):
+def draw_sheet(folder: Path, path: Path) -> None:
     """Draws photos above heights of the first tiles of each split.
 
     Args:

@@ -3,10 +3,13 @@
 Positions are metres from the canvas' north-west corner: x to the east, y to the south.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+Window = tuple[slice, slice]  # rows, columns
 
 GROUND, VEGETATION, BUILDING = 1, 2, 3  # label codes
 
@@ -27,19 +30,18 @@ class Rect:
     length: float
     width: float
 
-    def part(self, along, across, length, width):
-        """Returns the `Rect` of that size whose centre lies there in this one's own axes."""
+    def part(self, along: float, across: float, length: float, width: float) -> "Rect":
+        """Returns a rectangle of that size whose centre lies there in the axes of this one."""
         cosine, sine = np.cos(self.angle), np.sin(self.angle)
         x = self.x + along * cosine - across * sine
         y = self.y + along * sine + across * cosine
         return Rect(x, y, self.angle, length, width)
 
-    def turned(self):
+    def turned(self) -> "Rect":
         """Returns the same area with along and across exchanged."""
         return Rect(self.x, self.y, self.angle + np.pi / 2, self.width, self.length)
 
 
-@dataclass
 class Canvas:
     """A scene in the making; all arrays are (rows, columns) or (rows, columns, 3).
 
@@ -50,40 +52,28 @@ class Canvas:
         heights: float32, metres above the terrain.
         labels: uint8 label codes.
         colours: float32, linear reflectance 0 to 1.
-        taken: bool, no further building may stand here.
+        taken: bool, True where no further building may stand.
     """
 
-    terrain: np.ndarray
-    gsd: float
-    lumps: np.ndarray
-    heights: np.ndarray = field(init=False)
-    labels: np.ndarray = field(init=False)
-    colours: np.ndarray = field(init=False)
-    taken: np.ndarray = field(init=False)
+    def __init__(self, terrain: np.ndarray, gsd: float, lumps: np.ndarray):
+        self.terrain = terrain
+        self.gsd = gsd
+        self.lumps = lumps
+        self.heights = np.zeros(terrain.shape, "float32")
+        self.labels = np.full(terrain.shape, GROUND, "uint8")
+        self.colours = np.full((*terrain.shape, 3), 0.2, "float32")
+        self.taken = np.zeros(terrain.shape, bool)
 
-    def __post_init__(self):
-        shape = self.terrain.shape
-        self.heights = np.zeros(shape, "float32")
-        self.labels = np.full(shape, GROUND, "uint8")
-        self.colours = np.full((*shape, 3), 0.2, "float32")
-        self.taken = np.zeros(shape, bool)
-
-    @property
-    def extent(self):
-        """(columns, rows) in metres."""
-        rows, columns = self.terrain.shape
-        return columns * self.gsd, rows * self.gsd
-
-    def frame(self, rect, margin=0.0):
-        """Returns the window around a `Rect` and the coordinates in its axes.
+    def frame(self, rect: Rect, margin: float = 0.0) -> tuple[Window, np.ndarray, np.ndarray]:
+        """Returns the window around a rectangle and the coordinates in its axes.
 
         Args:
-            rect: `Rect`.
+            rect: the rectangle.
             margin: metres around it.
 
         Returns:
-            (window, along, across): index of the window (two slices), and two float32 arrays
-            of its shape, metres from the centre of the rectangle. Empty outside the canvas.
+            (window, along, across): the window, empty outside the canvas, and two float32 arrays
+            of its shape, metres from the centre of the rectangle.
         """
         reach = np.hypot(rect.length, rect.width) / 2 + margin
         rows = span(rect.y, reach, self.gsd, self.terrain.shape[0])
@@ -93,30 +83,30 @@ class Canvas:
         cosine, sine = np.float32(np.cos(rect.angle)), np.float32(np.sin(rect.angle))
         return (rows, columns), x * cosine + y * sine, y * cosine - x * sine
 
-    def inside(self, rect, margin=0.0):
-        """Returns (window, mask) of a `Rect` that is widened by `margin` metres."""
+    def inside(self, rect: Rect, margin: float = 0.0) -> tuple[Window, np.ndarray]:
+        """Returns (window, mask) of a rectangle and `margin` metres around it."""
         window, along, across = self.frame(rect, 2 * margin)
         mask = abs(along) <= rect.length / 2 + margin
         return window, mask & (abs(across) <= rect.width / 2 + margin)
 
-    def claim(self, rect, margin):
-        """Takes a `Rect` and `margin` metres around it; returns False if some of it is taken."""
+    def claim(self, rect: Rect, margin: float) -> bool:
+        """Takes a rectangle and `margin` metres around it; returns False if some of it is taken."""
         window, mask = self.inside(rect, margin)
         if (self.taken[window] & mask).any():
             return False
         self.taken[window] |= mask
         return True
 
-    def paint(self, rect, colour):
-        """Colours a `Rect` of ground."""
+    def paint(self, rect: Rect, colour: np.ndarray) -> None:
+        """Colours a rectangle of ground."""
         window, mask = self.inside(rect)
         self.colours[window][mask] = colour
 
-    def raise_to(self, window, tops, label, colours):
+    def raise_to(self, window: Window, tops: np.ndarray, label: int, colours: np.ndarray) -> None:
         """Puts an object on the canvas where it is higher than what is there.
 
         Args:
-            window: two slices.
+            window: around the object.
             tops: float32 of the window's shape, metres above ground; -inf beside the object.
             label: label code.
             colours: (3,) or (rows, columns, 3) of the window.
@@ -128,18 +118,18 @@ class Canvas:
         self.colours[window][above] = colours[above]
 
 
-def span(centre, reach, gsd, length):
+def span(centre: float, reach: float, gsd: float, length: int) -> slice:
     """Returns the slice of pixels within `reach` metres of `centre`, cut to 0..length."""
     first = min(max(int((centre - reach) // gsd), 0), length)
     last = min(max(int((centre + reach) // gsd) + 1, first), length)
     return slice(first, last)
 
 
-def smooth_noise(rng, shape, wavelength):
+def smooth_noise(rng: np.random.Generator, shape: Sequence[int], wavelength: float) -> np.ndarray:
     """Draws smooth noise about 0 with a deviation near 1.
 
     Args:
-        rng: `numpy.random.Generator`.
+        rng: of the noise.
         shape: (rows, columns).
         wavelength: pixels between independent values.
 

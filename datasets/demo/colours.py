@@ -1,10 +1,13 @@
 """Colours of a scene.
 
-Roofs and paved or bare ground share their colours, and so do crowns and grass, in different
-proportions: in these scenes, as in real towns, colour hints at what is high but does not tell.
+Roofs share their colours with paved or bare ground, and crowns with grass, in different
+proportions: in these scenes, as in real towns, colour is a hint of height but no proof.
 """
 
 import numpy as np
+
+# Colours (n, 3), sRGB 0-255, and their shares (n,), which sum to 1.
+Palette = tuple[np.ndarray, np.ndarray]
 
 # sRGB 0-255 as seen in full sun, and how often roofs and the ground have it.
 HARD = np.array(
@@ -46,7 +49,7 @@ CROWN = (GREEN[:, :3], GREEN[:, 3] / GREEN[:, 3].sum())
 GRASS = (GREEN[:, :3], GREEN[:, 4] / GREEN[:, 4].sum())
 
 
-def evenly(*colours):
+def evenly(*colours: tuple[int, int, int]) -> Palette:
     """Returns the palette of equally frequent colours, each (red, green, blue)."""
     return np.array(colours, "float32"), np.full(len(colours), 1 / len(colours))
 
@@ -59,12 +62,12 @@ WATER = evenly((44, 56, 58), (56, 66, 56), (38, 44, 46))
 MARKING = evenly((205, 205, 200))
 
 
-def pick_colour(rng, palette, spread=0.12):
+def pick_colour(rng: np.random.Generator, palette: Palette, spread: float = 0.12) -> np.ndarray:
     """Draws a colour of a palette, varied in brightness and a little in hue.
 
     Args:
-        rng: `numpy.random.Generator`.
-        palette: (colours, shares): (n, 3) in sRGB 0-255, and (n,) that sum to 1.
+        rng: of the draw.
+        palette: to draw from.
         spread: relative deviation of the brightness.
 
     Returns:

@@ -2,8 +2,8 @@
 
 A scene is built at half the pixel size, with a margin whose objects cast their shadows into the
 picture, lit by the sun over terrain and objects, photographed, and reduced to the pixel size.
-What a photo tells of heights here is what a real one tells: the lengths of shadows, the shading
-of roof faces, the shapes of footprints and crowns - not the colours.
+As in a real photo, heights show in the lengths of shadows, the shading of roof faces and the
+shapes of footprints and crowns, not in the colours.
 """
 
 from dataclasses import dataclass
@@ -12,13 +12,12 @@ import cv2
 import numpy as np
 
 from datasets.demo.canvas import Canvas, smooth_noise
-from datasets.demo.layouts import lay_out
 from datasets.demo.sunlight import Sun, direct_light, shadow_depth
+from datasets.demo.town import lay_out
 
 OVERSAMPLING = 2
 MARGIN = 32.0  # metres
 SKY = np.array([0.27, 0.31, 0.37], "float32")  # share of the light from the sky: blue
-SUNLIGHT = 1 - SKY
 KINDS = (
     {"houses": 0.8, "park": 0.2},
     {"flats": 0.6, "halls": 0.2, "paved": 0.1, "park": 0.1},
@@ -34,8 +33,8 @@ class Scene:
     Attributes:
         image: uint8 (rows, columns, 3), red, green, blue.
         heights: float32 (rows, columns), metres above ground.
-        labels: uint8 (rows, columns), codes of `scene_canvas`.
-        sun: `Sun`.
+        labels: uint8 (rows, columns), codes of `datasets.demo.canvas`.
+        sun: where it stands.
     """
 
     image: np.ndarray
@@ -44,21 +43,19 @@ class Scene:
     sun: Sun
 
 
-def make_scene(rng, size, gsd, kind):
+def make_scene(rng: np.random.Generator, size: int, gsd: float, kind: int) -> Scene:
     """Makes one scene.
 
     Args:
-        rng: `numpy.random.Generator`; the scene depends on nothing else that is random.
+        rng: of all random choices.
         size: rows and columns, pixels.
         gsd: metres per pixel.
         kind: index of `KINDS`, the mixture of land uses.
-
-    Returns:
-        `Scene`.
     """
     fine, border = gsd / OVERSAMPLING, round(MARGIN / gsd) * OVERSAMPLING
     shape = (size * OVERSAMPLING + 2 * border,) * 2
-    canvas = Canvas(make_terrain(rng, shape, fine), fine, smooth_noise(rng, shape, 1.4 / fine))
+    terrain = smooth_noise(rng, shape, 50 / fine)  # rolling ground of 1 m, waves of some 100 m
+    canvas = Canvas(terrain, fine, smooth_noise(rng, shape, 1.4 / fine))
     lay_out(canvas, rng, KINDS[kind])
     sun = Sun(azimuth=rng.uniform(140, 220), elevation=rng.uniform(38, 52))
     light = illuminate(canvas, sun)
@@ -68,34 +65,21 @@ def make_scene(rng, size, gsd, kind):
     return Scene(image, heights, labels, sun)
 
 
-def make_terrain(rng, shape, gsd):
-    """Returns gently rolling ground, float32 metres: a deviation of 1 m, waves of some 100 m."""
-    return smooth_noise(rng, shape, 50 / gsd)
-
-
-def illuminate(canvas, sun):
-    """Computes the light on every point; 1 on level ground in the sun.
-
-    Args:
-        canvas: `Canvas`.
-        sun: `Sun`.
-
-    Returns:
-        float32 (rows, columns, 3).
-    """
+def illuminate(canvas: Canvas, sun: Sun) -> np.ndarray:
+    """Computes the light on every point, float32 (rows, columns, 3); 1 on level sunlit ground."""
     surface = canvas.terrain + canvas.heights
-    # Half a metre of depth: the sun is no point, and the march resamples the surface.
+    # The shadow's edge spans 0.4 m: the sun is no point, and the march resamples the surface.
     lit = 1 - np.clip((shadow_depth(surface, canvas.gsd, sun) - 0.1) / 0.4, 0, 1)
     level = np.float32(np.sin(np.radians(sun.elevation)))
     direct = lit * direct_light(surface, canvas.gsd, sun) / level
-    return SKY + SUNLIGHT * direct[..., None]
+    return SKY + (1 - SKY) * direct[..., None]
 
 
-def photograph(rng, radiance, gsd):
+def photograph(rng: np.random.Generator, radiance: np.ndarray, gsd: float) -> np.ndarray:
     """Turns radiance into a photo: ground texture, exposure, colour cast, blur, noise, coding.
 
     Args:
-        rng: `numpy.random.Generator`.
+        rng: of grain, exposure and noise.
         radiance: float32 (rows, columns, 3), linear, about 0 to 1.
         gsd: metres per pixel of `radiance`.
 
@@ -115,7 +99,7 @@ def photograph(rng, radiance, gsd):
     return np.clip(np.rint(codes), 0, 255).astype("uint8")
 
 
-def highest_return(heights, labels):
+def highest_return(heights: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Reduces heights and labels to the picture's pixels: the highest point of each counts.
 
     Args:
@@ -126,7 +110,7 @@ def highest_return(heights, labels):
         (heights, labels), each (rows / OVERSAMPLING, columns / OVERSAMPLING).
     """
 
-    def cells(values):
+    def cells(values: np.ndarray) -> np.ndarray:
         rows, columns = (size // OVERSAMPLING for size in values.shape)
         split = values.reshape(rows, OVERSAMPLING, columns, OVERSAMPLING)
         return split.transpose(0, 2, 1, 3).reshape(rows, columns, -1)

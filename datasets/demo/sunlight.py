@@ -21,28 +21,28 @@ class Sun:
     elevation: float
 
     @property
-    def towards(self):
+    def towards(self) -> tuple[float, float, float]:
         """Unit vector from the ground to the sun: (east, south, up)."""
         azimuth, elevation = np.radians([self.azimuth, self.elevation])
         level = np.cos(elevation)
         return level * np.sin(azimuth), -level * np.cos(azimuth), np.sin(elevation)
 
 
-def direct_light(surface, gsd, sun, steepest=2.0):
+def direct_light(surface: np.ndarray, gsd: float, sun: Sun, steepest: float = 2.0) -> np.ndarray:
     """Computes Lambert's cosine law, max(0, normal . direction to the sun).
 
     Args:
-        surface: float array (rows, columns), elevation in metres.
+        surface: float (rows, columns), elevation in metres.
         gsd: metres per pixel.
-        sun: `Sun`.
-        steepest: metres per metre; a steeper slope counts as this steep, so that a wall, which
-            the photo sees as a line, does not tell its height by its brightness.
+        sun: where it stands.
+        steepest: metres per metre; a steeper slope counts as this steep, so that the brightness of
+            a wall, which the photo sees as a line, does not reveal its height.
 
     Returns:
         float32 (rows, columns), 0 to 1.
     """
     slope_y, slope_x = np.gradient(surface.astype("float32"), np.float32(gsd))
-    # A plane through the limits of both slopes: keeps the aspect of steep faces.
+    # Both slopes shrink by one factor, so that steep faces keep their aspect.
     excess = np.maximum(1, np.sqrt(slope_x**2 + slope_y**2) / steepest)
     slope_x, slope_y = slope_x / excess, slope_y / excess
     east, south, up = (np.float32(part) for part in sun.towards)
@@ -50,7 +50,7 @@ def direct_light(surface, gsd, sun, steepest=2.0):
     return np.maximum(cosine, 0)
 
 
-def shadow_depth(surface, gsd, sun):
+def shadow_depth(surface: np.ndarray, gsd: float, sun: Sun) -> np.ndarray:
     """Computes how far each point lies below the lowest ray of the sun that reaches its place.
 
     The surface is turned so that light travels along the rows; each row is then marched once: a
@@ -58,9 +58,9 @@ def shadow_depth(surface, gsd, sun):
     a running maximum.
 
     Args:
-        surface: float array (rows, columns), elevation in metres: terrain with all objects.
+        surface: float (rows, columns), elevation in metres: terrain with all objects.
         gsd: metres per pixel.
-        sun: `Sun`.
+        sun: where it stands.
 
     Returns:
         float32 (rows, columns), metres; 0 in the sun.
@@ -83,7 +83,7 @@ def shadow_depth(surface, gsd, sun):
     return np.maximum(rays - surface, 0)
 
 
-def turn_into_light(rows, columns, side, sun):
+def turn_into_light(rows: int, columns: int, side: int, sun: Sun) -> np.ndarray:
     """Returns the 2 x 3 matrix (source to turned pixels) that lets light travel along +x."""
     east, south, _ = sun.towards
     length = np.hypot(east, south)

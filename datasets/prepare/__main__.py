@@ -1,6 +1,7 @@
 """Prepares rasters or downloaded data sets in the standard layout: docs/preparing.md."""
 
 import argparse
+import contextlib
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -67,12 +68,10 @@ def reader(
     """
 
     def read(text: str) -> object:
-        try:
+        with contextlib.suppress(ValueError):
             value = convert(text)
             if fits(value):
                 return value
-        except ValueError:
-            pass
         raise argparse.ArgumentTypeError(f"{text} is not {expected}")
 
     return read
@@ -151,10 +150,6 @@ PAIR = {
     "building": {"type": codes, "default": (), "help": "codes that become 1, all others 0"},
     "tile": {"type": pixels, "default": 512, "help": "rows and columns, pixels"},
 }
-HOUSTON = {"gsd": {"type": positive, "default": 0.5, "help": "metres per pixel; heights have 0.5"}}
-CITIES = {
-    "satellite": {"choices": list(GSD), "help": "photos to take: GF2 has 0.8 m, SV 0.5 m per pixel"}
-}
 # Of each command: the function that plans the tiles, its help and its options.
 COMMANDS = {
     "pair": (plan_pair, "any photo and heights", PAIR | SPLIT_OPTIONS | COMMON),
@@ -162,7 +157,11 @@ COMMANDS = {
     "dfc2018": (
         plan_dfc2018,
         "as downloaded",
-        SOURCE | HOUSTON | tile_option("whole") | COMMON | BINARY,
+        SOURCE
+        | {"gsd": {"type": positive, "default": 0.5, "help": "metres per pixel; heights have 0.5"}}
+        | tile_option("whole")
+        | COMMON
+        | BINARY,
     ),
     "dfc2019": (
         plan_dfc2019,
@@ -172,7 +171,11 @@ COMMANDS = {
     "dfc2023": (
         plan_dfc2023,
         "as downloaded",
-        SOURCE | SPLIT_OPTIONS | tile_option("whole") | COMMON | CITIES,
+        SOURCE
+        | SPLIT_OPTIONS
+        | tile_option("whole")
+        | COMMON
+        | {"satellite": {"choices": list(GSD), "help": "photos to take: GF2 0.8 m, SV 0.5 m"}},
     ),
 }
 

@@ -12,7 +12,7 @@ import argparse
 
 from datasets.catalogue import CATALOGUE
 from datasets.prepare.pair import Rasters, check_pair, pair_job
-from datasets.prepare.preparation import Job, PreparationPlan
+from datasets.prepare.preparation import PreparationPlan
 from datasets.prepare.published import plan_jobs
 from datasets.prepare.sources import check_rasters, find_files, list_source, need
 from datasets.prepare.splitting import cut_windows
@@ -52,14 +52,10 @@ def plan_dfc2018(options: argparse.Namespace) -> PreparationPlan:
         rasters = Rasters(
             photos[name].path, given["surface"], given["terrain"], labels, limits=LIMITS
         )
-        jobs += _photo_jobs(rasters, name, split, options)
+        check_pair(rasters)
+        grid = common_grid([rasters.image, *rasters.heights], options.gsd)
+        windows = cut_windows(
+            grid, options.tile, options.overlap, f"the area of {rasters.image} that has heights"
+        )
+        jobs += [pair_job(rasters, grid, w, split, name + end) for end, w in windows.items()]
     return plan_jobs(jobs, options, "DFC2018", used, gsd=options.gsd)
-
-
-def _photo_jobs(rasters: Rasters, name: str, split: str, options: argparse.Namespace) -> list[Job]:
-    """Returns the tiles of one photo."""
-    check_pair(rasters)
-    grid = common_grid([rasters.image, *rasters.heights], options.gsd)
-    what = f"the area of {rasters.image} that has heights"
-    windows = cut_windows(grid, options.tile, options.overlap, what)
-    return [pair_job(rasters, grid, window, split, name + end) for end, window in windows.items()]

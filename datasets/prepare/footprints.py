@@ -52,9 +52,9 @@ def draw_footprints(segmentations: list[Segmentation], rows: int, columns: int) 
     for segmentation in segmentations:
         if isinstance(segmentation, dict):
             labels |= _decode(segmentation, rows, columns)
-            continue
-        for polygon in segmentation:
-            _fill(labels, np.array(polygon, "float64").reshape(-1, 2))
+        else:
+            for polygon in segmentation:
+                _fill(labels, np.array(polygon, "float64").reshape(-1, 2))
     return labels[..., None]
 
 

@@ -31,6 +31,10 @@ from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heig
 LOWEST, HIGHEST = -1000.0, 10000.0
 ABOVE_GROUND = 50.0  # metres; a higher median is hardly one of heights above ground
 WHOLE_NUMBERS = ("uint8", "uint16", "uint32", "int8", "int16", "int32")
+# Options that the tiles depend on; the files are noted apart.
+SETTINGS = (
+    "gsd bands rgb_scale tile overlap least_valid splits seed building height_scale height_nodata"
+).split()
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,6 @@ class Rasters:
         """The files of heights that are given, the surface first."""
         return [self.surface, self.terrain] if self.terrain else [self.surface]
 
-    @property
-    def files(self) -> list[str]:
-        """All files that are given, the photo first."""
-        return [self.image, *self.heights, *([self.labels] if self.labels else [])]
-
 
 def plan_pair(options: argparse.Namespace) -> PreparationPlan:
     """Plans the tiles of the rasters that a user names.
@@ -85,7 +84,7 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
         raise PrepareError("building is given without labels. Give --labels, or leave it out.")
     given = {name: path for name, path in files.items() if path}
     for path in given.values():
-        check_file(path)
+        check_file(Path(path))
     marks = {name: file_mark(path) for name, path in given.items()}
     scale = height_scale_of(filter(None, (options.surface, options.terrain)), options.height_scale)
     rasters = Rasters(
@@ -95,12 +94,10 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
         height_nodata=options.height_nodata,
         binary=options.building,
     )
-    kept = "gsd bands rgb_scale tile overlap least_valid splits seed building".split()
-    settings = {name: getattr(options, name) for name in kept}
-    settings |= {"height_scale": scale, "height_nodata": options.height_nodata}
+    settings = {name: getattr(options, name) for name in SETTINGS} | {"height_scale": scale}
     record = _record_keys(options, [Path(path).name for path in given.values()])
     check_pair(rasters)
-    grid = common_grid(rasters.files, options.gsd)
+    grid = common_grid(list(given.values()), options.gsd)
     jobs, notes = _jobs_by_area(rasters, grid, options)
     gsd = cast(float, pixel_size(grid))  # a common grid is projected
     record |= {"gsd": round(gsd, 6), **fitting_crop(options.tile)}
@@ -114,7 +111,7 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
     )
 
 
-def check_file(path: str | Path) -> None:
+def check_file(path: Path) -> None:
     """Checks that a file that the user names is there, and that GDAL may open it.
 
     What a VRT names may lie anywhere on this machine: the user names it, and large mosaics are
@@ -124,7 +121,6 @@ def check_file(path: str | Path) -> None:
         PrepareError: if it is missing.
         RasterError: if it is no raster, or names something else than local files.
     """
-    path = Path(path)
     if not path.is_file():
         raise PrepareError(f"{path} is not a file. Check the path.")
     check_references(path, path.resolve().anchor)
@@ -296,8 +292,7 @@ def _check_photo(info: RasterInfo, bands: Sequence[int] | None) -> None:
 
 def _metres(rasters: Rasters, path: str, grid: Grid) -> np.ndarray:
     """Returns float64 (rows, columns), metres; NaN = nodata."""
-    usable = partial(_usable, rasters, path)
-    stored = warp_heights(path, grid, smooth_method(path, grid), usable)
+    stored = warp_heights(path, grid, smooth_method(path, grid), partial(_usable, rasters, path))
     return stored.astype("float64") * rasters.height_scale
 
 

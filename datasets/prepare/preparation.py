@@ -109,8 +109,10 @@ class Summary:
         if self.dropped:
             some = ", ".join(self.dropped[:3]) + (", ..." if len(self.dropped) > 3 else "")
             lines.append(f"{len(self.dropped)} dropped for too little valid data, such as {some}")
-        lines.append(f"valid pixels {self.facts.valid_share:.1%}")
-        lines.append(f"heights {self.facts.lowest:.2f} to {self.facts.highest:.2f} m")
+        lines += [
+            f"valid pixels {self.facts.valid_share:.1%}",
+            f"heights {self.facts.lowest:.2f} to {self.facts.highest:.2f} m",
+        ]
         if self.facts.codes:
             lines.append(f"label codes {', '.join(str(code) for code in sorted(self.facts.codes))}")
         return "\n".join([*lines, *self.notes])
@@ -155,12 +157,12 @@ def write_data_set(
     facts = _joint_facts([result.facts for result in made])
     if not write_record(plan.folder, plan.record, facts.codes):
         notes.append(f"{plan.folder / TOML} was there before and is left as it is")
-    kept = sum(result.state == "kept" for result in results)
     dropped = [
         f"{result.job.split}/{result.job.name} ({result.facts.valid_share:.0%})"
         for result in results
         if result.state == "dropped"
     ]
+    kept = sum(result.state == "kept" for result in results)
     return Summary(tiles, kept, dropped, facts, notes)
 
 
@@ -202,18 +204,15 @@ def _check_identity(marker: Path, identity: dict[str, object]) -> None:
 
 
 def _run(plan: PreparationPlan, progress: Callable[[int, int], object] | None) -> list[JobResult]:
-    """Does all jobs; a failure cancels those that have not begun."""
+    """Does all jobs; a failure cancels those that have not begun, as `Executor.map` does."""
+    results = []
     # Threads are enough: NumPy and GDAL release Python's lock while they work.
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        results = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         for result in pool.map(lambda job: _do(plan, job), plan.jobs):
             results.append(result)
             if progress:
                 progress(len(results), len(plan.jobs))
-        return results
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return results
 
 
 def _do(plan: PreparationPlan, job: Job) -> JobResult:

@@ -51,8 +51,8 @@ def plan_images(
     **more: object,
 ) -> PreparationPlan:
     """Plans the tiles of published images; arguments and errors as of `image_jobs`, `plan_jobs`."""
-    jobs = [job for image in images for job in image_jobs(image, options.tile, options.overlap)]
-    return plan_jobs(jobs, options, like, files, **more)
+    cut = (image_jobs(image, options.tile, options.overlap) for image in images)
+    return plan_jobs([job for jobs in cut for job in jobs], options, like, files, **more)
 
 
 def plan_jobs(
@@ -92,7 +92,6 @@ def image_jobs(image: PublishedImage, tile: int | None, overlap: float) -> list[
         RasterError: if a file cannot be read.
     """
     grid = _check_image_files(image)
-    windows = cut_windows(grid, tile, overlap, image.image)
     return [
         Job(
             image.split,
@@ -101,7 +100,7 @@ def image_jobs(image: PublishedImage, tile: int | None, overlap: float) -> list[
             image.labels is not None,
             image.radar is not None,
         )
-        for end, window in windows.items()
+        for end, window in cut_windows(grid, tile, overlap, image.image).items()
     ]
 
 

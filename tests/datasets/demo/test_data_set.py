@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from datasets.demo.data_set import DemoPlan, make_demo, tile_grid
+from datasets.demo.data_set import DemoPlan, demo_grid, make_demo
 from datasets.rasters.reading import read_info, read_raster
 
 SMALL = {"tile_size": 32, "counts": (2, 1, 1)}
@@ -69,7 +69,7 @@ def test_labels_are_the_three_codes(demo):
 
 def test_tiles_do_not_overlap():
     corners = {
-        tile_grid(split, number, 32).geotransform[::3]
+        demo_grid(split, number, 32).geotransform[::3]
         for split in ("train", "valid", "test")
         for number in range(25)
     }

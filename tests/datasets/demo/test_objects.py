@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from datasets.demo.canvas import BUILDING, GROUND, VEGETATION, Canvas, Rect
-from datasets.demo.objects import Building, add_building, add_car, add_hedge, add_tree
+from datasets.demo.objects import add_building, add_car, add_hedge, add_tree
 
 HOUSE = Rect(10, 10, 0.0, 12, 8)  # 12 m from west to east, 8 m from north to south
 
@@ -15,7 +15,7 @@ def canvas():
 
 
 def roof(canvas, name, pitch):
-    add_building(canvas, Building(HOUSE, 5.0, name, pitch), np.full(3, 0.5, "float32"))
+    add_building(canvas, HOUSE, 5.0, name, pitch, np.full(3, 0.5, "float32"))
     return canvas.heights
 
 

@@ -7,8 +7,8 @@ from datasets.demo.scene import KINDS, highest_return, make_scene, photograph
 
 @pytest.fixture(scope="module")
 def scenes():
-    """One 128 m scene of each kind."""
-    return [make_scene(np.random.default_rng([7, k]), 256, 0.5, k) for k in range(len(KINDS))]
+    """One 96 m scene of each kind."""
+    return [make_scene(np.random.default_rng([7, k]), 192, 0.5, k) for k in range(len(KINDS))]
 
 
 def share(scenes, label):
