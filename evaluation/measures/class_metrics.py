@@ -50,7 +50,17 @@ def class_measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict:
         miou, overall_accuracy, fwiou, mean_f1, each a float or None, and per_class: class name to
         a dict of iou, precision, recall, f1.
     """
-    per_class = {name: _one_class(confusion, i) for i, name in enumerate(class_names)}
+    totals = (np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0))
+    counts = zip(class_names, *(total.tolist() for total in totals), strict=True)
+    per_class = {
+        name: {
+            "iou": _ratio(right, true + predicted - right),
+            "precision": _ratio(right, predicted),
+            "recall": _ratio(right, true),
+            "f1": _ratio(2 * right, true + predicted),
+        }
+        for name, right, true, predicted in counts
+    }
     pixels = int(confusion.sum())
     if pixels == 0:
         return {**dict.fromkeys(CLASS_MEASURES), "per_class": per_class}
@@ -84,19 +94,6 @@ def mean_ious(confusions: np.ndarray) -> np.ndarray:
     ious = np.divide(right, union, np.zeros(union.shape), where=occurs)
     found = occurs.sum(axis=1)
     return np.divide(ious.sum(axis=1), found, np.full(len(found), np.nan), where=found > 0)
-
-
-def _one_class(confusion: np.ndarray, index: int) -> dict[str, float | None]:
-    """Returns iou, precision, recall and f1 of one class."""
-    right = int(confusion[index, index])
-    true = int(confusion[index].sum())
-    predicted = int(confusion[:, index].sum())
-    return {
-        "iou": _ratio(right, true + predicted - right),
-        "precision": _ratio(right, predicted),
-        "recall": _ratio(right, true),
-        "f1": _ratio(2 * right, true + predicted),
-    }
 
 
 def _mean(values: Iterable[float | None]) -> float:

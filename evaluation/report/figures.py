@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.patches import Patch, Rectangle
 
 from datasets.tiles.samples import Sample
@@ -55,8 +54,8 @@ def tile_figure(
     classes = class_maps(sample, maps)
     figure, axes = _panels(4 + len(classes), valid.shape, gsd)
     _draw(axes[0], photo(sample["image"]), gsd, "Photo")
-    _draw_heights(figure, axes[1:3], heights, valid, gsd)
-    _draw_error(figure, axes[3], heights[1] - heights[0], valid, gsd)
+    _draw_heights(axes[1:3], heights, valid, gsd)
+    _draw_error(axes[3], heights[1] - heights[0], valid, gsd)
     for panel, (name, indices) in zip(axes[4:], classes.items(), strict=True):
         _draw_classes(panel, indices, len(class_names), gsd, name)
     _legend(figure, classes.values(), class_names, not valid.all())
@@ -108,16 +107,23 @@ def _panels(count: int, shape: tuple[int, int], gsd: float) -> tuple[Figure, lis
     return figure, axes[:count]
 
 
-def _draw(panel: Axes, pixels: np.ndarray, gsd: float, title: str, **style) -> AxesImage:
-    """Draws an array on axes in metres, over hatching that shows where the array is masked."""
+def _draw(panel: Axes, pixels: np.ndarray, gsd: float, title: str, unit: str = "", **style) -> None:
+    """Draws an array on axes in metres, over hatching that shows where the array is masked.
+
+    With a `unit` it gets a colour bar, whose tips stand for values beyond the scale.
+    """
     width, depth = pixels.shape[1] * gsd, pixels.shape[0] * gsd
     panel.add_patch(Rectangle((0, 0), width, depth, zorder=-1, **NODATA))
     panel.set_title(title, fontsize=10)
-    return panel.imshow(pixels, extent=(0, width, depth, 0), **style)
+    drawn = panel.imshow(pixels, extent=(0, width, depth, 0), **style)
+    if unit:
+        beside = panel.inset_axes((1.03, 0.0, 0.05, 1.0))  # as tall as the panel
+        bar = panel.figure.colorbar(drawn, cax=beside, extend="both")
+        bar.set_label(unit, fontsize=8)
+        bar.ax.tick_params(labelsize=8)
 
 
 def _draw_heights(
-    figure: Figure,
     panels: Sequence[Axes],
     maps: tuple[np.ndarray, np.ndarray],
     valid: np.ndarray,
@@ -128,20 +134,17 @@ def _draw_heights(
     style = {"cmap": "viridis", "vmin": 0.0, "vmax": top}
     for panel, values, name in zip(panels, maps, ("True", "Predicted"), strict=True):
         known = np.ma.masked_array(values, mask=~valid)
-        drawn = _draw(panel, known, gsd, f"{name} heights", **style)
-        _colour_bar(figure, drawn, panel, "height (m)")
+        _draw(panel, known, gsd, f"{name} heights", "height (m)", **style)
 
 
-def _draw_error(
-    figure: Figure, panel: Axes, error: np.ndarray, valid: np.ndarray, gsd: float
-) -> None:
+def _draw_error(panel: Axes, error: np.ndarray, valid: np.ndarray, gsd: float) -> None:
     """Draws the signed error on a scale that is symmetric about 0."""
     limit = max(robust_limit(np.abs(error), valid), 0.1)
     rmse = f"{np.sqrt(np.mean(np.square(error[valid]))):.2f} m" if valid.any() else "-"
     title = f"Predicted - true, RMSE {rmse}"
     style = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
-    drawn = _draw(panel, np.ma.masked_array(error, mask=~valid), gsd, title, **style)
-    _colour_bar(figure, drawn, panel, "error (m)")
+    known = np.ma.masked_array(error, mask=~valid)
+    _draw(panel, known, gsd, title, "error (m)", **style)
 
 
 def _draw_classes(
@@ -168,13 +171,6 @@ def _legend(
         longest = max(len(entry.get_label()) for entry in entries)
         columns = int(figure.get_figwidth() / (0.7 + 0.08 * longest))  # inches of an entry
         figure.legend(handles=entries, loc="outside lower center", ncols=max(1, columns))
-
-
-def _colour_bar(figure: Figure, drawn: AxesImage, panel: Axes, label: str) -> None:
-    """Adds a colour bar as tall as its panel; its tips stand for values beyond the scale."""
-    bar = figure.colorbar(drawn, cax=panel.inset_axes((1.03, 0.0, 0.05, 1.0)), extend="both")
-    bar.set_label(label, fontsize=8)
-    bar.ax.tick_params(labelsize=8)
 
 
 def robust_limit(values: np.ndarray, valid: np.ndarray) -> float:

@@ -96,11 +96,14 @@ class Gallery:
     def cards(self) -> list[Card]:
         """Returns the cards, the largest RMSE first; tiles without valid pixels come last."""
 
-        def rank(card):
-            rmse = card.values["rmse"]
-            return rmse is None, -(rmse or 0.0), card.name
-
-        return sorted(self._cards, key=rank)
+        return sorted(
+            self._cards,
+            key=lambda card: (
+                card.values["rmse"] is None,
+                -(card.values["rmse"] or 0.0),
+                card.name,
+            ),
+        )
 
 
 def thumbnails(
@@ -165,11 +168,14 @@ def _height_pictures(true: np.ndarray, predicted: np.ndarray) -> list[Picture]:
 
 def _hillshades(true: np.ndarray, predicted: np.ndarray, gsd: float) -> list[Picture]:
     """Returns the shaded heights, true and predicted."""
-    pictures = []
-    for heights, kind in ((true, "True"), (predicted, "Predicted")):
-        shaded = np.where(np.isfinite(heights), hillshade(heights, gsd), round(255 * UNKNOWN))
-        pictures.append(Picture(f"{kind} heights, hillshade", jpeg(shaded.astype("uint8"))))
-    return pictures
+    shaded = [
+        np.where(np.isfinite(heights), hillshade(heights, gsd), round(255 * UNKNOWN))
+        for heights in (true, predicted)
+    ]
+    return [
+        Picture(f"{kind} heights, hillshade", jpeg(pixels.astype("uint8")))
+        for kind, pixels in zip(("True", "Predicted"), shaded, strict=True)
+    ]
 
 
 def _class_pictures(
