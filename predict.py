@@ -1,20 +1,26 @@
-"""Predicts the heights of a photo of any size: a Cloud-Optimized GeoTIFF in metres.
+"""Predicts the heights of a photo of any size, in metres, as a Cloud-Optimized GeoTIFF.
 
-The network is that of checkpoint_dir and dataset_name, or of --model. Several scenes (a folder, or
-a pattern in quotes) go to a folder. Example: python predict.py scene.tif heights.tif --tta=true
+Uses the network that was trained with the same checkpoint_dir and dataset_name, or that of --model.
+The heights of several scenes (a folder, or a pattern in quotes) are written to a folder.
+
+Example: python predict.py scene.tif heights.tif --tta=true
 """
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prediction.scene_files import check_collisions, list_scenes, pair_with_outputs
 from runs.trained_model import trained_record
 from settings.loading import SettingsError, fail, load
 
+if TYPE_CHECKING:
+    from prediction.predictor import Predictor
+
 OPTIONS = (
-    ("scene", {"help": "raster file, VRT, folder, or pattern"}),
-    ("heights", {"help": "GeoTIFF to write; a folder for several scenes"}),
-    ("--model", {"metavar": "FILE", "help": "best.weights.h5 of stage 1, settings.json beside it"}),
+    ("scene", {"help": "photo to read: a raster file, VRT, folder or pattern"}),
+    ("heights", {"help": "GeoTIFF to write, or a folder for several scenes"}),
+    ("--model", {"metavar": "FILE", "help": "best.weights.h5 of stage 1, beside settings.json"}),
     (
         "--outputs",
         {
@@ -28,23 +34,22 @@ OPTIONS = (
         "--dry-run",
         {
             "action": "store_true",
-            "dest": "dry_run",
-            "help": "say windows, memory and time, and write nothing",
+            "help": "print the windows, the memory and the time needed, and write nothing",
         },
     ),
 )
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments, OPTIONS, trained_record)
     options = settings.options
     try:
         pairs = pair_with_outputs(list_scenes(options.scene), options.heights)
         if options.sar and len(pairs) > 1:
-            raise SettingsError("--sar belongs to one scene; name a single one.")
+            raise SettingsError("--sar is the radar image of one scene. Name a single scene.")
     except SettingsError as error:
         fail(error)
-    # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    # TensorFlow is imported only after the settings are checked.
     from commands.errors import clear_errors
     from prediction.predictor import Predictor
     from prediction.unfinished import map_path
@@ -60,16 +65,16 @@ def main(arguments=None):
         sys.exit("\n".join([f"error: {len(errors)} of {len(pairs)} scenes failed:", *errors]))
 
 
-def predict_all(predictor, pairs, dry_run):
-    """Predicts scenes one after the other, or estimates what they take; a failure stops no other.
+def predict_all(predictor: "Predictor", pairs: list[tuple[Path, Path]], dry_run: bool) -> list[str]:
+    """Predicts scenes one after the other, and continues if one of them fails.
 
     Args:
-        predictor: `prediction.predictor.Predictor`.
-        pairs: list of (scene, output) paths.
-        dry_run: bool, True = write nothing.
+        predictor: of the trained network.
+        pairs: scenes, and the files for their heights.
+        dry_run: True = only estimate memory and time, and write nothing.
 
     Returns:
-        list of str, what is wrong with the scenes that cannot be predicted.
+        What is wrong with each scene that could not be predicted.
     """
     from datasets.rasters.reading import RasterError
 
@@ -79,13 +84,12 @@ def predict_all(predictor, pairs, dry_run):
             if dry_run:
                 predictor.estimate(scene)
             else:
-                Path(output).parent.mkdir(parents=True, exist_ok=True)
+                output.parent.mkdir(parents=True, exist_ok=True)
                 predictor.predict(scene, output)
         except (RasterError, SettingsError, OSError) as error:
-            # The system's own messages name no scene, and some not even a file.
-            reason = f"{scene}: {error}" if getattr(error, "errno", None) else str(error)
-            errors.append(reason)
-            print(f"{scene} is left out: {error}" if len(pairs) > 1 else f"{scene} is left out.")
+            # Messages of the operating system do not name the scene.
+            errors.append(f"{scene}: {error}" if getattr(error, "errno", None) else str(error))
+            print(f"{scene} is skipped: {error}" if len(pairs) > 1 else f"{scene} is skipped.")
     return errors
 
 

@@ -1,15 +1,16 @@
-"""Smoke check of stage 1 (MTL): a few real training steps on the configured data.
+"""Tests stage 1 (MTL) with a few real training steps on the configured data.
 
-Says whether the losses are finite and fall, whether gradients reach every variable and whether
-the replicas agree; the exit status says it too. Writes nothing to checkpoint_dir.
+Checks that the losses are finite and decrease, that gradients reach every variable, and that the
+replicas agree. The exit status is 0 if all checks pass, otherwise 1. Writes nothing to
+checkpoint_dir.
 """
 
 from settings.loading import load
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments)
-    # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    # TensorFlow is imported only after the settings are checked.
     from commands.quick_test import run_check
 
     run_check(settings, "mtl")

@@ -1,63 +1,67 @@
 """Evaluates the trained networks on a data set: metrics, GeoTIFFs, figures and a report.
 
-With --correction=false stage 1 (MTL) alone, with true stage 1 and 2 (DAE), with auto what is
-trained. Example: python test_dsm.py --dataset_name=Demo --splits=valid,test
---compare=test_mtl,test_dae evaluates nothing, but lays two evaluations side by side.
+--correction=false evaluates stage 1 (MTL) only, true evaluates both stages, and auto uses stage 2
+(DAE) if it is trained. With --compare=test_mtl,test_dae the script evaluates nothing and shows two
+earlier evaluations side by side.
+
+Example: python test_dsm.py --dataset_name=Demo --splits=valid,test
 """
 
 import sys
 import time
 from pathlib import Path
 
-from settings.loading import fail, load, read_splits
+from settings.loading import Settings, fail, load, read_splits
 
 OPTIONS = (
-    ("--splits", {"default": "test", "metavar": "LIST", "help": "of train, valid, test [test]"}),
+    (
+        "--splits",
+        {"default": "test", "metavar": "LIST", "help": "any of train, valid, test [test]"},
+    ),
     (
         "--figures",
         {
             "default": 20,
             "type": int,
             "metavar": "INT",
-            "help": "tiles of the test split that are drawn, evenly spaced; 0 = none [20]",
+            "help": "number of tiles of the test split to draw, evenly spaced; 0 = none [20]",
         },
     ),
     (
         "--compare",
         {
             "metavar": "RUN,RUN",
-            "help": "two evaluated runs, each a folder or a name such as test_mtl",
+            "help": "compare two evaluated runs, each a folder or a name such as test_mtl",
         },
     ),
 )
 
 
-def compare(settings):
-    """Prints two evaluated runs side by side; needs neither data nor network."""
-    from evaluation.comparison import ComparisonError
-    from evaluation.comparison import compare as compare_runs
+def compare_runs(settings: Settings) -> None:
+    """Prints two evaluated runs side by side; needs neither the data nor a network."""
+    from evaluation.comparison import ComparisonError, compare
 
     titles = [title.strip() for title in settings.options.compare.split(",")]
     if len(titles) != 2:
-        fail(f"--compare={settings.options.compare}: expected RUN,RUN.")
-    names = Path(settings.output_dir) / settings.dataset_name
-    folders = [Path(title) if Path(title).is_dir() else names / title for title in titles]
+        fail(f"--compare={settings.options.compare}: expected RUN,RUN, two runs.")
+    results = Path(settings.output_dir) / settings.dataset_name
+    folders = [Path(title) if Path(title).is_dir() else results / title for title in titles]
     try:
-        print(compare_runs(titles, folders))
+        print(compare(titles, folders))
     except ComparisonError as error:
         sys.exit(f"error: {error}")
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments, OPTIONS)
     if settings.options.compare is not None:
-        return compare(settings)
+        return compare_runs(settings)
     splits = read_splits(settings.options.splits)
     if settings.options.figures < 0:
         fail(f"--figures={settings.options.figures}: expected 0 or more.")
     if settings.match_gsd:
-        print("match_gsd has no effect here: tiles are measured as they are. Leave it out.")
-    # TensorFlow comes in only now, so that a wrong setting is refused at once.
+        print("match_gsd has no effect here: tiles are evaluated at their own resolution. Omit it.")
+    # TensorFlow is imported only after the settings are checked.
     from commands.errors import clear_errors
     from evaluation.report.page import write_report_page
     from evaluation.split import MOST_TRAINING_TILES, SplitEvaluation

@@ -1,15 +1,16 @@
-"""Trains stage 2 (DAE): the correction that is subtracted from the height of stage 1.
+"""Trains stage 2 (DAE): a correction that is subtracted from the heights of stage 1.
 
-Stage 1 must be trained; it stays frozen and runs inside the compiled training step. Example:
-python train_dae.py --dataset_name=Demo --dae_epochs=5
+Train stage 1 first. It stays frozen and runs within the compiled training step.
+
+Example: python train_dae.py --dataset_name=Demo --dae_epochs=5
 """
 
 from settings.loading import load
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments)
-    # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    # TensorFlow is imported only after the settings are checked.
     from commands.errors import clear_errors
     from devices.workers import chief_first, find_cluster
     from runs.start import prepare_data, start_strategy

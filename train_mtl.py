@@ -1,16 +1,17 @@
-"""Trains stage 1 (MTL): height, semantic classes and surface normals from one photo.
+"""Trains stage 1 (MTL): heights, semantic classes and surface normals from one photo.
 
 Paper: Elhousni, Zhang, Huang, "Height Prediction and Refinement from Aerial Images with Semantic
-and Geometric Guidance", IEEE Access 2021. Example:
-python train_mtl.py --dataset_name=Demo --mtl_epochs=5
+and Geometric Guidance", IEEE Access 2021.
+
+Example: python train_mtl.py --dataset_name=Demo --mtl_epochs=5
 """
 
 from settings.loading import load
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments)
-    # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    # TensorFlow is imported only after the settings are checked.
     from commands.errors import clear_errors
     from devices.workers import chief_first, find_cluster
     from runs.start import prepare_data, start_strategy

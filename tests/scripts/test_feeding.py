@@ -69,21 +69,6 @@ def test_the_settings_say_what_changes(blocks, tmp_path):
     assert crop_plan(settings, data).augmentation == Augmentation()
 
 
-def test_pixel_sizes_and_published_normals_contradict_each_other(run, capsys):
-    with pytest.raises(SystemExit):
-        run("--scale_jitter=0.1", "--normal_coding=published")
-    assert "normal_coding=published (command line) knows none" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["brightness", "contrast", "colour", "scale"])
-def test_changes_without_augmentation_are_refused(run, capsys, name):
-    with pytest.raises(SystemExit):
-        run("--augment=false", f"--{name}_jitter=0.1")
-    assert f"{name}_jitter=0.1 (command line) has no effect with augment=false" in (
-        capsys.readouterr().err
-    )
-
-
 def test_a_mosaic_of_autzen_is_prepared_checked_and_trained_in_large_tiles(
     autzen, tmp_path, capsys
 ):

@@ -14,6 +14,8 @@ from settings.table import NETWORK, RECOMMENDABLE, TABLE, SettingsError
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted({path.stem for path in ROOT.glob("*.py")} - {"config"})
+JITTERS = [name for name in TABLE if name.endswith("_jitter")]
+TASKS = ("height", "semantic", "normal")
 TOML = """
 crop_size = 64
 batch_size = 2
@@ -40,7 +42,7 @@ def refused(capsys, *arguments):
 
 @pytest.fixture
 def own(tmp_path):
-    """Makes a data set "own" with a dataset.toml; returns a function (recommended) -> arguments."""
+    """Creates the data set "own"; returns a function from [recommended] to arguments."""
     (tmp_path / "own").mkdir()
 
     def write(recommended=""):
@@ -63,7 +65,7 @@ def test_preset_wins_over_config(own, monkeypatch):
     assert (asked.crop_size, str(asked.sources["crop_size"])) == (320, "preset published")
 
 
-def test_preset_may_stand_in_config(monkeypatch):
+def test_preset_can_be_chosen_in_config(monkeypatch):
     monkeypatch.setattr(config, "preset", "published")
     assert read().normal_coding == "published"
     assert read("--preset=none").normal_coding == "unit"
@@ -93,7 +95,7 @@ def test_catalogue_record_is_named_as_source(tmp_path):
     assert str(read(f"--shortcut_path={tmp_path}").sources["crop_size"]) == "record of Demo"
 
 
-def test_none_takes_back_what_config_says(own, monkeypatch):
+def test_none_cancels_the_value_of_config(own, monkeypatch):
     monkeypatch.setattr(config, "crop_size", 128)
     assert read(*own(), "--crop_size=None").crop_size == 64
 
@@ -155,6 +157,7 @@ def test_annotation_decides_the_type(argument, value):
         ("--gpu_devices=0,0", "each index once"),
         ("--gpu_devices=all", "indices separated by commas"),
         ("--resume=nowhere", "the folder of an earlier run"),
+        ("--backbone_weights=absent.h5", "weight file that exists"),
         ("--preset=best", "expected published"),
         ("--dataset_name=Demon", "Demo"),
     ],
@@ -174,6 +177,18 @@ def test_wrong_argument_is_refused(capsys, arguments, message):
         ("--class_weights=balanced --sem_flag=false", "set sem_flag=true"),
         ("--label_smoothing=0.1 --sem_flag=false", "set sem_flag=true"),
         ("--eval_metric=miou --sem_flag=false", "eval_metric=miou"),
+        ("--min_learning_rate=1e-5 --learning_rate_schedule=constant", "has no effect"),
+        ("--min_learning_rate=1 --learning_rate_schedule=cosine", "above the learning rate"),
+        ("--backbone=tiny --backbone_weights=imagenet", "no pretrained weights"),
+        ("--freeze_backbone_epochs=3 --mtl_epochs=3", "frozen for the whole run"),
+        ("--scale_jitter=0.1 --normal_coding=published", "ignores it. Set normal_coding=unit"),
+        *(
+            (f"--{name}=0.1 --augment=false", f"{name}=0.1 (command line) has no")
+            for name in JITTERS
+        ),
+        ("--gradient_pack_bytes=1 --gradient_reduction=nccl", "set gradient_reduction=auto"),
+        (" ".join(f"--{task}_loss_weight=0" for task in TASKS), "nothing to learn"),
+        ("--height_loss_weight=0 --sem_flag=false --norm_flag=false", "nothing to learn"),
     ],
 )
 def test_conflict_is_refused(capsys, arguments, message):
@@ -196,7 +211,7 @@ def test_steps_and_epochs_may_both_be_given():
     assert (asked.mtl_steps, asked.mtl_epochs) == (5, 3)
 
 
-def test_without_classes_the_semantic_decoder_goes(capsys, tmp_path):
+def test_semantic_decoder_is_off_without_classes(capsys, tmp_path):
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "dataset.toml").write_text("gsd = 0.5")
     arguments = ["--dataset_name=bare", f"--shortcut_path={tmp_path}"]
@@ -255,7 +270,7 @@ def test_help_lists_each_setting_with_its_comment_and_value(capsys):
     assert "metres from which the Huber loss is linear; only for reg_loss=huber [1]" in text
 
 
-def test_help_runs_from_the_purpose_over_the_own_options_to_the_version(capsys):
+def test_help_shows_purpose_own_options_settings_and_version(capsys):
     options = [("scene", {"help": "a photo"}), ("--top_n", {"type": int})]
     with pytest.raises(SystemExit):
         load("Counts trees.\n\nIn two paragraphs.", ["--help"], options)
@@ -314,28 +329,6 @@ def test_crop_size_of_the_command_line_wins_over_the_checkpoint():
     assert adopt_network(read("--window_size=96"), stored, "x").window_size == 96
 
 
-def test_a_least_rate_needs_the_cosine_and_a_larger_rate(capsys):
-    assert "has no effect" in refused(
-        capsys, "--min_learning_rate=1e-5", "--learning_rate_schedule=constant"
-    )
-    assert "above the learning rate" in refused(
-        capsys, "--min_learning_rate=1", "--learning_rate_schedule=cosine"
-    )
-
-
-def test_something_must_be_learned(capsys):
-    weights = [f"--{task}_loss_weight=0" for task in ("height", "semantic", "normal")]
-    assert "nothing to learn" in refused(capsys, *weights)
-    heads = ["--sem_flag=false", "--norm_flag=false"]
-    assert "nothing to learn" in refused(capsys, "--height_loss_weight=0", *heads)
-
-
-def test_weights_of_an_encoder_must_be_there(capsys):
-    assert "weight file that exists" in refused(capsys, "--backbone_weights=absent.h5")
-    arguments = ["--backbone=tiny", "--backbone_weights=imagenet"]
-    assert "no pretrained weights" in refused(capsys, *arguments)
-
-
 @pytest.mark.parametrize(
     "option", ["--height_loss_weight=2", "--class_weights=balanced", "--label_smoothing=0.1"]
 )
@@ -353,7 +346,7 @@ def test_network_may_be_repeated_but_not_contradicted():
         adopt_network(asked, stored_network(decoder_width=0.5), "mtl/settings.json")
 
 
-def test_stored_network_must_be_whole():
+def test_stored_network_must_be_complete():
     with pytest.raises(SettingsError, match=r"x does not give \w+\. Train"):
         adopt_network(read(), {}, "x")
 
@@ -387,14 +380,14 @@ def test_none_as_a_choice_wins_over_a_recommendation(own):
     assert read(*arguments, "--preset=published").class_weights == "none"
 
 
-def test_published_leaves_nothing_to_the_record_but_what_the_authors_leave():
+def test_published_preset_decides_all_that_the_authors_decided():
     left = {name for name in RECOMMENDABLE if TABLE[name].role != "run"} - set(PRESETS["published"])
     assert left == {
-        # The data set decides: its loss weights, and which heads it has labels for.
-        *(f"{task}_loss_weight" for task in ("height", "semantic", "normal")),
+        # Depends on the data set: its loss weights, and the heads for which it has labels.
+        *(f"{task}_loss_weight" for task in TASKS),
         "sem_flag",
         "norm_flag",
-        "backbone_weights",  # whatever can be had
-        # Without effect on a constant rate.
+        "backbone_weights",  # whatever is available
+        # These have no effect on a constant rate.
         *("decay_epochs", "decay_factor", "min_learning_rate"),
     }
