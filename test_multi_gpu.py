@@ -1,18 +1,20 @@
-"""Shows which devices, strategy and batch arithmetic the configuration gives, and tries them.
+"""Shows the devices, strategy and batch arithmetic of the configuration, and tests them.
 
-Batches are split and known sums reduced over the replicas. A tiny network takes the same steps on
-one device and over the replicas, which must give the same losses and the same weights on all.
+It splits batches and sums known numbers over the replicas. It trains a tiny network for a few steps
+on one device and over the replicas: the losses must agree, and so must the weights of all replicas.
 """
+
+from collections.abc import Sequence
 
 from settings.loading import load
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     settings = load(__doc__, arguments)
-    # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    # TensorFlow takes seconds to import; a wrong setting is reported before.
     from commands.errors import clear_errors
+    from devices.gpus import device_table, memory_lines
     from devices.strategy import describe_devices, list_gpus
-    from devices.table import device_table, memory_lines
     from devices.workers import find_cluster
     from runs.start import start_strategy
     from training.selfcheck import run_checks
@@ -30,7 +32,7 @@ def main(arguments=None):
         print("\n".join(memory_lines()))
     for problem in problems:
         print(f"FAILED: {problem}")
-    print("The devices are not fit for training." if problems else "All as expected.")
+    print("These devices cannot be used for training." if problems else "All as expected.")
     raise SystemExit(1 if problems else 0)
 
 

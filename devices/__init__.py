@@ -1,1 +1,1 @@
-"""Which devices compute, how processes are joined, and how much memory is left."""
+"""Which devices compute, how processes train together, and how much memory is left."""

@@ -1,6 +1,6 @@
-"""Imports TensorFlow without its start-up chatter. Import this before anything that imports it.
+"""Imports TensorFlow without its start-up messages. Import this before anything that imports it.
 
-TensorFlow 2.21 writes to the error stream before its log level is read. Set
+TensorFlow 2.21 writes to the error stream before it reads its log level. Set
 TF_CPP_MIN_LOG_LEVEL=0 in the environment to see everything.
 """
 

@@ -1,55 +1,41 @@
 """Dropout whose masks belong to the sample, not to the device that computes it."""
 
-import contextlib
-import threading
 import zlib
+from contextlib import AbstractContextManager
 
 import keras
 import tensorflow as tf
 from keras import layers
 
+from models.call_state import call_state, calling
+
 _GROUP = 4  # numbers that Philox makes per count
 _PHILOX = 1  # the algorithm's number in TensorFlow
-_current = threading.local()  # each replica of a MirroredStrategy is traced in a thread of its own
 
 
-@contextlib.contextmanager
-def samples_from(first, always=False):
-    """Says which samples the networks called within see: consecutive ones from `first` on.
+def samples_from(first: tf.Tensor | int, always: bool = False) -> AbstractContextManager[None]:
+    """Numbers the samples that networks see within a `with` block.
 
     Args:
-        first: integer scalar tensor, number of the batch's first sample in the training stream.
-        always: bool, True = features are dropped outside of training, too.
+        first: integer scalar, the number of the batch's first sample in the training stream; the
+            others follow it.
+        always: True = drop features outside training, too.
     """
-    before = current_sample(), drops_always()
-    _current.first, _current.always = first, always
-    try:
-        yield
-    finally:
-        _current.first, _current.always = before
+    return calling(first_sample=first, always_drop=always)
 
 
-def current_sample():
-    """Returns the number of the first sample of `samples_from`; None outside of it."""
-    return getattr(_current, "first", None)
-
-
-def drops_always():
-    """Says whether `samples_from` asks for dropout outside of training."""
-    return getattr(_current, "always", False)
-
-
-def sample_uniform(first, count, size, key):
+def sample_uniform(first: tf.Tensor, count: tf.Tensor, size: tf.Tensor, key: int) -> tf.Tensor:
     """Draws `size` uniform numbers for each of `count` samples, a function of sample and key.
 
-    Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) makes its
-    numbers from a count; each sample has its own range of counts.
+    The generator is Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+    It has no state: its numbers are a function of a counter, and each sample has its own range of
+    counters. A sample's numbers therefore do not depend on the rest of its batch.
 
     Args:
-        first: integer scalar tensor, number of the first sample.
-        count: integer scalar tensor.
-        size: integer scalar tensor.
-        key: int.
+        first: integer scalar, number of the first sample.
+        count: integer scalar.
+        size: integer scalar.
+        key: tells independent streams of numbers apart.
 
     Returns:
         float32 (count, size) in [0, 1).
@@ -67,37 +53,44 @@ def sample_uniform(first, count, size, key):
 
 @keras.saving.register_keras_serializable("dsmnet")
 class SampleDropout(layers.Layer):
-    """Dropout (Srivastava et al., JMLR 2014) as a pure function of (seed, layer, sample).
+    """Dropout (Srivastava et al., JMLR 2014) as a pure function of (seed, layer, sample number).
 
-    One device, several replicas and a resumed run drop the same features of the same sample, and
-    nothing has to be stored. In training it must be called within `samples_from`.
+    Keras' own dropout keeps a random state per layer: under MirroredStrategy all replicas draw the
+    same masks from it, and weight files do not store it. Here one device, several replicas and a
+    resumed run drop the same features of the same sample, and there is no state to store.
     """
 
-    def __init__(self, rate, seed=0, **keywords):
+    def __init__(self, rate: float, seed: int = 0, **keywords) -> None:
         """Makes the layer.
 
         Args:
-            rate: float, share of features that is dropped; the others grow to keep the mean.
-            seed: int.
-            keywords: of `keras.layers.Layer`; the name tells the layers' masks apart.
+            rate: share of features that is dropped; the others grow to keep the mean.
+            seed: of the masks.
+            keywords: of `keras.layers.Layer`; each layer needs a name of its own, which is part of
+                the key of its masks.
         """
         super().__init__(**keywords)
         self.rate, self.seed = rate, seed
 
-    def call(self, inputs, training=None):
-        if not self.rate or not (training or drops_always()):
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Drops features in training, or wherever `samples_from` asks for it.
+
+        Raises:
+            ValueError: if the samples have no numbers, outside `samples_from`.
+        """
+        if not self.rate or not (training or call_state.always_drop):
             return inputs
-        first = current_sample()
-        if first is None:
+        if call_state.first_sample is None:
             raise ValueError(
                 f"{self.name} is called in training, expected within models.dropout.samples_from, "
-                "which says whose features it drops."
+                "which numbers the samples whose features it drops."
             )
         key = zlib.crc32(f"{self.seed}/{self.name}".encode())
         shape = tf.shape(inputs)
-        uniform = sample_uniform(first, shape[0], tf.reduce_prod(shape[1:]), key)
+        size = tf.reduce_prod(shape[1:])
+        uniform = sample_uniform(call_state.first_sample, shape[0], size, key)
         kept = tf.reshape(uniform, shape) >= self.rate
         return tf.where(kept, inputs / (1.0 - self.rate), tf.zeros_like(inputs))
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {"rate": self.rate, "seed": self.seed}

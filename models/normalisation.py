@@ -1,4 +1,4 @@
-"""Batch normalisation as the networks need it."""
+"""Batch normalisation with stored statistics, those of one replica, or those of all replicas."""
 
 from dataclasses import dataclass
 
@@ -6,40 +6,46 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from models.segments import is_repeated
+from models.call_state import call_state
 
 
 @keras.saving.register_keras_serializable("dsmnet")
 class StoredBatchNormalization(layers.BatchNormalization):
     """Batch normalisation on its stored statistics, whose gamma and beta are still trained.
 
-    A class of its own, because a functional model passes `training=True` of the outer call to
-    every layer, whatever the layer was called with.
+    It is a class of its own because a functional model passes the `training=True` of its caller to
+    every layer, whatever the layer was called with when the model was built.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
         return super().call(inputs, training=False, mask=mask)
 
 
+# The class has the name of Keras' class, because weight files identify layers by it.
 @keras.saving.register_keras_serializable("dsmnet")
 class BatchNormalization(layers.BatchNormalization):
     """Batch normalisation on the statistics of one replica, or of the whole batch over all.
 
-    Keras' own `synchronized=True` takes E[x^2] - E[x]^2, which cancels far from zero, in three
-    collective operations per layer; this takes one (and one for the gradient). It bears the name
-    of Keras' class, by which weight files know their layers.
+    Keras' own `synchronized=True` computes the variance as E[x^2] - E[x]^2 in float32, which
+    cancels where the mean is large: features with a mean of 10,000 and a standard deviation of 1
+    come out with one of 31. It also takes three collective operations per layer, at each of which
+    all replicas wait for the slowest. `global_moments` avoids the cancellation and takes one.
     """
 
-    def __init__(self, *, global_statistics=False, **keywords):
+    def __init__(self, *, global_statistics: bool = False, **keywords) -> None:
         super().__init__(**keywords)
         self.global_statistics = global_statistics
 
-    def call(self, inputs, training=None, mask=None):
-        if not (training and (self.global_statistics or is_repeated())):
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        if not (training and (self.global_statistics or call_state.repeated)):
             return super().call(inputs, training=training, mask=mask)
         x = ops.cast(inputs, "float32")
         mean, variance = global_moments(x) if self.global_statistics else local_moments(x)
-        if not is_repeated():  # else they have seen this batch
+        if not call_state.repeated:  # the first pass has already seen this batch
             for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
         outputs = ops.batch_normalization(
@@ -47,23 +53,23 @@ class BatchNormalization(layers.BatchNormalization):
         )
         return ops.cast(outputs, self.compute_dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return super().get_config() | {"global_statistics": self.global_statistics}
 
 
-def local_moments(x):
+def local_moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns (mean, variance), (channels,), of each channel of x (batch, ..., channels)."""
     return tf.nn.moments(x, list(range(x.shape.rank - 1)))
 
 
-def global_moments(x):
+def global_moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes mean and variance of each channel over the batches of all replicas.
 
-    Each replica hands in its own mean and variance; they are merged as Chan, Golub, LeVeque
-    (1979) do: the variance is the mean of the variances plus the variance of the means.
+    Each replica contributes its own mean and variance, which are merged as by Chan, Golub, LeVeque
+    (1979): the variance is the mean of the variances plus the variance of the means.
 
     Args:
-        x: float32 (batch, ..., channels), of one shape on all replicas.
+        x: float32 (batch, ..., channels), of the same shape on all replicas.
 
     Returns:
         (mean, variance), float32 (channels,), the same on all replicas.
@@ -73,6 +79,7 @@ def global_moments(x):
     count = context.num_replicas_in_sync if context else 1
     if count == 1:
         return local[0], local[1]
+    # Each replica fills its own row, so that one sum gathers the means and variances of all.
     mine = tf.one_hot(context.replica_id_in_sync_group, count)[:, None, None]
     every = context.all_reduce(tf.distribute.ReduceOp.SUM, mine * local)  # (replicas, 2, channels)
     mean = tf.reduce_mean(every[:, 0], axis=0)
@@ -84,31 +91,29 @@ class BatchNormOptions:
     """How batch normalisation works.
 
     Attributes:
-        frozen: bool, True = on the stored statistics in training too.
-        momentum: of the moving averages.
-        synchronised: bool, True = statistics of the batches of all replicas together.
+        frozen: True = use the stored statistics in training, too.
+        momentum: of the moving statistics.
+        synchronised: True = statistics of the batches of all replicas together.
     """
 
     frozen: bool = False
     momentum: float = 0.99
     synchronised: bool = False
 
-    def layer(self, name, **keywords):
-        """Makes a batch normalisation layer."""
+    def layer(self, name: str, **keywords) -> layers.BatchNormalization:
+        """Makes a batch normalisation layer; `keywords` are those of Keras' class."""
         keywords |= {"name": name, "momentum": self.momentum}
         if self.frozen:
-            keywords.pop("global_statistics", None)
             return StoredBatchNormalization(**keywords)
-        return BatchNormalization(**keywords | {"global_statistics": self.synchronised})
+        return BatchNormalization(global_statistics=self.synchronised, **keywords)
 
-    def apply(self, model):
-        """Returns a copy of `model` with these options in every batch normalisation."""
+    def apply(self, model: keras.Model) -> keras.Model:
+        """Returns a copy of `model` with these options in every batch normalisation of Keras."""
 
         def clone(layer):
-            config = layer.get_config()
             if isinstance(layer, layers.BatchNormalization):
-                return self.layer(**config)
-            return layer.__class__.from_config(config)
+                return self.layer(**layer.get_config())
+            return layer.from_config(layer.get_config())
 
         copy = keras.models.clone_model(model, clone_function=clone)
         copy.set_weights(model.get_weights())

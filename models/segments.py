@@ -1,49 +1,32 @@
-"""Parts of a network whose features can be computed twice instead of being kept."""
+"""Parts of a network whose features can be computed twice instead of being kept in memory."""
 
-import contextlib
-import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import keras
 import tensorflow as tf
 
-from models.dropout import current_sample, samples_from
-
-_state = threading.local()  # each replica of a MirroredStrategy is traced in a thread of its own
+from models.call_state import call_state, calling
 
 
-@contextlib.contextmanager
-def recomputation(enabled=True):
-    """Makes the segments called within, in training, keep their inputs and outputs alone.
+def recomputation(enabled: bool = True) -> AbstractContextManager[None]:
+    """Makes segments keep only their inputs and outputs in training, within a `with` block.
 
-    What lies between is computed again for the gradient (Chen et al., "Training deep nets with
-    sublinear memory cost", arXiv:1604.06174).
+    The features in between are computed a second time for the gradient (Chen et al., "Training deep
+    nets with sublinear memory cost", arXiv:1604.06174). The second pass must repeat the first
+    exactly: dropout masks depend only on the sample, and batch normalisation leaves its moving
+    statistics alone, because the first pass has updated them with the same batch.
     """
-    with _set("enabled", enabled):
-        yield
-
-
-def is_repeated():
-    """Says whether features are computed a second time, so that nothing may be counted twice."""
-    return getattr(_state, "repeated", False)
-
-
-@contextlib.contextmanager
-def _set(name, value):
-    before = getattr(_state, name, False)
-    setattr(_state, name, value)
-    try:
-        yield
-    finally:
-        setattr(_state, name, before)
+    return calling(recompute=enabled)
 
 
 @keras.saving.register_keras_serializable("dsmnet")
 class Segment(keras.Model):
     """A functional model that is one part of a network: list of tensors -> list of tensors."""
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: list, training: bool | None = None, mask: list | None = None) -> list:
         run = super().call
-        if not (training and getattr(_state, "enabled", False)):
+        if not (training and call_state.recompute):
             return run(inputs, training=training, mask=mask)
         return _computed_twice(lambda *tensors: run(list(tensors), training=True))(*inputs)
 
@@ -62,14 +45,17 @@ def _together(*tensors):
 def _computed_twice(function):
     """Returns `function` (tensors -> list of tensors) with `tf.recompute_grad` around it.
 
-    TensorFlow computes again as soon as the gradient of the first output is there, which can be
-    long before the others; the features would be there for nothing in the meantime.
+    TensorFlow starts the second pass as soon as the gradient of the first output is there. The
+    gradients of the other outputs can come much later, and the recomputed features would occupy
+    memory until then. `_together` makes the second pass wait for all of them.
     """
-    sample, calls = current_sample(), []
+    sample, calls = call_state.first_sample, []
 
     def run(*tensors):
         calls.append(len(tensors))
-        with _set("enabled", False), _set("repeated", len(calls) > 1), samples_from(sample):
+        repeated = len(calls) > 1
+        # TensorFlow traces the second pass in the gradient, after the caller's block has ended.
+        with calling(recompute=False, repeated=repeated, first_sample=sample, always_drop=False):
             return function(*tensors)
 
     def twice(*tensors):
@@ -79,12 +65,12 @@ def _computed_twice(function):
     return twice
 
 
-def segment(name, function, *inputs):
+def segment(name: str, function: Callable, *inputs):
     """Applies `function` as a `Segment`.
 
     Args:
-        name: str.
-        function: function (structures of Keras tensors) -> structure of Keras tensors.
+        name: of the segment.
+        function: (structures of Keras tensors) -> structure of Keras tensors.
         inputs: structures (lists, tuples) of Keras tensors.
 
     Returns:
@@ -97,12 +83,12 @@ def segment(name, function, *inputs):
     return keras.tree.pack_sequence_as(outputs, part(tensors))
 
 
-def in_segments(encoder):
+def in_segments(encoder: keras.Model) -> keras.Model:
     """Returns an encoder whose stages are `Segment`s, made of the layers of `encoder`.
 
     Args:
-        encoder: Keras model with one input; each of its outputs, listed from the last to the
-            first, depends on the input through the output after it alone.
+        encoder: has one input; each of its outputs, listed from the last to the first, depends on
+            the input only through the output listed after it.
     """
     image = keras.Input(encoder.input.shape[1:], name="image")
     before, x, stages = encoder.input, image, []
@@ -113,6 +99,6 @@ def in_segments(encoder):
     return keras.Model(image, stages[::-1], name=encoder.name)
 
 
-def segments_of(model):
+def segments_of(model: keras.Model) -> list[Segment]:
     """Returns the segments of a model, in the order of its graph."""
     return [layer for layer in model.layers if isinstance(layer, Segment)]

@@ -17,7 +17,7 @@ def kernel(tmp_path, monkeypatch):
     return write
 
 
-def test_without_limits_it_is_what_the_machine_has(kernel):
+def test_without_limits_it_is_the_memory_of_the_machine(kernel):
     assert free_memory() == pytest.approx(psutil.virtual_memory().available, rel=0.1)
 
 
@@ -39,5 +39,5 @@ def test_groups_of_version_1(kernel):
     assert free_memory() == 1100
 
 
-def test_this_machine_can_be_asked():
+def test_this_machine():
     assert 0 < free_memory() <= psutil.virtual_memory().total

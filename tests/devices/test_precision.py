@@ -25,21 +25,21 @@ def test_auto_is_fast_on_all_gpus_and_float32_without_one(capabilities, expected
     "policy, capabilities, flags, onednn, reason",
     [
         ("float32", [], set(), True, ""),
-        ("mixed_float16", [], {"avx512_bf16"}, True, "processors compute float16 slowly"),
-        ("mixed_float16", [(7, 0), (6, 1)], set(), True, "6.1 computes that slowly"),
-        ("mixed_bfloat16", [(7, 5)], set(), True, "7.5 computes that slowly .8.0"),
+        ("mixed_float16", [], {"avx512_bf16"}, True, "processors are slow at float16"),
+        ("mixed_float16", [(7, 0), (6, 1)], set(), True, "6.1 is slow at it"),
+        ("mixed_bfloat16", [(7, 5)], set(), True, "7.5 is slow at it .8.0"),
         ("mixed_bfloat16", [(8, 0)], set(), False, ""),
         ("mixed_bfloat16", [], {"avx2", "amx_bf16"}, True, ""),
         ("mixed_bfloat16", [], {"avx2"}, True, "this processor"),
         ("mixed_bfloat16", [], {"amx_bf16"}, False, "without oneDNN"),
     ],
 )
-def test_what_is_slow(policy, capabilities, flags, onednn, reason):
+def test_slow_policies_are_explained(policy, capabilities, flags, onednn, reason):
     found = slow_at(policy, capabilities, flags, onednn)
     assert bool(found) == bool(reason) and re.search(reason, found)
 
 
-def test_the_machine_at_hand():
+def test_this_machine():
     assert choose_precision("float32") == ("float32", "")
     policy, warning = choose_precision("mixed_float16")
     assert policy == "mixed_float16" and "precision=auto" in warning

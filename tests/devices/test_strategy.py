@@ -15,21 +15,21 @@ FOUND = [SimpleNamespace(name=f"gpu{i}") for i in range(3)]
 
 
 @pytest.mark.parametrize("asked, indices", [("auto", [0, 1, 2]), ("2,0", [2, 0]), ("1", [1])])
-def test_selection(asked, indices):
+def test_indices_select_gpus(asked, indices):
     assert select_gpus(asked, FOUND) == [FOUND[i] for i in indices]
 
 
-def test_absent_gpu_lists_those_there():
+def test_a_missing_gpu_is_reported_with_those_found():
     with pytest.raises(DeviceError, match=r"no GPU 3.*0 \(gpu0\), 1 \(gpu1\), 2 \(gpu2\)"):
         select_gpus("0,3", FOUND)
 
 
-def test_no_gpu_at_all():
+def test_a_machine_without_gpus_is_reported():
     with pytest.raises(DeviceError, match="sees: none"):
         select_gpus("0", [])
 
 
-def test_gpus_of_different_models_are_warned_of():
+def test_gpus_of_different_models_give_a_warning():
     assert unlike_models([]) == unlike_models(["A100", "A100"]) == ""
     line = unlike_models(["A100", "V100", "A100"])
     assert "warning: different models (2 x A100, 1 x V100), the slowest" in line

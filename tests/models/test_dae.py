@@ -10,7 +10,7 @@ NARROW = NetworkOptions(backbone="tiny", decoder_width=0.02, dropout=0.0)
 
 
 def test_the_published_network_has_46_variables_and_31_0_million_parameters():
-    dae = build_dae(dae_channels(20), NetworkOptions().style)
+    dae = build_dae(dae_channels(20), NetworkOptions())
     assert len(dae.trainable_variables) == 46
     assert round(sum(np.prod(v.shape) for v in dae.trainable_variables) / 1e6, 1) == 31.0
 
@@ -40,7 +40,7 @@ def test_input_leaves_the_radar_out():
 
 
 def test_correction_is_subtracted():
-    mtl, dae = build_mtl(NARROW), build_dae(dae_channels(0), NARROW.style)
+    mtl, dae = build_mtl(NARROW), build_dae(dae_channels(), NARROW)
     head = dae.get_layer("correction")
     head.kernel.assign(head.kernel * 0)
     head.bias.assign([2.5])
@@ -48,6 +48,9 @@ def test_correction_is_subtracted():
     alone, corrected = make_height_network(mtl)(image), make_height_network(mtl, dae)(image)
     difference = alone["heights"] - corrected["heights"]
     np.testing.assert_allclose(difference, np.full((1, 32, 32, 1), 2.5), atol=1e-5)
+    outputs = mtl(image)
+    heights = outputs["heights"] - dae(dae_input(image, outputs))
+    np.testing.assert_allclose(corrected["heights"], heights, atol=1e-5)
 
 
 def test_semantics_are_probabilities():
@@ -58,7 +61,7 @@ def test_semantics_are_probabilities():
 
 
 def test_a_zero_start_corrects_nothing_but_learns():
-    dae = build_dae(4, NARROW.style, start="zero")
+    dae = build_dae(4, NARROW, start="zero")
     features = np.random.default_rng(0).uniform(0, 9, (1, 32, 32, 4)).astype("float32")
     with tf.GradientTape() as tape:
         correction = dae(features)

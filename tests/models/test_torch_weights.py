@@ -9,9 +9,9 @@ from models.torch_weights import WeightsError, keras_paths, load_torch_weights, 
 
 
 class TorchDenseNet121:
-    """The network as torch defines it, which draws each tensor where it first needs it.
+    """The network as torch defines it; it draws each tensor when it first needs it.
 
-    torchvision/models/densenet.py: growth 32, bottleneck 4 * 32, 64 filters to begin with.
+    torchvision/models/densenet.py: growth 32, bottleneck 4 * 32, 64 initial filters.
     """
 
     def __init__(self):
@@ -116,7 +116,7 @@ def test_missing_tensor_is_named(encoder, tensors, tmp_path):
         load_torch_weights(encoder, tmp_path / "d.safetensors")
 
 
-def test_wrong_shape_is_told_in_order_of_torch(encoder, tensors, tmp_path):
+def test_wrong_shape_is_reported_in_the_order_of_torch(encoder, tensors, tmp_path):
     tensors["features.conv0.weight"] = np.zeros((64, 4, 7, 7), "float32")
     save_file(tensors, tmp_path / "d.safetensors")
     with pytest.raises(WeightsError, match=r"\(64, 3, 7, 7\), but the file has it as \(64, 4, 7"):
@@ -126,7 +126,7 @@ def test_wrong_shape_is_told_in_order_of_torch(encoder, tensors, tmp_path):
 def test_tensor_of_another_network_is_named(encoder, tensors, tmp_path):
     tensors["features.denseblock3.denselayer25.norm1.weight"] = np.zeros(1, "float32")
     save_file(tensors, tmp_path / "d.safetensors")
-    message = r"denseblock3.denselayer25.norm1.weight \(1 unknown.*expected the keys of torchvision"
+    message = r"denseblock3.denselayer25.norm1.weight \(1 unknown.*only the keys of torchvision"
     with pytest.raises(WeightsError, match=message):
         load_torch_weights(encoder, tmp_path / "d.safetensors")
 
@@ -138,11 +138,11 @@ def test_pickle_is_refused_with_the_command_that_converts_it(encoder, suffix):
         load_torch_weights(encoder, f"a/d{suffix}")
 
 
-def test_damaged_file_is_told(encoder, tensors, tmp_path):
+def test_damaged_file_is_reported(encoder, tensors, tmp_path):
     path = tmp_path / "d.safetensors"
     save_file(tensors, path)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(WeightsError, match="no whole safetensors file.*Download"):
+    with pytest.raises(WeightsError, match="not a complete safetensors file.*Download"):
         load_torch_weights(encoder, path)
 
 
