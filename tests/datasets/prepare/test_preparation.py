@@ -1,4 +1,5 @@
 import json
+import time
 import tomllib
 
 import numpy as np
@@ -100,9 +101,15 @@ def test_a_failing_tile_stops_the_run_and_is_named(tmp_path):
     def fail():
         raise PrepareError("x.tif is broken")
 
+    def wait():
+        time.sleep(0.02)
+        return pixels()
+
+    jobs = [job("b", read=fail), *(job(f"c{n}", read=wait) for n in range(500))]
     with pytest.raises(PrepareError, match="x.tif is broken"):
-        write_data_set(make_plan(tmp_path / "a", [job("b", read=fail), job("c")]))
+        write_data_set(make_plan(tmp_path / "a", jobs))
     assert not (tmp_path / "a" / "dataset.toml").exists()
+    assert len(list(tmp_path.glob("a/train/rgb/*.tif"))) < 500  # the others were not begun
 
 
 def test_no_valid_tile_at_all_is_an_error(tmp_path):
