@@ -1,17 +1,16 @@
 """The endless stream of training crops, and the batches that each replica gets of it.
 
-From above to below: a number in the stream becomes a place (tile, offset, turn: `place_crop`), the
-numbers of a global batch get an order (`feeding_order`), each process takes its shard of them
-(`Shard`), and `training_dataset` reads, augments and batches the crops.
+A number in the stream becomes a place: tile, offset, turn (`place_crop`). The numbers of a global
+batch get an order (`feeding_order`), each process takes its shard of them (`Shard`), and
+`training_dataset` reads, augments and batches the crops.
 
-All chance is a pure function of (seed, pass, crop); nothing depends on what was drawn before. The
-optimizer step s always takes the numbers [s*G, (s+1)*G) of the stream, G being the global batch
-size. Therefore:
+Everything random is a pure function of (seed, pass, crop); nothing depends on what was drawn
+before. With global batch size G, optimizer step s always takes the numbers [s*G, (s+1)*G) of the
+stream. Therefore:
 
-- 1 and N replicas, processes and reading threads train on the same samples;
-- a resumed run goes on exactly where it stopped, and the step number is all that is stored. The
-  state of the iterator could not be saved anyway: TensorFlow has no checkpoints of distributed
-  iterators, and a shuffle buffer would hold gigabytes of decoded crops.
+- training takes the same samples on 1 and on N replicas, processes and reading threads;
+- a resumed run continues exactly where it stopped, and only the step number is stored. The state of
+  the iterator could not be: TensorFlow does not checkpoint distributed iterators.
 """
 
 import os
@@ -66,12 +65,12 @@ def place_crop(index: tf.Tensor, plan: CropPlan) -> dict[str, tf.Tensor]:
     """
     pass_number, position = index // plan.crops, index % plan.crops
     key = tf.stack([tf.constant(plan.seed, tf.int64), pass_number])
-    # A pseudo-random permutation, computed for one position at a time: each pass takes every crop
-    # once, in an order of its own, and nobody has to keep that order or draw it from the start.
+    # A pseudo-random permutation that is computed for one position at a time: each pass takes every
+    # crop once, in its own order, and that order is neither stored nor drawn from its beginning.
     crop = tf.random.experimental.index_shuffle(position, tf.cast(key, tf.int32), plan.crops - 1)
     ends = tf.constant(np.cumsum(plan.crops_per_tile))
     tile = tf.searchsorted(ends, [crop], side="right")[0]
-    # The crop's own key: whatever its neighbours in the stream are, it gets the same offset.
+    # Offset and turn follow from the pass and the crop, not from the position in the stream.
     key = tf.random.experimental.stateless_fold_in(key, crop)
     fractions = tf.random.stateless_uniform([3], key, dtype=tf.float64)
     more = tf.random.experimental.stateless_fold_in(key, 1)
@@ -88,7 +87,7 @@ def _read_size(shape, key, plan):
     """Chooses how many pixels of a tile of this shape become a crop: its change of pixel size."""
     if not plan.augmentation.scale:
         return tf.constant(plan.crop_size)
-    limit = np.log1p(plan.augmentation.scale)  # as likely larger as smaller by a factor
+    limit = np.log1p(plan.augmentation.scale)  # a factor is as likely as its inverse
     factor = tf.exp(tf.random.stateless_uniform([], key + 1, -limit, limit))
     size = tf.cast(tf.round(plan.crop_size * factor), tf.int32)
     return tf.minimum(size, tf.reduce_min(shape))
@@ -98,12 +97,14 @@ def feeding_order(batch_size: int, replicas: int = 1, parts: int = 1) -> np.ndar
     """Orders the samples of a global batch so that its parts do not depend on the replica count.
 
     With gradient accumulation each replica divides its examples into parts, which it takes one
-    after another; what all replicas hold of part p goes through the network at the same time.
-    Synchronised batch normalisation computes its statistics over just these samples, so they must
-    be the same ones for any number of replicas: the p-th part of the stream's samples. But a
-    replica is fed consecutive samples of the dataset, parts and all. Fed in the order of the
-    stream, 2 replicas with 2 parts of 2 would take samples {0, 1, 4, 5} together, while 1 replica
-    with 2 parts of 4 takes {0, 1, 2, 3}. In this order, 0 1 4 5 | 2 3 6 7, both take the latter.
+    after another. Part p of all replicas goes through the network at the same time, and
+    synchronised batch normalisation computes its statistics over just these samples. So they must
+    be the same for any number of replicas: the p-th part of the stream's samples.
+
+    The order of the stream would not do, because a replica is fed all its parts at once. With 2
+    replicas and 2 parts of 2 samples, the first part would be samples 0, 1, 4 and 5; with 1 replica
+    and 2 parts of 4 it is 0, 1, 2 and 3. Fed in the order 0 1 4 5 | 2 3 6 7, the two replicas take
+    0 1 | 2 3 first, as well.
 
     Args:
         batch_size: examples per replica and part.
@@ -168,7 +169,7 @@ def training_dataset(
     places = shard.of(order)
 
     def load(position):
-        # Positions count the crops that this process feeds, indices those of the whole stream.
+        # A position counts the crops that this process feeds, an index those of the whole stream.
         index = position // len(places) * len(order) + tf.gather(places, position % len(places))
         return _load_crop(reader, plan, place_crop(index, plan)) | {"sample": index}
 
@@ -178,9 +179,9 @@ def training_dataset(
     first, last = steps.start * len(places), steps.stop * len(places)
     return (
         tf.data.Dataset.range(first, last)
-        # Deterministic: the crops leave in the order of their numbers, whichever is read first.
+        # Deterministic: crops keep their order, whichever of them is read first.
         .map(load, num_parallel_calls=threads, deterministic=True)
-        # There is never a remainder, but only so is the batch size a constant of the graph.
+        # There is never a remainder; this makes the batch size a constant of the graph.
         .batch(len(order) // shard.replicas, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
         .with_options(options)
@@ -197,14 +198,15 @@ def _load_crop(
         crop = reader.read(*where)
         return [crop[name] for name in names]
 
-    # 8-bit images and 16-bit classes stay what they are until `datasets.crops.targets.cast_batch`
-    # casts them on the device: prefetched batches and copies to a GPU are a quarter the size.
+    # Images of 8 bits and classes of 16 are cast only on the device, by
+    # `datasets.crops.targets.cast_batch`: a pixel takes 9 bytes instead of 20 in prefetched batches
+    # and on the way to a GPU.
     rasters = tf.numpy_function(
         read,
         [place[name] for name in ("tile", "row", "column", "size")],
         [tf.as_dtype(kind) for _, kind in reader.types.values()],
-        # A crop depends on its place alone. Calls that are declared stateful, which is the
-        # default, run one after another under tf.config.experimental.enable_op_determinism.
+        # A crop depends only on its place. By default the call would count as stateful, and
+        # tf.config.experimental.enable_op_determinism makes such calls run one after another.
         stateful=False,
     )
     channels = {name: count for name, (count, _) in reader.types.items()}

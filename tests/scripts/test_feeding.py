@@ -3,8 +3,12 @@
 import csv
 import re
 import shutil
+from itertools import islice
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from osgeo import gdal
 
 import check_data as check
@@ -13,6 +17,7 @@ from datasets.crops.augmentation import Augmentation
 from datasets.prepare import __main__ as prepare
 from runs.start import prepare_data
 from settings.loading import load
+from training.stages.feeding import distributed_batches
 from training.stages.stage import crop_plan
 
 RUN = ["--dataset_name=blocks", "--backbone=tiny", "--decoder_width=0.02", "--mtl_steps=2"]
@@ -35,11 +40,22 @@ def run(blocks, tmp_path):
     return train
 
 
-def test_no_cache_and_no_number_of_threads_changes_a_loss(run, tmp_path):
-    plain = run("--cache=none", "--input_threads=1")
-    assert run("--cache=memory", "--input_threads=3") == plain
-    assert run("--cache=disk") == plain
-    assert list((tmp_path / "output_dir" / "blocks" / "cache").glob("*/heights.npy"))
+def test_no_cache_and_no_number_of_threads_changes_a_batch(blocks, tmp_path):
+    def batches(*options):
+        place = [f"--shortcut_path={blocks}", "--dataset_name=blocks", f"--output_dir={tmp_path}"]
+        settings = load("", [*place, *options])
+        data, strategy = prepare_data(settings, ("train",)), tf.distribute.get_strategy()
+        crops = crop_plan(settings, data)
+        fed = SimpleNamespace(
+            settings=settings, data=data, strategy=strategy, batch_size=2, crops=crops
+        )
+        return list(islice(distributed_batches(fed, range(3)), 3))
+
+    plain = batches("--cache=none", "--input_threads=1")
+    for options in (["--cache=memory", "--input_threads=3"], ["--cache=disk"]):
+        for one, other in zip(plain, batches(*options), strict=True):
+            tf.nest.map_structure(np.testing.assert_array_equal, one, other)
+    assert list((tmp_path / "blocks" / "cache").glob("*/heights.npy"))
 
 
 def test_a_tile_that_cannot_be_read_stops_or_is_left_out(run, tmp_path, capsys):
