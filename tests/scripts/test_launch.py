@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from commands.launch_plan import (
+from commands.launch import (
     MODES,
-    Choice,
     compose,
     device_settings,
     modes_of_machine,
@@ -96,18 +95,18 @@ def test_each_mode_is_a_command_whose_settings_are_those_asked_for(launch, mode)
 @pytest.mark.parametrize(
     "choice, changed",
     [
-        (Choice("mirrored", 4, [0, 1, 2, 3]), []),
-        (Choice("mirrored", 2, [0, 1, 2, 3]), ["--gpu_devices=0,1"]),
-        (Choice("one", 1, [0, 1, 2, 3]), ["--multi_gpu_enabled=false"]),
+        (("mirrored", 4, [0, 1, 2, 3]), []),
+        (("mirrored", 2, [0, 1, 2, 3]), ["--gpu_devices=0,1"]),
+        (("one", 1, [0, 1, 2, 3]), ["--multi_gpu_enabled=false"]),
         (
-            Choice("one_device_reduction", 3, [1, 2, 3, 5]),
+            ("one_device_reduction", 3, [1, 2, 3, 5]),
             ["--gpu_devices=1,2,3", "--gradient_reduction=reduction_to_one_device"],
         ),
     ],
 )
 def test_settings_of_gpus(choice, changed):
     settings = in_force([])
-    wanted = device_settings(settings, choice)
+    wanted = device_settings(settings, *choice)
     assert compose(settings, {}, wanted) == changed
     in_force(changed)
 
@@ -115,7 +114,7 @@ def test_settings_of_gpus(choice, changed):
 def test_config_and_preset_are_outvoted_only_where_they_differ():
     settings = in_force(["--preset=published", "--gradient_reduction=reduction_to_one_device"])
     texts = {"preset": "published"}
-    wanted = device_settings(settings, Choice("mirrored", 2, [0, 1]))
+    wanted = device_settings(settings, "mirrored", 2, [0, 1])
     composed = compose(settings, texts, wanted | {"batch_size": 4})
     assert composed == ["--gradient_reduction=auto", "--preset=published"]
 
@@ -149,15 +148,15 @@ def test_gpus_allow_no_workers_and_one_gpu_one_mode():
     "options, words",
     [
         (["--mode=two"], "choose from 'mirrored'"),
-        (["--devices=0"], "--devices=0: expected a whole number, at least 1"),
-        (["--workers=-2"], "--workers=-2: expected a whole number, at least 1"),
+        (["--devices=0"], "--devices: '0': expected a whole number, at least 1"),
+        (["--workers=-2"], "--workers: '-2': expected a whole number, at least 1"),
         (["--devices=2", "--workers=2"], "Give one of them"),
         (["--mode=one", "--devices=2"], "needs mirrored or one_device_reduction"),
         (["--mode=mirrored", "--workers=2"], "--workers=2, which needs workers"),
         (["--scaling=linear", "--scale_learning_rate=none"], "Give one of them"),
         (["--scaling=cubic"], "choose from 'none'"),
         (["--batch_size=0"], "--batch_size=0: expected a whole number, at least 1"),
-        (["--correction=true"], "Leave it out"),
+        (["--correction=true"], "Omit --correction"),
         (["--devises=2"], "Did you mean --devices?"),
         (["--yes"], "expected one argument"),
     ],
@@ -179,7 +178,7 @@ def test_a_wrong_option_ends_before_tensorflow(options, words, tmp_path):
 def test_a_setting_that_the_mode_contradicts_is_refused(launch):
     done = launch("--devices=2", "--cpu_replicas=3", "--dry-run")
     assert done.returncode == 2
-    assert "--cpu_replicas=3 does not go with" in done.stderr and "cpu_replicas=2" in done.stderr
+    assert "--cpu_replicas=3 contradicts" in done.stderr and "cpu_replicas=2" in done.stderr
 
 
 class Terminal:
