@@ -219,7 +219,7 @@ def _encoded(pixels: np.ndarray, ending: str, options: Sequence[int] = ()) -> by
 
 
 def html_gallery(cards: Sequence[Card], tiles: int, class_names: Sequence[str]) -> str:
-    """Returns the gallery as HTML, the worst tile first; a click on a button sorts it anew.
+    """Returns the gallery as HTML, the worst tile first, with buttons that sort it differently.
 
     Args:
         cards: the largest RMSE first.
@@ -246,9 +246,9 @@ from the north-west, in truth and prediction alike.</p>
 {_legend(class_names)}
 <div class="sort" role="group" aria-label="Sort the tiles">Sort by
 {buttons}
-<span id="sorted" role="status">Sorted by RMSE, falling.</span>
+<span id="sorted" role="status">Sorted by RMSE, descending.</span>
 </div>
-<ul class="cards" id="tiles" data-falling="true">
+<ul class="cards" id="tiles" data-descending="true">
 {items}
 </ul>"""
 

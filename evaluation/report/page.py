@@ -59,11 +59,11 @@ def write_report_page(evaluation, columns: dict[str, dict]) -> None:
 
 def _figures(folder: Path, pairs: HeightPairs, measured: dict) -> str:
     """Writes the figures of the whole split and returns them as HTML."""
-    bins = {bin_label(bounds): bounds for bounds in measured["per_height_bin"].values()}
-    short = {
-        label.replace(" to ", "-").replace(" m or more", "+ m"): m for label, m in bins.items()
+    bins = {
+        bin_label(m).replace(" to ", "-").replace(" m or more", "+ m"): m  # fits below a bar
+        for m in measured["per_height_bin"].values()
     }
-    groups = {"by true height": short}
+    groups = {"by true height": bins}
     if any(measures["valid_pixels"] for measures in measured["per_class"].values()):
         groups["by class"] = measured["per_class"]
     density = png_bytes(density_figure(pairs), PRINT_DPI)
@@ -82,14 +82,14 @@ def training_html(settings: Settings, stage: str) -> str:
     """Returns the training curves of a stage ("mtl" or "dae") as HTML.
 
     Returns:
-        "" without a history; a sentence instead of curves if the history and the weights are of
+        "" without a history; a sentence instead of curves if history and weights come from
         different runs.
     """
     folder = output_folder(settings, stage)
     if not (folder / HISTORY).is_file():
         return ""
     if read_stored(folder) != stored_stage(settings, stage):
-        return f"<p>Stage {stage.upper()}: {HISTORY} is of another run than the weights.</p>"
+        return f"<p>Stage {stage.upper()}: {HISTORY} and the weights come from different runs.</p>"
     files = [folder / f"{name}.csv" for name in ("history", "validation")]
     history, validation = (read_rows(file) if file.is_file() else [] for file in files)
     caption = f"Training of stage {stage.upper()}: losses and validation over the steps"

@@ -83,17 +83,17 @@ def test_every_picture_loads_and_says_what_it_shows(browser):
     assert all(width > 0 and alt for width, alt in pictures)
 
 
-def test_tiles_are_sorted_by_a_click_and_turned_round_by_a_second(browser, folder):
+def test_tiles_are_sorted_by_a_click_and_reversed_by_a_second(browser, folder):
     with (folder / "per_tile.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for key in ("mae", "bias", "rmse"):
-        falling = [r["tile"] for r in sorted(rows, key=lambda r: -float(r[key]))]  # noqa: B023
-        assert press(browser, key) == falling
-        assert press(browser, key) == falling[::-1]
+        descending = [r["tile"] for r in sorted(rows, key=lambda r: -float(r[key]))]  # noqa: B023
+        assert press(browser, key) == descending
+        assert press(browser, key) == descending[::-1]
     assert press(browser, "name") == [NASTY, "test_0", "test_1", "zz"]
     pressed = browser.find_elements("css selector", "button[aria-pressed=true]")
     assert [button.text for button in pressed] == ["name"]
-    assert browser.find_element("id", "sorted").text == "Sorted by name, rising."
+    assert browser.find_element("id", "sorted").text == "Sorted by name, ascending."
 
 
 def test_buttons_work_from_the_keyboard(browser):
@@ -110,7 +110,7 @@ def test_worst_tile_stands_first_and_is_marked(browser):
     assert order(browser)[0] == first.get_attribute("data-name")
 
 
-def test_page_tells_the_run_and_its_training(browser, folder):
+def test_page_shows_the_run_and_its_training(browser, folder):
     text = browser.find_element("tag name", "body").text
     assert "blocks, test split: MTL" in text and "trained with seed 0" in text
     metrics = json.loads((folder / "metrics.json").read_text())

@@ -34,16 +34,12 @@ def share_of(pixels, colour):
     return (np.abs(pixels.astype(int) - wanted) <= 1).all(axis=-1).mean()
 
 
-def test_figure_without_classes_is_a_picture(tmp_path):
-    pixels = drawn(tmp_path / "new" / "tile.png", {}, {"heights": HEIGHTS + 1}, gsd=0.5)
+def test_photo_and_classes_have_their_colours(tmp_path):
+    path, maps = tmp_path / "new" / "tile.png", {"heights": HEIGHTS, "classes": CLASSES}
+    pixels = drawn(path, {"classes": CLASSES}, maps, class_names=NAMES, gsd=0.5)
+    assert [path.name for path in path.parent.iterdir()] == ["tile.png"]
     assert pixels.shape[1] > 800
     assert share_of(pixels, "#646464") > 0.01  # the photo, grey value 100
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["tile.png"]
-
-
-def test_classes_have_their_colours(tmp_path):
-    maps = {"heights": HEIGHTS, "classes": CLASSES}
-    pixels = drawn(tmp_path / "tile.png", {"classes": CLASSES}, maps, class_names=NAMES)
     assert share_of(pixels, "#F0E442") > 0.02  # ground
     assert share_of(pixels, "#D55E00") > 0.02  # building
     assert share_of(pixels, "#009E73") == 0  # vegetation does not occur, so it has no entry

@@ -35,7 +35,7 @@ def test_curves_are_shown_with_the_weights_they_led_to(settings):
 def test_history_of_another_run_is_not_shown(settings):
     write_history(settings, 2)
     html = training_html(settings, "mtl")
-    assert "history.csv is of another run" in html and "<img" not in html
+    assert "history.csv and the weights come from different runs" in html and "<img" not in html
 
 
 def test_weights_without_history_have_no_curves(settings):
