@@ -8,35 +8,25 @@ Example: python predict.py scene.tif heights.tif --tta=true
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from commands.options import option
 from prediction.scene_files import check_collisions, list_scenes, pair_with_outputs
 from runs.trained_model import trained_record
-from settings.loading import SettingsError, fail, load
-
-if TYPE_CHECKING:
-    from prediction.predictor import Predictor
+from settings.loading import Settings, SettingsError, fail, load
 
 OPTIONS = (
     ("scene", {"help": "photo to read: a raster file, VRT, folder or pattern"}),
     ("heights", {"help": "GeoTIFF to write, or a folder for several scenes"}),
-    ("--model", {"metavar": "FILE", "help": "best.weights.h5 of stage 1, beside settings.json"}),
-    (
+    option("--model", str, "FILE", "best.weights.h5 of stage 1, beside its settings.json"),
+    option(
         "--outputs",
-        {
-            "default": "",
-            "metavar": "LIST",
-            "help": "also write <heights>_<name>.tif: classes, probabilities, normals, uncertainty",
-        },
+        str,
+        "LIST",
+        "also write <heights>_<name>.tif: classes, probabilities, normals, uncertainty",
+        "",
     ),
-    ("--sar", {"metavar": "FILE", "help": "radar image on the scene's grid, for sar_mode=fusion"}),
-    (
-        "--dry-run",
-        {
-            "action": "store_true",
-            "help": "print the windows, the memory and the time needed, and write nothing",
-        },
-    ),
+    option("--sar", str, "FILE", "radar image on the scene's grid, for sar_mode=fusion"),
+    ("--dry-run", {"action": "store_true", "help": "print windows, memory, time; write nothing"}),
 )
 
 
@@ -51,37 +41,36 @@ def main(arguments: list[str] | None = None) -> None:
         fail(error)
     # TensorFlow is imported only after the settings are checked.
     from commands.errors import clear_errors
-    from prediction.predictor import Predictor
-    from prediction.unfinished import map_path
-    from runs.stored import adopt_stored_network
 
     with clear_errors():
-        predictor = Predictor(adopt_stored_network(settings))
-        check_collisions([(s, map_path(o, name)) for s, o in pairs for name in predictor.names])
-        errors = predict_all(predictor, pairs, options.dry_run)
+        errors = predict_all(settings, pairs)
     if len(pairs) == 1 and errors:
         sys.exit(f"error: {errors[0]}")
     if errors:
         sys.exit("\n".join([f"error: {len(errors)} of {len(pairs)} scenes failed:", *errors]))
 
 
-def predict_all(predictor: "Predictor", pairs: list[tuple[Path, Path]], dry_run: bool) -> list[str]:
+def predict_all(settings: Settings, pairs: list[tuple[Path, Path]]) -> list[str]:
     """Predicts scenes one after the other, and continues if one of them fails.
 
     Args:
-        predictor: of the trained network.
+        settings: of the script; with --dry-run, only memory and time are estimated.
         pairs: scenes, and the files for their heights.
-        dry_run: True = only estimate memory and time, and write nothing.
 
     Returns:
         What is wrong with each scene that could not be predicted.
     """
     from datasets.rasters.reading import RasterError
+    from prediction.predictor import Predictor
+    from prediction.unfinished import map_path
+    from runs.stored import adopt_stored_network
 
+    predictor = Predictor(adopt_stored_network(settings))
+    check_collisions([(s, map_path(o, name)) for s, o in pairs for name in predictor.names])
     errors = []
     for scene, output in pairs:
         try:
-            if dry_run:
+            if settings.options.dry_run:
                 predictor.estimate(scene)
             else:
                 output.parent.mkdir(parents=True, exist_ok=True)

@@ -11,29 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+from commands.options import option, whole
 from settings.loading import Settings, fail, load, read_splits
 
 OPTIONS = (
-    (
-        "--splits",
-        {"default": "test", "metavar": "LIST", "help": "any of train, valid, test [test]"},
-    ),
-    (
-        "--figures",
-        {
-            "default": 20,
-            "type": int,
-            "metavar": "INT",
-            "help": "number of tiles of the test split to draw, evenly spaced; 0 = none [20]",
-        },
-    ),
-    (
-        "--compare",
-        {
-            "metavar": "RUN,RUN",
-            "help": "compare two evaluated runs, each a folder or a name such as test_mtl",
-        },
-    ),
+    option("--splits", str, "LIST", "any of train, valid, test [test]", "test"),
+    option("--figures", whole(0), "INT", "tiles of the test split to draw; 0 = none [20]", 20),
+    option("--compare", str, "RUN,RUN", "evaluated runs, each a folder or a name such as test_mtl"),
 )
 
 
@@ -57,8 +41,6 @@ def main(arguments: list[str] | None = None) -> None:
     if settings.options.compare is not None:
         return compare_runs(settings)
     splits = read_splits(settings.options.splits)
-    if settings.options.figures < 0:
-        fail(f"--figures={settings.options.figures}: expected 0 or more.")
     if settings.match_gsd:
         print("match_gsd has no effect here: tiles are evaluated at their own resolution. Omit it.")
     # TensorFlow is imported only after the settings are checked.

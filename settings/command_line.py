@@ -56,9 +56,9 @@ def read_arguments(
     Raises:
         SettingsError: for an unknown name, a missing value, or a setting given twice.
     """
-    known = ["--help", "--version", *(_underscored(name) for name, _ in options)]
-    known += [f"--{name}" for name in TABLE]
-    own = vars(_parser(purpose, options).parse_args(_spelled(arguments, known)))
+    names = [name for name, _ in options] + [f"--{name}" for name in ("help", "version", *TABLE)]
+    spelled = _spelled(arguments, {name.replace("_", "-"): name for name in names})
+    own = vars(_parser(purpose, options).parse_args(spelled))
     given = {name: own.pop(name) for name in TABLE}
     for name, texts in given.items():
         if texts and len(texts) > 1:
@@ -75,7 +75,7 @@ def _parser(purpose: str, options: Sequence[Option]) -> _Parser:
     )
     parser.purpose = purpose
     for name, keywords in options:
-        parser.add_argument(*dict.fromkeys((name, _underscored(name))), **keywords)
+        parser.add_argument(name, **keywords)
     shown = "show the version and the commit, and exit"
     parser.add_argument("--version", action=_Version, nargs=0, dest=argparse.SUPPRESS, help=shown)
     for heading, settings in comments().items():
@@ -89,24 +89,25 @@ def _parser(purpose: str, options: Sequence[Option]) -> _Parser:
     return parser
 
 
-def _underscored(name: str) -> str:
-    return "--" + name[2:].replace("-", "_") if name.startswith("--") else name
+def _spelled(arguments: Sequence[str], known: Mapping[str, str]) -> list[str]:
+    """Returns the arguments with - or _ in the names of options as the parser knows them.
 
-
-def _spelled(arguments: Sequence[str], known: Sequence[str]) -> list[str]:
-    """Returns the arguments with underscores in the names of options.
+    Args:
+        arguments: of the command line.
+        known: names as the parser knows them, by their spelling with - only.
 
     Raises:
         SettingsError: for an unknown name.
     """
     result: list[str] = []
     for number, argument in enumerate(arguments):
-        name, separator, value = argument.partition("=")
         if argument == "--":
             return [*result, *arguments[number:]]
-        name = _underscored(name)
-        if name.startswith("--") and name not in known:
-            raise SettingsError(f"unknown setting {argument}.{nearest(name, known)}")
+        name, separator, value = argument.partition("=")
+        if name.startswith("--"):
+            if name.replace("_", "-") not in known:
+                raise SettingsError(f"unknown setting {argument}.{nearest(name, known.values())}")
+            name = known[name.replace("_", "-")]
         result.append(name + separator + value)
     return result
 

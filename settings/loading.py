@@ -68,7 +68,7 @@ class Settings:
     options: argparse.Namespace
 
     def __getattr__(self, name: str) -> Any:
-        # Any, because the type of each setting is in config.py, which this class cannot repeat.
+        # Any, because only config.py says which type each setting has.
         values = self.__dict__.get("values", {})
         if name not in values:
             raise AttributeError(f"There is no setting {name!r}.{nearest(name, values)}")
@@ -79,7 +79,7 @@ class Settings:
         return f"{name}={show(self.values[name])} ({self.sources[name]})"
 
 
-# Finds the record of the data set, given config.py with the command line, and the own options.
+# Finds a record from the values of config.py and the command line, and the script's own options.
 FindRecord = Callable[[dict[str, Any], argparse.Namespace], Record]
 
 
@@ -252,7 +252,10 @@ def _conflicts_of_devices(settings: Settings) -> Iterator[str]:
 
 
 def _without_effect(settings: Settings) -> Iterator[str]:
-    """Yields a message for each setting that the user gave in vain, as directly as its switch."""
+    """Yields a message for each setting that the user gave, but that another one switches off.
+
+    A switch on the command line may turn off what config.py sets.
+    """
     for name, switch, needed in _NEEDS:
         source, switched_by = settings.sources[name], settings.sources[switch]
         in_config = source == CONFIG and switched_by in (CONFIG, DEFAULT)

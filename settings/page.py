@@ -15,20 +15,18 @@ def page() -> str:
         "Written by `python -m settings.page`; edit `config.py` instead.",
         "",
         f"{PRECEDENCE} Use `none` to cancel the value of the preset or of config.py.",
-        "",
     ]
     for heading, settings in comments().items():
-        lines += [f"## {heading}", "", "| name | default | allowed values | meaning |"]
+        lines += ["", f"## {heading}", "", "| name | default | allowed values | meaning |"]
         lines += ["| --- | --- | --- | --- |"]
-        for name, comment in settings.items():
-            default = show(TABLE[name].default)
-            lines.append(f"| `{name}` | {default} | {expected(name)} | {comment} |")
-        lines.append("")
+        lines += [
+            f"| `{name}` | {show(TABLE[name].default)} | {expected(name)} | {comment} |"
+            for name, comment in settings.items()
+        ]
     for preset, values in PRESETS.items():
-        lines += [f"## `--preset={preset}`", "", "| name | value |", "| --- | --- |"]
+        lines += ["", f"## `--preset={preset}`", "", "| name | value |", "| --- | --- |"]
         lines += [f"| `{name}` | {show(value)} |" for name, value in values.items()]
-        lines.append("")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
