@@ -1,8 +1,8 @@
 """Writes tiny files in the forms in which data sets are published.
 
-All tiles of a data set have the same heights and labels, so that what is expected of it can be
-worked out without reading a file: the lower right quarter is building, 12 m high, the rest lies at
-0 m, but for rows at the top that have no height. `form` is a `published_forms.Form`.
+All tiles of a data set have the same heights and labels, so that tests can work out what they
+expect without reading a file: the lower right quarter is building, 12 m high, and the rest lies at
+0 m, except for rows at the top that have no height. `form` is a `published_forms.Form`.
 """
 
 import json
@@ -23,7 +23,7 @@ TERRAIN = 40.0  # metres above the sea
 def class_map(form):
     """Returns int (size, size): place of each pixel's code in `form.classes`, -1 = unlabelled.
 
-    No two classes beside the buildings have the same share, or a mistaken code would not be seen.
+    No two classes besides the buildings have the same share, so that a swapped code is noticed.
     """
     codes = list(form.classes)
     inside = [i for i, code in enumerate(codes) if code in form.buildings]
@@ -124,7 +124,7 @@ def vaihingen(root, form, width=64):
 def houston(root, form, width=64):
     """Writes DFC2018: photos of 0.05 m, heights and codes of 0.5 m, of which `width` make one."""
     west, south, metres_wide = 271460.0, 3289689.0, 0.5 * width  # 596 m in truth
-    # Heights above ground have a third row without data, which is the terrain's here.
+    # The third row without data of heights above ground comes from the terrain here.
     apart, repeat = replace(form, gaps=form.gaps[:2], terrain=True), width // form.size
     for name in official_names("DFC2018"):
         x, y = (int(part) for part in name.split("_")[2:])

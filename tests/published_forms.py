@@ -1,9 +1,9 @@
-"""Every data set of the catalogue in its published form, as far as its record tells, made small.
+"""Every data set of the catalogue in its published form, as far as its record describes it, small.
 
 Scaled down: tiles have 64 x 64 pixels, crops of Vaihingen and Houston 32 x 32 (crops of DFC2019 and
 the tiles of Dublin have their real size, images of DFC2019 half of it), Houston's photos are 32 m
 wide and lie side by side, and where no names are published a split has one or two tiles. The gsd of
-Dublin and Huawei_Contest, which is not known, is made up.
+Dublin and Huawei_Contest is unknown and made up.
 """
 
 from collections import Counter
@@ -30,14 +30,14 @@ class Form:
         size: rows and columns of the part of a tile that is used, pixels.
         frame: pixels around it.
         unit: metres per stored height.
-        heights: type of these.
-        gaps: stored heights that mean no data, of one row each, from the top.
+        heights: dtype of the stored heights.
+        gaps: stored heights that mean nodata, of one row each, from the top.
         unlabelled: code of the last row, or None.
         brightest: largest value of photos.
         endings: of the files of a kind, if not tif.
         radar, terrain: whether there are radar images; terrain apart from the surface.
         toml: dataset.toml that the user has to write, since the record lacks something.
-        download: function (folder, form) that writes what datasets.prepare takes, or None.
+        download: function (folder, form) that writes what datasets.prepare reads, or None.
         options: command and options of datasets.prepare.
         prepared: tiles of train, valid and test that it makes of the download.
     """
@@ -161,16 +161,17 @@ _US3D_512 = replace(
 _TWO_CODES = Form({0: "other", 1: "building"}, (1,), 0.5)
 _CITIES = replace(_TWO_CODES, radar=True)
 
-# By the names of the catalogue; Demo has a generator of its own.
+# By the names of the catalogue; Demo has a generator of its own. Two classes and smaller tiles are
+# prepared independently of each other, so one data set with both of them is enough (DFC2019).
 FORMS = {
     "Vaihingen": _VAIHINGEN,
     "Vaihingen_bin": two_classes(_VAIHINGEN),
     "Vaihingen_crp256": _VAIHINGEN_CROPS,
-    "Vaihingen_crp256_bin": two_classes(_VAIHINGEN_CROPS),
+    "Vaihingen_crp256_bin": replace(two_classes(_VAIHINGEN_CROPS), download=None),
     "DFC2018": _HOUSTON,
     "DFC2018_bin": two_classes(_HOUSTON),
     "DFC2018_crp256": _HOUSTON_CROPS,
-    "DFC2018_crp256_bin": two_classes(_HOUSTON_CROPS),
+    "DFC2018_crp256_bin": replace(two_classes(_HOUSTON_CROPS), download=None),
     "DFC2019_crp256": _US3D,
     "DFC2019_crp256_bin": two_classes(_US3D),
     "DFC2019_crp512": _US3D_512,

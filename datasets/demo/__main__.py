@@ -67,8 +67,8 @@ def draw_sheet(folder: Path, path: Path) -> None:
         photo, heights = axes[2 * line : 2 * line + 2, column]
         photo.imshow(read_raster(tile).pixels)
         photo.set_title(tile.stem, fontsize=8)
-        dsm = tile.parents[1] / "dsm" / tile.name
-        shown = heights.imshow(read_raster(dsm).pixels[..., 0], vmin=0, vmax=30)
+        metres = read_raster(tile.parents[1] / "dsm" / tile.name).pixels[..., 0]
+        shown = heights.imshow(metres, vmin=0, vmax=30)
     figure.colorbar(shown, ax=axes, label="height above ground, metres", shrink=0.5)
     figure.savefig(path, dpi=130)
 

@@ -170,8 +170,9 @@ def write_scene(folder: Path, plan: DemoPlan, split: str, number: int) -> None:
     scene = make_scene(rng, plan.tile_size, GSD, number % len(KINDS))
     grid = demo_grid(split, number, plan.tile_size)
     for layer, (name, meaning) in LAYERS.items():
-        path = folder / tile_file(layer, split, number)
-        write_raster(path, getattr(scene, name), grid, **meaning)
+        write_raster(
+            folder / tile_file(layer, split, number), getattr(scene, name), grid, **meaning
+        )
 
 
 def tile_file(layer: str, split: str, number: int) -> str:

@@ -119,13 +119,12 @@ def add_flat_decoys(canvas: Canvas, rng: np.random.Generator, rect: Rect, count:
     """Paints courts, slabs and bare beds: of the size and colour of roofs, but without height."""
     for at in scatter(rng, rect.part(0, 0, rect.length - 16, rect.width - 16), count):
         slab = at.part(0, 0, rng.uniform(9, 24), rng.uniform(7, 15))
-        if not canvas.claim(slab, 0.5):
-            continue
-        colour = pick_colour(rng, PAVED)
-        canvas.paint(slab, colour)
-        if rng.random() < 0.5:  # two tones, like the two faces of a roof
-            half = slab.part(0, slab.width / 4, slab.length, slab.width / 2)
-            canvas.paint(half, colour * rng.uniform(0.6, 0.9))
+        if canvas.claim(slab, 0.5):
+            colour = pick_colour(rng, PAVED)
+            canvas.paint(slab, colour)
+            if rng.random() < 0.5:  # two tones, like the two faces of a roof
+                half = slab.part(0, slab.width / 4, slab.length, slab.width / 2)
+                canvas.paint(half, colour * rng.uniform(0.6, 0.9))
 
 
 def erect(
@@ -139,7 +138,7 @@ def erect(
     if roof == "flat":
         for _ in range(rng.poisson(rect.length * rect.width / 250)):
             along, across = rng.uniform(-0.35, 0.35, 2) * (rect.length, rect.width)
-            plant = rect.part(along, across, *rng.uniform(1.5, 4, 2))
+            plant = rect.part(along, across, *rng.uniform(1.5, 4, 2))  # of air conditioning
             add_building(canvas, plant, eaves + rng.uniform(1.2, 2.5), "shed", 0.0, colour)
     return colour
 
@@ -255,8 +254,8 @@ def fill_field(canvas: Canvas, rng: np.random.Generator, block: Rect) -> None:
     strips = rng.integers(2, 4)
     for number in range(strips):
         across = ((number + 0.5) / strips - 0.5) * block.width
-        strip = block.part(0, across, block.length, block.width / strips)
-        canvas.paint(strip, pick_colour(rng, PAVED if rng.random() < 0.6 else GRASS))
+        colour = pick_colour(rng, PAVED if rng.random() < 0.6 else GRASS)
+        canvas.paint(block.part(0, across, block.length, block.width / strips), colour)
     hedge = block.part(0, rng.choice([-1, 1]) * block.width / 2, block.length, 2.0)
     add_hedge(canvas, rng, hedge, rng.uniform(1.2, 2.5))
     add_trees(canvas, rng, hedge.part(0, 0, hedge.length, 7), 600, largest=5.0)

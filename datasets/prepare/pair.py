@@ -85,7 +85,6 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
     given = {name: path for name, path in files.items() if path}
     for path in given.values():
         check_file(Path(path))
-    marks = {name: file_mark(path) for name, path in given.items()}
     scale = height_scale_of(filter(None, (options.surface, options.terrain)), options.height_scale)
     rasters = Rasters(
         **files,
@@ -100,12 +99,11 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
     grid = common_grid(list(given.values()), options.gsd)
     jobs, notes = _jobs_by_area(rasters, grid, options)
     gsd = cast(float, pixel_size(grid))  # a common grid is projected
-    record |= {"gsd": round(gsd, 6), **fitting_crop(options.tile)}
     return PreparationPlan(
         options.folder,
-        {"command": "pair", **marks, **settings},
+        {"command": "pair", **{n: file_mark(path) for n, path in given.items()}, **settings},
         jobs,
-        record,
+        {**record, "gsd": round(gsd, 6), **fitting_crop(options.tile)},
         options.least_valid,
         [*notes, *datum_notes(rasters), *_height_notes(rasters)],
     )
@@ -169,8 +167,12 @@ def _jobs_by_area(
 
 def pair_job(rasters: Rasters, grid: Grid, window: Window, split: str, name: str) -> Job:
     """Returns the tile in a window of the grid."""
-    read = partial(read_pair, rasters, part_of_grid(grid, *window))
-    return Job(split, name, read, rasters.labels is not None)
+    return Job(
+        split,
+        name,
+        partial(read_pair, rasters, part_of_grid(grid, *window)),
+        has_labels=rasters.labels is not None,
+    )
 
 
 def read_pair(rasters: Rasters, grid: Grid) -> TilePixels:

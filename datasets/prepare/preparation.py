@@ -196,10 +196,10 @@ def _check_identity(marker: Path, identity: dict[str, object]) -> None:
         raise PrepareError(f"{marker} is damaged ({error}). Remove {marker.parent}.") from None
     names = [name for name in {**identity, **found} if identity.get(name) != found.get(name)]
     if names:
-        differences = [f"{n} {found.get(n)}, not {identity.get(n)}" for n in names]
+        shown = "; ".join(f"{n} {found.get(n)}, not {identity.get(n)}" for n in names)
         raise PrepareError(
-            f"{marker.parent} was prepared with {'; '.join(differences)}. Repeat it with the same "
-            "options and files, remove the folder, or give another one."
+            f"{marker.parent} was prepared with {shown}. Use the same options and files as before, "
+            "remove the folder, or give another one."
         )
 
 
@@ -290,6 +290,6 @@ def record_text(keys: dict[str, object]) -> str:
 
 
 def _class(code: int | tuple[int, int, int]) -> dict[str, object]:
-    """Returns the keys of a class that is known by its code only."""
+    """Returns the keys of a class of which only the code is known."""
     parts = code if isinstance(code, tuple) else (code,)
     return {"code": code, "name": "class_" + "_".join(str(part) for part in parts)}

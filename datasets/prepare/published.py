@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -72,11 +72,11 @@ def plan_jobs(
         more: further keys of dataset.toml.
     """
     kept = {k: v for k, v in vars(options).items() if k not in ("folder", "source", "plan")}
-    kept["source_files"] = mark_files(files)
+    identity = {**kept, "source_files": mark_files(files)}
     like = f"{like}_bin" if options.binary else like
-    crop = fitting_crop(options.tile, CATALOGUE[like]["crop_size"])
+    crop = fitting_crop(options.tile, usual=CATALOGUE[like]["crop_size"])
     record = {"like": like, "height_scale": 1.0, **crop, **more}
-    return PreparationPlan(options.folder, kept, jobs, record, options.least_valid)
+    return PreparationPlan(options.folder, identity, jobs, record, options.least_valid)
 
 
 def image_jobs(image: PublishedImage, tile: int | None, overlap: float) -> list[Job]:
@@ -161,5 +161,4 @@ def _check_image_files(image: PublishedImage) -> Grid:
             "expected the same pixels. Download them again."
         )
     grid = infos["image"].grid
-    place = grid.geotransform or image.geotransform
-    return Grid(grid.rows, grid.columns, place, grid.projection)
+    return replace(grid, geotransform=grid.geotransform or image.geotransform)

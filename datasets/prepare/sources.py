@@ -59,8 +59,8 @@ def list_source(source: str | Path) -> list[SourceFile]:
         plain, archives = [], [source]
     else:
         raise PrepareError(f"{source} is neither a folder nor a zip file. Check the path.")
-    inner = [file for archive in archives for file in _list_archive(archive)]
-    return sorted(plain + inner, key=lambda file: file.name)
+    inside = (file for archive in archives for file in _list_archive(archive))
+    return sorted([*plain, *inside], key=lambda file: file.name)
 
 
 def find_files(files: Iterable[SourceFile], pattern: str) -> dict[str, SourceFile]:

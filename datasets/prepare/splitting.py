@@ -113,8 +113,11 @@ def split_by_area(
     for (name, _), count in zip(order, _counts(usable, [share for _, share in order]), strict=True):
         split_of.update(dict.fromkeys(starts[first : first + count], name))
         first += count + gap
-    tiles = itertools.product(rows, columns)
-    return {tile: split_of[tile[axis]] for tile in tiles if tile[axis] in split_of}
+    return {
+        tile: split_of[tile[axis]]
+        for tile in itertools.product(rows, columns)
+        if tile[axis] in split_of
+    }
 
 
 def split_groups(groups: Iterable[Group], shares: Sequence[float], seed: int) -> dict[Group, str]:

@@ -52,10 +52,10 @@ def plan_vaihingen(options: argparse.Namespace) -> PreparationPlan:
         "Those of the benchmark (dsm/*.tif) are above the sea: see 'obtain' of Vaihingen in "
         "docs/datasets.md.",
     )
-    hidden = [area for area, (_, split) in areas.items() if split == "test"]
-    has_hidden = any(area in labels for area in hidden)
-    wanted = [area for area in areas if has_hidden or area not in hidden]
-    need(labels, wanted, "files of labels", "They are in ..._ground_truth_COMPLETE.zip.")
+    hidden = {area for area, (_, split) in areas.items() if split == "test"}
+    # Of the test areas all labels are needed or none.
+    labelled = [area for area in areas if area not in hidden or hidden & set(labels)]
+    need(labels, labelled, "files of labels", "They are in ..._ground_truth_COMPLETE.zip.")
     used = check_rasters(options.source, photos, heights, labels, places)
     images = [
         PublishedImage(

@@ -1,7 +1,7 @@
 """Every data set of the catalogue: published files, prepared, checked, trained on and tested.
 
 Each is trained on once: after `datasets.prepare` where that knows its download, else in the
-standard layout; DFC2018 in both, since its terrain is taken off while preparing or while reading.
+standard layout; DFC2018 in both, since its terrain is subtracted while preparing or while reading.
 """
 
 import json
@@ -53,9 +53,9 @@ def train_and_test(run, tmp_path):
 
 def assert_known_heights(metrics, form):
     """Heights of training and test are metres: their mean, and its error, are known."""
-    yardstick = metrics["training_mean"]
-    assert yardstick["height"] == pytest.approx(form.mean, rel=1e-5)
-    assert yardstick["pooled"]["rmse"] == pytest.approx(form.spread, rel=1e-5)
+    baseline = metrics["training_mean"]
+    assert baseline["height"] == pytest.approx(form.mean, rel=1e-5)
+    assert baseline["pooled"]["rmse"] == pytest.approx(form.spread, rel=1e-5)
     assert metrics["rmse"] > 0
 
 
@@ -135,7 +135,7 @@ def test_demo(run, tmp_path, train_and_test):
     }
     mean = heights["train"].mean(dtype="float64")
     assert run(check.main, "Demo", "--crop_size=32") == 0
-    yardstick = train_and_test("Demo")["training_mean"]
-    assert yardstick["height"] == pytest.approx(mean, rel=1e-5)
+    baseline = train_and_test("Demo")["training_mean"]
+    assert baseline["height"] == pytest.approx(mean, rel=1e-5)
     rmse = np.sqrt(((heights["test"] - mean) ** 2).mean(dtype="float64"))
-    assert yardstick["pooled"]["rmse"] == pytest.approx(rmse, rel=1e-5)
+    assert baseline["pooled"]["rmse"] == pytest.approx(rmse, rel=1e-5)
