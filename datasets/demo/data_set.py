@@ -157,14 +157,14 @@ def fill_folder(
     tiles = plan.tiles()
     # Threads are enough: NumPy, OpenCV and GDAL release Python's lock while they work.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        written = pool.map(lambda tile: write_scene(folder, plan, *tile), tiles)
+        written = pool.map(lambda tile: write_demo_tile(folder, plan, *tile), tiles)
         for done, _ in enumerate(written, 1):
             if progress:
                 progress(done, len(tiles))
     (folder / MARKER).write_text(plan.marker())
 
 
-def write_scene(folder: Path, plan: DemoPlan, split: str, number: int) -> None:
+def write_demo_tile(folder: Path, plan: DemoPlan, split: str, number: int) -> None:
     """Makes one scene and writes its three rasters."""
     rng = np.random.default_rng([plan.seed, SPLITS.index(split), number])
     scene = make_scene(rng, plan.tile_size, GSD, number % len(KINDS))
