@@ -124,6 +124,22 @@ def head(x, channels, name, activation=None):
     )(x)
 
 
+def decoder_heads(
+    options: NetworkOptions, class_count: int, normals: bool
+) -> list[tuple[str, str, int, str | None]]:
+    """Lists the decoders beside that of the heights, which all of them guide.
+
+    Returns:
+        For each its name, the name of its output, the channels, and the activation of its head.
+    """
+    activation = "relu" if options.normal_coding == "published" else None
+    heads = [
+        ("semantic", "semantics", class_count, None),
+        ("normal", "normals", 3 if normals else 0, activation),
+    ]
+    return [row for row in heads if row[2]]
+
+
 def build_mtl(
     options: NetworkOptions,
     class_count: int = 0,
@@ -161,19 +177,11 @@ def build_mtl(
     x, *skips = make_backbone(options.backbone, batch_norm, backbone_weights)(x)
     x = batch_norm.layer("encoder_bn")(x)
     skips = skips if options.decoder_skips else []
-    normal_activation = "relu" if options.normal_coding == "published" else None
-    # Name of the decoder, name of its output, channels and activation. The height decoder comes
-    # last, since the features of all these guide it.
-    decoder_heads = (
-        ("semantic", "semantics", class_count, None),
-        ("normal", "normals", 3 if normals else 0, normal_activation),
-    )
     outputs, guides = {}, []
-    for name, output, channels, activation in decoder_heads:
-        if channels:
-            features, stages = decoder(x, skips, [], name, options)
-            outputs[output] = head(features, channels, output, activation)
-            guides.append(stages)
+    for name, output, channels, activation in decoder_heads(options, class_count, normals):
+        features, stages = decoder(x, skips, [], name, options)
+        outputs[output] = head(features, channels, output, activation)
+        guides.append(stages)
     features, stages = decoder(x, skips, guides, "height", options, convolutions=2)
     outputs["heights"] = head(features, 1, "heights")
     if options.deep_supervision:

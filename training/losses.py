@@ -1,9 +1,24 @@
 """Losses. Every loss returns one value per example, shape (batch,): the mean over the example's
 valid pixels, 0 where it has none. The training step divides by the global batch size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
+
+
+def huber_penalty(error: tf.Tensor, delta: float) -> tf.Tensor:
+    """Squares errors up to delta, halved, and goes on linearly above (Huber, Annals of
+    Mathematical Statistics 1964)."""
+    within = tf.minimum(tf.abs(error), delta)
+    return within * (tf.abs(error) - 0.5 * within)
+
+
+# reg_loss -> function (error, huber_delta) -> loss of each pixel
+PENALTIES: dict[str, Callable[[tf.Tensor, float], tf.Tensor]] = {
+    "mse": lambda error, _: tf.square(error),
+    "mae": lambda error, _: tf.abs(error),
+    "huber": huber_penalty,
+}
 
 
 def masked_mean(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
@@ -34,8 +49,7 @@ def regression_loss(
         truth: float32 (batch, rows, columns, channels); NaN allowed where not valid.
         predicted: float32, same shape.
         valid: bool (batch, rows, columns, 1).
-        kind: "mse" (squared units of the map), "mae" or "huber" (squared below `huber_delta`,
-            halved: Huber, Annals of Mathematical Statistics 1964).
+        kind: of `PENALTIES`: "mse" is in squared units of the map.
         huber_delta: in the units of the map.
 
     Returns:
@@ -44,16 +58,11 @@ def regression_loss(
     Raises:
         ValueError: if `kind` is none of these.
     """
+    if kind not in PENALTIES:
+        raise ValueError(f"reg_loss is {kind!r}, but must be one of {', '.join(PENALTIES)}.")
     # Mask the difference, not the loss: the gradient of a masked NaN is NaN.
     error = tf.where(valid, predicted - truth, 0.0)
-    if kind == "mse":
-        return masked_mean(tf.square(error), valid)
-    if kind == "mae":
-        return masked_mean(tf.abs(error), valid)
-    if kind == "huber":
-        within = tf.minimum(tf.abs(error), huber_delta)
-        return masked_mean(within * (tf.abs(error) - 0.5 * within), valid)
-    raise ValueError(f"reg_loss is {kind!r}, but must be mse, mae or huber.")
+    return masked_mean(PENALTIES[kind](error, huber_delta), valid)
 
 
 def semantic_loss(

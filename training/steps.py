@@ -164,9 +164,10 @@ class TrainStep:
             total = tf.add_n(weighted)
             # float16 cannot hold small gradients; the optimizer divides by the scale again.
             scaled = self.optimizer.scale_loss(total)
-        # A head without labels or weight has no gradient; zeros keep the list's order.
+        # A head whose output no loss uses has no gradient: zeros leave it as it is.
         unconnected = tf.UnconnectedGradients.ZERO
-        gradients = tape.gradient(scaled, self.variables, unconnected_gradients=unconnected)
+        variables = [variable.value for variable in self.variables]
+        gradients = tape.gradient(scaled, variables, unconnected_gradients=unconnected)
         return [*gradients, tf.stack([*means, total])]
 
 

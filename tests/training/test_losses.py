@@ -27,7 +27,7 @@ def test_regression_losses_by_hand(kind, expected):
 
 
 def test_unknown_kind_is_named():
-    with pytest.raises(ValueError, match="'l4'.*mse, mae or huber"):
+    with pytest.raises(ValueError, match="'l4'.*one of mse, mae, huber"):
         regression_loss(pixels(1), pixels(1), pixels(1).astype(bool), "l4")
 
 

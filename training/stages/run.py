@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import reduce
+from operator import getitem
 
 import keras
 
@@ -146,7 +147,7 @@ def make_validation(run: StageRun) -> Validation:
             lambda image: predict_maps(image, predict, settings.window_size, 0.0, batch),
             data.record,
         ).result()
-        return {name: reduce(dict.get, path, metrics) for name, path in VALIDATION_COLUMNS.items()}
+        return {name: reduce(getitem, path, metrics) for name, path in VALIDATION_COLUMNS.items()}
 
     by_class = run.stage.name == "dae" and settings.eval_metric == "miou"
     metric = "rmse" if by_class else settings.eval_metric
