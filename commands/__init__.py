@@ -1,1 +1,1 @@
-"""What the root scripts share: one-line errors, the launcher, the quick test."""
+"""What scripts share: one-line errors, readers of options, the launcher, the quick test."""

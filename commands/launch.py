@@ -30,13 +30,12 @@ MODES = {
 }
 SEVERAL = ("mirrored", "one_device_reduction")
 SCALINGS = TABLE["scale_learning_rate"].choices
-TRUE_FALSE = {"type": str.lower, "choices": ("true", "false"), "default": "false"}
 OPTIONS = (
     ("--mode", {"type": str.lower, "choices": tuple(MODES), "help": "how the devices train"}),
     option("--devices", whole(1), "INT", "GPUs; without GPU, CPU replicas"),
     option("--workers", whole(1), "INT", "processes of --mode=workers"),
     ("--scaling", {"type": str.lower, "choices": SCALINGS, "help": "as --scale_learning_rate"}),
-    ("--yes", TRUE_FALSE | {"help": "ask nothing and accept all proposals [false]"}),
+    option("--yes", one_of(("true", "false")), "BOOL", "accept all proposals [false]", "false"),
     ("--dry-run", {"action": "store_true", "help": "print the command and run nothing"}),
 )
 ROOT = Path(__file__).parents[1]
@@ -94,12 +93,14 @@ def plan_job(settings: Settings, texts: dict[str, str], options: argparse.Namesp
     modes = fitting_modes(options)
     gpus = find_gpus(settings)
     interactive = options.yes == "false" and sys.stdin.isatty()
-    modes = modes_of_machine(modes, gpus)
-    mode, replicas = choose_devices(settings, options, modes, gpus, interactive)
+    mode, replicas = choose_devices(
+        settings, options, modes_of_machine(modes, gpus), gpus, interactive
+    )
     wanted = device_settings(settings, mode, replicas, gpus)
     if "batch_size" not in texts:
-        title = "Crops per replica (batch_size)"
-        wanted["batch_size"] = ask(title, settings.batch_size, whole(1), interactive)
+        wanted["batch_size"] = ask(
+            "Crops per replica (batch_size)", settings.batch_size, whole(1), interactive
+        )
     fed = load(__doc__, compose(settings, texts, wanted))
     for stage in STAGES:
         print(f"{stage.upper()}: global batch = {batch_product(fed, stage, replicas)}")
@@ -282,10 +283,12 @@ def batch_product(settings: Settings, stage: str, replicas: int) -> str:
     def counted(number, word):
         return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
-    parts = counted(settings.gradient_accumulation_steps, "part")
-    total = global_batch_size(settings, stage, replicas)
-    factors = f"{crops_per_replica(settings, stage)} x {counted(replicas, 'replica')} x {parts}"
-    return f"{factors} = {total}"
+    factors = (
+        str(crops_per_replica(settings, stage)),
+        counted(replicas, "replica"),
+        counted(settings.gradient_accumulation_steps, "part"),
+    )
+    return f"{' x '.join(factors)} = {global_batch_size(settings, stage, replicas)}"
 
 
 def rate_product(settings: Settings, stage: str, replicas: int) -> str:

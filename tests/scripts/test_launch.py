@@ -1,4 +1,4 @@
-"""The launcher on no terminal, on a pseudo-terminal, and by launch.sh; all without a GPU."""
+"""The launcher without a terminal, on a pseudo-terminal, and by launch.sh; all without a GPU."""
 
 import os
 import select
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import launch as launcher
 from commands.launch import (
     MODES,
     compose,
@@ -30,19 +31,15 @@ LAUNCH = ("-P", "-m", "commands.launch")
 
 
 @pytest.fixture
-def launch(blocks, tmp_path):
-    """Returns a function (options) -> finished process, on the data set "blocks"."""
+def launch(blocks, tmp_path, monkeypatch, capsys):
+    """Returns a function (options) -> what the launcher prints, on the data set "blocks"."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(launcher, "find_gpus", lambda settings: [])
 
     def run(*options):
-        arguments = ["--dataset_name=blocks", f"--shortcut_path={blocks}", *options]
-        return subprocess.run(
-            [sys.executable, *LAUNCH, *arguments],
-            env=ENVIRONMENT,
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
+        data = ["--dataset_name=blocks", f"--shortcut_path={blocks}"]
+        launcher.main([*data, *options, "--dry-run"])
+        return capsys.readouterr().out
 
     return run
 
@@ -80,11 +77,10 @@ JOBS = {
 @pytest.mark.parametrize("mode", JOBS)
 def test_each_mode_is_a_command_whose_settings_are_those_asked_for(launch, mode):
     options, expected, lines = JOBS[mode]
-    done = launch(*options, "--dry-run")
-    assert done.returncode == 0, done.stderr
-    assert all(line in done.stdout for line in lines), done.stdout
-    assert "(proposed)" in done.stdout
-    script, *arguments = shlex.split(done.stdout.splitlines()[-1])
+    shown = launch(*options)
+    assert all(line in shown for line in lines), shown
+    assert "(proposed)" in shown
+    script, *arguments = shlex.split(shown.splitlines()[-1])
     assert script == str(ROOT / "run_train_test.sh")
     if mode == "workers":
         assert arguments.pop(0) == "--workers=2"
@@ -161,24 +157,26 @@ def test_gpus_allow_no_workers_and_one_gpu_one_mode():
         (["--yes"], "expected one argument"),
     ],
 )
-def test_a_wrong_option_ends_before_tensorflow(options, words, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", *LAUNCH, *options],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 2
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
-    assert len(lines) == 1 and lines[0].startswith("error: ") and words in lines[0]
-    assert "tensorflow" not in done.stderr
+def test_a_wrong_option_ends_before_gpus_are_found(options, words, monkeypatch, capsys):
+    monkeypatch.setattr(launcher, "find_gpus", lambda settings: pytest.fail("too late"))
+    with pytest.raises(SystemExit) as ended:
+        launcher.main(options)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and line.startswith("error: ") and words in line
 
 
-def test_a_setting_that_the_mode_contradicts_is_refused(launch):
-    done = launch("--devices=2", "--cpu_replicas=3", "--dry-run")
-    assert done.returncode == 2
-    assert "--cpu_replicas=3 contradicts" in done.stderr and "cpu_replicas=2" in done.stderr
+def test_a_wrong_option_ends_before_tensorflow(tmp_path):
+    command = [sys.executable, "-X", "importtime", *LAUNCH, "--mode=one", "--devices=2"]
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and "tensorflow" not in done.stderr
+
+
+def test_a_setting_that_the_mode_contradicts_is_refused(launch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        launch("--devices=2", "--cpu_replicas=3")
+    shown = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "--cpu_replicas=3 contradicts" in shown and "cpu_replicas=2" in shown
 
 
 class Terminal:
