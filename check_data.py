@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.records.record import SPLITS
+from project.errors import UserError
 from settings.loading import fail, load_named, read_splits
 
 OPTIONS = (
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(report_text(record, found))
         more = {"seconds": time.perf_counter() - start, "settings": settings.values}
         write_report(folder, record, found, more)
-    except OSError as error:
+    except (UserError, OSError) as error:
         fail(error)
     print(f"\n{verdict_text(found)} Written to {folder}")
     return int(found.problem_count > 0)

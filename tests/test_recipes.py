@@ -121,7 +121,7 @@ def test_a_decoder_head(monkeypatch, tmp_path):
     before = network.get_layer("roofs").kernel.numpy()
     rows = [step(batch) for _ in range(2)]
     total = 1.0 * rows[0]["height_loss"] + 2.0 * rows[0]["roof_loss"]
-    assert rows[0]["loss"] == pytest.approx(float(total), rel=1e-6)
+    assert float(rows[0]["loss"]) == pytest.approx(float(total), rel=1e-6)
     assert not np.array_equal(network.get_layer("roofs").kernel.numpy(), before)
     columns = (*history.HISTORY_COLUMNS, "roof_loss")
     monkeypatch.setattr(history, "HISTORY_COLUMNS", columns)

@@ -325,3 +325,11 @@ def test_real_data_in_feet_has_nothing_wrong(autzen, tmp_path, capsys):
         (crs,) = split["crs"]
         assert crs.endswith("foot") and split["gsd_of_files"] == pytest.approx([0.5, 0.5], rel=1e-4)
     assert "0.50 m" in capsys.readouterr().out
+
+
+def test_a_demo_folder_with_other_content_ends_with_status_2(tmp_path, capsys):
+    (tmp_path / "Demo").mkdir()
+    (tmp_path / "Demo" / "mine.txt").write_text("mine")
+    with pytest.raises(SystemExit) as ended:
+        check.main(["Demo", f"--shortcut_path={tmp_path}", f"--output_dir={tmp_path / 'out'}"])
+    assert ended.value.code == 2 and "not the demo data set" in capsys.readouterr().err
