@@ -8,12 +8,14 @@ import keras
 
 from datasets.checks.validation import label_problems
 from datasets.tiles.folders import DataError
+from devices.strategy import describe_devices
 from devices.workers import chiefs_number, require_same
 from evaluation.report.curves import read_rows, training_curves
 from evaluation.tiles import evaluate_tiles
 from prediction.tiles import make_predictor, predict_maps
 from runs.start import tile_reader
 from runs.stored import read_stored
+from settings.loading import describe
 from training.audit import audit_construction
 from training.checkpoints import RunState
 from training.history import RunLog, SilentLog
@@ -21,7 +23,6 @@ from training.loop import Validation, run_training
 from training.optimizers import updates_done
 from training.stages.feeding import crop_reader, distributed_batches
 from training.stages.folders import CONTINUE, FINISHED, NEW, prepare_folders
-from training.stages.record import print_banner
 from training.stages.stage import StageRun
 from training.stages.step import compile_step, learning_rates
 
@@ -127,6 +128,34 @@ def begin_log(run: StageRun, step: int) -> RunLog | SilentLog:
     log = RunLog(run.results, tuple(VALIDATION_COLUMNS), step)
     run.description.write(run.results)
     return log
+
+
+def print_banner(run: StageRun) -> None:
+    """Prints stage, data, devices, the arithmetic of the batch, and every unusual setting."""
+    settings, data, stage, plan = run.settings, run.data, run.stage, run.plan
+    record, summary = data.record, data.summaries["train"]
+    parts = settings.gradient_accumulation_steps
+    known = f"{record.source}; {record.licence}" if record.source else "no source stated"
+    millions = run.description.parameters / 1e6
+    lines = {
+        "stage": f"{stage.name.upper()}, {millions:.2f} million parameters in "
+        f"{len(stage.network.trainable_variables)} variables",
+        "encoder": f"{settings.backbone}, began with weights: {stage.encoder_weights}",
+        "devices": f"{describe_devices(run.strategy)}; {keras.config.dtype_policy().name}",
+        "data": f"{record.name} in {record.folder} ({known})",
+        "tiles": f"{summary.tiles} train, {data.summaries['valid'].tiles} valid; "
+        f"{data.gsd:.2f} m per pixel; mean height {summary.mean_height:.2f} m",
+        "classes": ", ".join(record.class_names) or "none",
+        "batch": f"{run.batch_size} crops x {run.strategy.num_replicas_in_sync} replicas"
+        + (f" x {parts} accumulated" if parts > 1 else "")
+        + f" = {plan.global_batch_size} per step, {settings.crop_size} px",
+        "length": f"{plan.total_steps} steps of which {plan.samples_per_epoch} crops are an epoch",
+        "weights": str(run.folder),
+        "results": str(run.results),
+    }
+    print("\n".join(f"{name:>8}  {line}" for name, line in lines.items()))
+    for line in describe(settings):
+        print(f"{'setting':>8}  {line}")
 
 
 def make_validation(run: StageRun) -> Validation:
