@@ -1,5 +1,6 @@
-"""Another name of benchmarks.baseline, until version 1.0: `python -m benchmarks.yardstick`."""
+"""The former name of benchmarks.baseline, until version 1.0: `python -m benchmarks.yardstick`."""
 
-import runpy
+if __name__ == "__main__":
+    from benchmarks.baseline import main
 
-runpy.run_module("benchmarks.baseline", run_name="__main__")
+    main()

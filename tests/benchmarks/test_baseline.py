@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import baseline as yardstick
+from benchmarks import baseline
 from datasets.checks.validation import check_split
 from datasets.rasters.reading import read_raster
 from datasets.rasters.writing import write_raster
@@ -26,12 +26,20 @@ def metrics_of(folder, split="test"):
     return json.loads((folder / "blocks" / f"yardstick_{split}" / "metrics.json").read_text())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_trees():
+    """Keeps the boosting short."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(baseline.BOOSTING, "max_iter", 40)
+        yield
+
+
 @pytest.fixture(scope="module")
 def measured(blocks, tmp_path_factory):
-    """Runs the yardstick once; returns the folder of results."""
-    folder = tmp_path_factory.mktemp("yardstick")
+    """Runs the baseline once; returns the folder of results."""
+    folder = tmp_path_factory.mktemp("baseline")
     arguments = [f"--shortcut_path={blocks}", f"--output_dir={folder}", "--splits=valid,test"]
-    yardstick.main(["blocks", *arguments])
+    baseline.main(["blocks", *arguments])
     return folder
 
 
@@ -61,23 +69,23 @@ def test_training_mean_is_that_of_the_training_heights(measured, blocks):
 
 
 def test_same_seed_gives_the_same_measures(measured, blocks, tmp_path):
-    yardstick.main(["blocks", f"--shortcut_path={blocks}", f"--output_dir={tmp_path}"])
+    baseline.main(["blocks", f"--shortcut_path={blocks}", f"--output_dir={tmp_path}"])
     first, again = metrics_of(measured), metrics_of(tmp_path)
     assert {**first, "seconds": 0, "settings": 0} == {**again, "seconds": 0, "settings": 0}
 
 
 def test_heights_alone_without_the_semantic_task(blocks, tmp_path):
     arguments = [f"--shortcut_path={blocks}", f"--output_dir={tmp_path}", "--sem_flag=false"]
-    yardstick.main(["blocks", *arguments])
+    baseline.main(["blocks", *arguments])
     metrics = metrics_of(tmp_path)
     assert metrics["overall_accuracy"] is None and list(metrics["features"]) == ["heights"]
 
 
 def test_pixels_are_drawn_from_every_tile_by_its_usable_pixels(blocks, monkeypatch):
-    monkeypatch.setattr(yardstick, "MOST_PIXELS", 1000)
+    monkeypatch.setattr(baseline, "MOST_PIXELS", 1000)
     record = find_record("blocks", blocks)
     tiles = list_tiles(record, "train")
-    drawn = yardstick.draw_pixels(record, tiles, check_split(record, "train", tiles, 1), seed=0)
+    drawn = baseline.draw_pixels(record, tiles, check_split(record, "train", tiles, 1), seed=0)
     assert drawn["heights"].features.shape == (1000, 18)  # 250 of each; colour and 5 blurs
     assert np.isfinite(drawn["heights"].targets).all()
     assert set(drawn["classes"].targets) == {0, 1}
@@ -86,7 +94,7 @@ def test_pixels_are_drawn_from_every_tile_by_its_usable_pixels(blocks, monkeypat
 def test_features_are_colour_then_blurs_from_fine_to_coarse():
     image = np.zeros((9, 9, 3), "float32")
     image[4, 4] = 100
-    features = yardstick.colour_features(image, (1, 2))
+    features = baseline.colour_features(image, (1, 2))
     assert features.shape == (9, 9, 9)
     assert features[4, 4, 0] == 100 > features[4, 4, 3] > features[4, 4, 6] > 0
     assert features[4, 4, 3] == pytest.approx(100 / (2 * np.pi), rel=0.01)  # peak of a Gaussian
@@ -105,8 +113,8 @@ def test_the_blurs_with_the_smallest_error_on_valid_win():
         def predict(self, features):
             return np.full(len(features), self.count)
 
-    pixels = yardstick.Pixels(np.zeros((4, 18), "float32"), np.full(4, 15.2))
-    found = yardstick.fit_best(Constant, yardstick.rmse, pixels, pixels, 0)
+    pixels = baseline.Pixels(np.zeros((4, 18), "float32"), np.full(4, 15.2))
+    found = baseline.fit_best(Constant, baseline.rmse, pixels, pixels, 0)
     assert found.blurs == (1, 2, 4, 8) and found.valid_error == pytest.approx(0.2)
 
 
@@ -123,7 +131,7 @@ def test_class_that_training_lacks_is_left_out(blocks, tmp_path):
     text = toml.read_text().replace("[65]", "[]")
     toml.write_text(text.replace("classes = [", 'classes = [{code = 65, name = "water"}, '))
     relabel(tmp_path / "blocks", "train", lambda codes: np.where(codes == 65, 2, codes))
-    yardstick.main(["blocks", f"--shortcut_path={tmp_path}", f"--output_dir={tmp_path / 'out'}"])
+    baseline.main(["blocks", f"--shortcut_path={tmp_path}", f"--output_dir={tmp_path / 'out'}"])
     metrics = metrics_of(tmp_path / "out")
     assert metrics["per_class"]["water"]["recall"] == 0 < metrics["overall_accuracy"]
 
@@ -131,7 +139,7 @@ def test_class_that_training_lacks_is_left_out(blocks, tmp_path):
 def test_one_class_in_training_is_predicted_everywhere(blocks, tmp_path):
     shutil.copytree(blocks / "blocks", tmp_path / "blocks")
     relabel(tmp_path / "blocks", "train", lambda codes: np.full_like(codes, 2))
-    yardstick.main(["blocks", f"--shortcut_path={tmp_path}", f"--output_dir={tmp_path / 'out'}"])
+    baseline.main(["blocks", f"--shortcut_path={tmp_path}", f"--output_dir={tmp_path / 'out'}"])
     metrics = metrics_of(tmp_path / "out")
     assert metrics["per_class"] == metrics["training_mean"]["per_class"]
 
@@ -146,7 +154,7 @@ def test_one_class_in_training_is_predicted_everywhere(blocks, tmp_path):
 )
 def test_wrong_arguments_end_with_a_message(blocks, capsys, arguments, message):
     with pytest.raises(SystemExit):
-        yardstick.main([*arguments, f"--shortcut_path={blocks}"])
+        baseline.main([*arguments, f"--shortcut_path={blocks}"])
     shown = capsys.readouterr().err
     assert shown.startswith("error: ") and message in shown
 
@@ -155,12 +163,12 @@ def test_a_damaged_file_is_named(blocks, tmp_path):
     shutil.copytree(blocks / "blocks", tmp_path / "blocks")
     (tmp_path / "blocks/test/rgb/test_1.tif").write_bytes(b"II*")
     with pytest.raises(SystemExit, match="(?s)error: .*test_1.tif"):
-        yardstick.main(["blocks", f"--shortcut_path={tmp_path}", f"--output_dir={tmp_path}"])
+        baseline.main(["blocks", f"--shortcut_path={tmp_path}", f"--output_dir={tmp_path}"])
     assert not (tmp_path / "blocks" / "yardstick_test").exists()
 
 
 def test_needs_no_tensorflow():
-    code = "import sys, benchmarks.yardstick; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, benchmarks.baseline; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
