@@ -19,9 +19,9 @@ while (($#)); do
         "itself. Leave it out, or run test_dsm.py instead." >&2
       exit 2
       ;;
-    --help | -h)
+    --help | -h | --version)
       "$here/setup.sh"
-      exec "$python" "$here/train_mtl.py" --help
+      exec "$python" "$here/train_mtl.py" "$1"
       ;;
     --workers)
       [[ $1 == *=* ]] || set -- "--workers=${2:-}" "${@:3}"

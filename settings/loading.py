@@ -284,14 +284,14 @@ def _checked(name: str, value: object, origin: object) -> Any:
 
 def _config_values() -> dict[str, Any]:
     """Returns the values of config.py by name, which must be exactly the names of the table."""
-    for name in vars(config):
+    for name, value in vars(config).items():
         if not name.startswith("__") and name not in TABLE:
             raise SettingsError(f"config.py: {name} is not a setting.{nearest(name, TABLE)}")
-    missing = [name for name in TABLE if name not in KINDS or not hasattr(config, name)]
+        if name in TABLE and name not in KINDS:
+            raise SettingsError(f"config.py: write {name}: <type> = {value!r}, with its type.")
+    missing = [name for name in TABLE if not hasattr(config, name)]
     if missing:
-        raise SettingsError(
-            f"config.py lacks {', '.join(missing)}. Restore these lines, <name>: <type> = <value>."
-        )
+        raise SettingsError(f"config.py lacks {', '.join(missing)}. Restore these lines.")
     return {name: _checked(name, getattr(config, name), "config.py") for name in TABLE}
 
 

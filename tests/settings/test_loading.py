@@ -10,7 +10,7 @@ import config
 from project.version import VERSION, checkout
 from settings.loading import adopt_network, describe, identity, load
 from settings.presets import PRESETS
-from settings.table import NETWORK, RECOMMENDABLE, TABLE, SettingsError
+from settings.table import KINDS, NETWORK, RECOMMENDABLE, TABLE, SettingsError
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted({path.stem for path in ROOT.glob("*.py")} - {"config"})
@@ -252,6 +252,11 @@ def test_wrong_value_in_config_is_refused(capsys, monkeypatch, name, value, mess
 def test_line_missing_in_config_is_named(capsys, monkeypatch):
     monkeypatch.delattr(config, "overlap")
     assert "config.py lacks overlap" in refused(capsys)
+
+
+def test_line_without_a_type_in_config_is_named(capsys, monkeypatch):
+    monkeypatch.delitem(KINDS, "overlap")
+    assert "config.py: write overlap: <type> = " in refused(capsys)
 
 
 def test_options_of_the_script_itself():
