@@ -1,52 +1,38 @@
 """Benchmark of the whole pipeline: data, model creation, MTL step, DAE step and inference.
 
-Each is timed after warm-up; the table shows the median, the fastest and the slowest. The result
-also goes to <output_dir>/<dataset_name>/benchmark.json. GiB is the largest memory of the process
-so far, not that of a GPU. Nothing is written to checkpoint_dir.
+Each phase is timed after a warm-up. The table shows the median, the fastest and the slowest run,
+and as GiB the largest memory of the process so far, without that of GPUs. The result is also
+written to <output_dir>/<dataset_name>/benchmark.json. Nothing is written to checkpoint_dir.
 """
 
-import resource
 import statistics
-import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from settings.loading import fail, load
+from benchmarks.shared import process_memory, seconds, write_result
+from commands.options import option, whole
+from settings.loading import Settings, load
 
-OPTIONS = (
-    (
-        "--repeats",
-        {"default": 10, "type": int, "metavar": "INT", "help": "timed runs of each phase [10]"},
-    ),
-)
+if TYPE_CHECKING:
+    from training.stages.stage import StageRun
+
+OPTIONS = (option("--repeats", whole(1), "INT", "timed runs of each phase [10]", 10),)
+COLUMNS = ("first", "median", "fastest", "slowest")
 
 
-def timed(function, repeats, warm_up=1):
+def timed(function: Callable[[], object], repeats: int) -> dict[str, float]:
     """Times a function.
 
     Returns:
-        dict: `first` (seconds of the first call, with compilation), `median`, `fastest`,
-        `slowest` of the `repeats` calls after the warm-up, seconds.
+        Seconds: `first` of a first call, with compilation; `median`, `fastest` and `slowest` of
+        the `repeats` calls that follow.
     """
-    seconds = []
-    for _ in range(warm_up + repeats):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    rest = seconds[warm_up:]
-    return {
-        "first": seconds[0],
-        "median": statistics.median(rest),
-        "fastest": min(rest),
-        "slowest": max(rest),
-    }
+    first, *rest = [seconds(function) for _ in range(1 + repeats)]
+    return dict(zip(COLUMNS, (first, statistics.median(rest), min(rest), max(rest)), strict=True))
 
 
-def peak_memory():
-    """Returns the largest resident memory of this process so far, GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-def time_training(run, repeats):
-    """Times the training step of a `StageRun` on one batch."""
+def time_training(run: "StageRun", repeats: int) -> dict[str, float]:
+    """Times the training step of a run on one batch."""
     from training.stages.feeding import distributed_batches
     from training.stages.step import compile_step
 
@@ -56,8 +42,8 @@ def time_training(run, repeats):
     return times | {"samples": run.plan.global_batch_size}
 
 
-def run_phases(settings, repeats):
-    """Runs the five phases; yields (name, dict of seconds and samples per run) of each."""
+def run_phases(settings: Settings, repeats: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Runs the five phases; yields the name, the times and the samples per run of each."""
     from prediction.tiles import make_predictor, predict_maps
     from runs.start import prepare_data, start_strategy, tile_reader
     from training.stages.feeding import distributed_batches
@@ -66,9 +52,8 @@ def run_phases(settings, repeats):
     strategy = start_strategy(settings)
     data = prepare_data(settings, ("train",))
     mtl = StageRun.begin(settings, data, strategy, mtl_stage(settings, data, strategy))
-    # Ten batches a run, so that what was read ahead during the warm-up does not count.
-    steps = range(10 * (repeats + 1))
-    batches = distributed_batches(mtl, steps)
+    # Ten batches a run, so that those that were read ahead during the warm-up do not count.
+    batches = distributed_batches(mtl, range(10 * (repeats + 1)))
     reading = timed(lambda: [next(batches) for _ in range(10)], repeats)
     yield "data, ten batches", reading | {"samples": 10 * mtl.plan.global_batch_size}
     yield "model creation", timed(lambda: dae_stage(settings, strategy, trained=False), 2)
@@ -84,28 +69,21 @@ def run_phases(settings, repeats):
     yield "MTL + DAE on a tile", inference | {"samples": 1}
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     settings = load(__doc__, arguments, OPTIONS)
-    repeats = settings.options.repeats
-    if repeats < 1:
-        fail(f"--repeats={repeats}: expected 1 or more.")
-    # TensorFlow comes in only now, so that a wrong setting is refused at once.
+    # TensorFlow is imported only now, so that a wrong setting is reported at once.
     from commands.errors import clear_errors
-    from project.files import write_json
-    from runs.folders import output_folder
 
-    table = {}
-    columns = ("first s", "median s", "fastest", "slowest", "per s")
-    print(f"{'phase':<20} {' '.join(f'{column:>9}' for column in columns)}    GiB")
+    table, repeats = {}, settings.options.repeats
+    titles = ("first s", "median s", "fastest", "slowest", "per s")
+    print(f"{'phase':<20} {' '.join(f'{title:>9}' for title in titles)}    GiB")
     with clear_errors():
         for name, row in run_phases(settings, repeats):
-            table[name] = row | {"peak_memory_gib": peak_memory()}
-            times = " ".join(f"{row[k]:9.3f}" for k in ("first", "median", "fastest", "slowest"))
+            table[name] = row | {"peak_memory_gib": process_memory()}
+            times = " ".join(f"{row[column]:9.3f}" for column in COLUMNS)
             rate = f"{row['samples'] / row['median']:9.1f}" if "samples" in row else " " * 9
-            print(f"{name:<20} {times} {rate} {peak_memory():6.1f}", flush=True)
-    path = output_folder(settings, "benchmark.json")
-    write_json(path, {"phases": table, "repeats": repeats, "settings": settings.values})
-    print(f"Written to {path}")
+            print(f"{name:<20} {times} {rate} {process_memory():6.1f}", flush=True)
+    write_result(settings, "benchmark.json", {"phases": table, "repeats": repeats})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Measures what settings are worth: one short training per row and seed, on the valid split.
+"""Measures what each setting contributes: one short training per row and seed, measured on valid.
 
-A row is a preset and what is changed in it, such as "improved dropout=0.5"; without --rows they
-are both presets, and `improved` with one thing at a time put back to `published`. Every setting of
-the command line holds for all rows. Runs that are finished are not repeated. Example:
+A row is a preset with some settings changed, such as "improved dropout=0.5". By default the rows
+are both presets, and `improved` with one setting at a time put back to `published`. The settings on
+the command line apply to all rows. Finished runs are not repeated. Example:
 python -m benchmarks.ablation Demo --backbone=tiny --mtl_steps=300 --jobs=2
 """
 
@@ -13,25 +13,30 @@ import re
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.step_times import make_demo
+from benchmarks.shared import MeasurementError, given_settings, markdown_table
+from commands.options import command_line, list_of, one_of, option, whole
+from datasets.checks.progress import ensure_demo_data
 from project.files import write_bytes, write_json
-from settings.loading import COMMAND_LINE, fail, load, load_named
+from project.version import ROOT
+from runs.folders import output_folder
+from settings.loading import Settings, fail, load, load_named
 from settings.presets import PRESETS
 from settings.table import TABLE, show
 
+CORES = sorted(os.sched_getaffinity(0))
 OPTIONS = (
-    ("--rows", {"metavar": "LIST", "help": 'such as "published,improved,improved dropout=0"'}),
-    ("--seeds", {"default": "0,1,2", "metavar": "LIST", "help": "of each row [0,1,2]"}),
-    ("--stages", {"default": "mtl", "metavar": "LIST", "help": "mtl, or mtl,dae [mtl]"}),
-    ("--jobs", {"default": 1, "type": int, "metavar": "INT", "help": "runs at once [1]"}),
+    option("--rows", list_of(str), "LIST", 'such as "published,improved,improved dropout=0"'),
+    option("--seeds", list_of(whole(0)), "LIST", "of each row [0,1,2]", "0,1,2"),
+    option("--stages", one_of(("mtl", "mtl,dae")), "LIST", "mtl, or mtl,dae [mtl]", "mtl"),
+    option("--jobs", whole(1, len(CORES)), "INT", "runs at once, which share the cores [1]", 1),
 )
-ROOT = Path(__file__).parents[1]
 # Column of validation.csv, title, decimals.
 MEASURES = (
     ("pooled_rmse", "RMSE (m)", 3),
@@ -39,7 +44,7 @@ MEASURES = (
     ("overall_accuracy", "accuracy", 3),
     ("miou", "mIoU", 3),
 )
-# Settings that are put back as one, and what was tried but is not in the preset.
+# Settings that are put back together, and rows that were tried but are not in the preset.
 TOGETHER = (
     ("height_loss_weight", "semantic_loss_weight", "normal_loss_weight"),
     ("learning_rate_schedule", "warmup_epochs"),
@@ -48,132 +53,106 @@ TRIED = ("improved gradient_clip_norm=1",)
 CORRECTION = ("correction_std", "correction, std (m)", 2)
 
 
-class RunError(RuntimeError):
-    """A training of the table failed."""
-
-
 @dataclass(frozen=True)
 class Run:
     """One training of the table.
 
     Attributes:
-        row: str, the row's name.
-        seed: int.
-        arguments: dict of setting to text, of the training scripts.
-        folder: `Path` that holds its weights and results.
-        dataset_name: str.
+        row: its name.
+        arguments: of the training scripts: settings as texts, by name.
+        folder: of its weights and results.
+        dataset_name: of the data set.
     """
 
     row: str
-    seed: int
-    arguments: dict
+    arguments: Mapping[str, str]
     folder: Path
     dataset_name: str
 
 
-def default_rows(stages=("mtl",)):
-    """Returns both presets, `improved` with one thing at a time put back, and `TRIED`."""
+def default_rows(stages: Sequence[str] = ("mtl",)) -> list[str]:
+    """Returns both presets, `improved` with one setting at a time put back, and `TRIED`."""
     improved = PRESETS["improved"]
     before = {name: TABLE[name].default for name in improved} | PRESETS["published"]
-    changed = {name: show(before[name]) for name in improved if improved[name] != before[name]}
-    for name in [name for name in changed if name.startswith("dae_") and "dae" not in stages]:
-        del changed[name]
-    changed.pop("huber_delta", None)  # without use where reg_loss is put back
+    changed = {
+        name: show(before[name])
+        for name, value in improved.items()
+        if value != before[name]
+        and name != "huber_delta"  # which has no effect if reg_loss is put back
+        and ("dae" in stages or not name.startswith("dae_"))
+    }
     together = [[name for name in group if name in changed] for group in TOGETHER]
     alone = [[name] for name in changed if not any(name in group for group in together)]
     rows = [" ".join(f"{name}={changed[name]}" for name in group) for group in alone + together]
     return ["published", "improved", *(f"improved {row}" for row in rows), *TRIED]
 
 
-def read_row(text):
-    """Reads a row such as "improved dropout=0.5" as a dict of setting to text.
-
-    Raises:
-        ValueError: if it does not begin with a preset, or goes on with anything but name=value.
-    """
-    preset, *changes = text.split()
+def read_row(row: str) -> dict[str, str]:
+    """Reads a row such as "improved dropout=0.5" as settings; ends the script if it is wrong."""
+    preset, *changes = row.split()
     if preset not in PRESETS or not all(re.fullmatch(r"\w+=\S+", change) for change in changes):
-        raise ValueError(
-            f"The row {text!r} is not a preset ({', '.join(PRESETS)}) followed by name=value."
-        )
+        fail(f"The row {row!r} is not a preset ({', '.join(PRESETS)}) followed by name=value.")
     return {"preset": preset, **dict(change.split("=", 1) for change in changes)}
 
 
-def plan_runs(settings, rows, seeds):
-    """Lists the trainings of the table; ends the script where the settings of one are wrong."""
-    common = {
-        name: show(value)
-        for name, value in settings.values.items()
-        if settings.sources[name] == COMMAND_LINE
-    }
-    root = Path(settings.output_dir) / settings.dataset_name / "ablation"
+def plan_runs(settings: Settings, rows: Sequence[str], seeds: Sequence[int]) -> list[Run]:
+    """Lists the trainings of the table; ends the script if the settings of one are wrong."""
     runs = []
     for seed in seeds:
         for row in rows:
-            folder = root / re.sub(r"[^\w.=-]+", "_", row) / f"seed{seed}"
-            places = {"checkpoint_dir": folder / "checkpoints", "output_dir": folder / "output"}
-            arguments = common | read_row(row) | {"seed": str(seed)} | places
+            name = re.sub(r"[^\w.=-]+", "_", row)
+            folder = output_folder(settings, "ablation") / name / f"seed{seed}"
+            arguments = given_settings(settings) | read_row(row)
+            arguments |= {
+                "seed": str(seed),
+                "checkpoint_dir": str(folder / "checkpoints"),
+                "output_dir": str(folder / "output"),
+            }
             load(__doc__, command_line(arguments))
-            runs.append(Run(row, seed, arguments, folder, settings.dataset_name))
+            runs.append(Run(row, arguments, folder, settings.dataset_name))
     return runs
 
 
-def command_line(arguments):
-    """Returns a dict of settings as the arguments of a script."""
-    return [f"--{name}={value}" for name, value in arguments.items()]
-
-
-def run_stage(run, stage, cores):
-    """Trains one stage of a run, unless that is done, and returns its result.
-
-    Args:
-        run: `Run`.
-        stage: "mtl" or "dae".
-        cores: set of CPU cores it may use.
-
-    Returns:
-        dict of `read_result`.
+def run_stage(run: Run, stage: str) -> dict:
+    """Trains one stage of a run, unless that is done, and returns the result of `read_result`.
 
     Raises:
-        RunError: if the training fails; names its log.
+        MeasurementError: if the training fails; names its log.
     """
-    path, arguments, anew = run.folder / f"{stage}.json", command_line(run.arguments), []
+    path, arguments, resume = run.folder / f"{stage}.json", command_line(run.arguments), []
     if path.is_file():
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["arguments"] == arguments:
             return stored
-        anew = ["--resume=never"]
+        resume = ["--resume=never"]
     run.folder.mkdir(parents=True, exist_ok=True)
     log = run.folder / f"{stage}.log"
     with log.open("w") as file:
-        ended = subprocess.run(
-            [sys.executable, ROOT / f"train_{stage}.py", *arguments, *anew],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
+        command = [sys.executable, f"{ROOT}/train_{stage}.py", *arguments, *resume]
+        ended = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT)
     if ended.returncode:
         last = log.read_text(errors="replace").strip().splitlines()[-1:]
-        raise RunError(f"{run.row}, seed {run.seed}: {''.join(last)} (see {log})")
+        seed = run.arguments["seed"]
+        raise MeasurementError(f"{run.row}, seed {seed}: {''.join(last)} (see {log})")
     result = read_result(run, stage) | {"arguments": arguments}
     write_json(path, result)
     return result
 
 
-def read_result(run, stage):
-    """Reads what a finished stage has written about itself.
+def read_result(run: Run, stage: str) -> dict:
+    """Reads the result files of a finished stage.
 
     Returns:
-        dict: the measures of the validation with the smallest RMSE, `minutes` of training steps
-        and `parameters` of the stage.
+        The measures of the validation with the smallest RMSE, `minutes` of the training steps and
+        `parameters` of the stage.
     """
     results = Path(run.arguments["output_dir"]) / run.dataset_name / stage
-    weights = Path(run.arguments["checkpoint_dir"]) / run.dataset_name
+    weights = Path(run.arguments["checkpoint_dir"]) / run.dataset_name / stage
     with (results / "validation.csv").open(newline="") as file:
         chosen = min(csv.DictReader(file), key=lambda row: float(row["rmse"] or "inf"))
     with (results / "history.csv").open(newline="") as file:
         seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
-    stored = json.loads((weights / stage / "settings.json").read_text(encoding="utf-8"))
+    stored = json.loads((weights / "settings.json").read_text(encoding="utf-8"))
     names = [name for name, _, _ in (*MEASURES, CORRECTION)]
     return {
         **{name: float(chosen[name]) if chosen.get(name) else None for name in names},
@@ -182,87 +161,69 @@ def read_result(run, stage):
     }
 
 
-def run_all(runs, stages, jobs):
-    """Runs all trainings, `jobs` at once; each job keeps to its share of the CPU cores.
+def run_all(
+    runs: Sequence[Run], stages: Sequence[str], jobs: int
+) -> dict[tuple[str, str], list[dict]]:
+    """Runs all trainings, `jobs` at once.
 
     Returns:
-        dict of (row, stage) to the list of its seeds' results, in the order of the rows.
+        The results of the seeds by (row, stage), in the order of the rows.
     """
-    cores = sorted(os.sched_getaffinity(0))
-    shares = [set(cores[number::jobs]) for number in range(jobs)]
-    free = list(shares)
-
-    def train(run):
-        share = free.pop()
-        try:
-            return [run_stage(run, stage, share) for stage in stages]
-        finally:
-            free.append(share)
-
-    table = {}
-    with ThreadPoolExecutor(jobs) as pool:
-        bar = tqdm(pool.map(train, runs), total=len(runs), unit="run", dynamic_ncols=True)
-        for run, results in zip(runs, bar, strict=True):
-            for stage, result in zip(stages, results, strict=True):
+    shares = [CORES[number::jobs] for number in range(jobs)]
+    table: dict[tuple[str, str], list[dict]] = {}
+    # Each thread keeps to its share of the cores, and so do the processes that it starts.
+    with ThreadPoolExecutor(
+        jobs, initializer=lambda: os.sched_setaffinity(0, shares.pop())
+    ) as pool:
+        results = pool.map(lambda run: [run_stage(run, stage) for stage in stages], runs)
+        bar = tqdm(results, total=len(runs), unit="run", dynamic_ncols=True)
+        for run, of_stages in zip(runs, bar, strict=True):
+            for stage, result in zip(stages, of_stages, strict=True):
                 table.setdefault((run.row, stage), []).append(result)
     return table
 
 
-def spread_cell(values, decimals):
-    """Returns "mean ± standard deviation" of the seeds' values, "-" where there are none."""
-    values = [value for value in values if value is not None]
-    if not values:
+def spread_cell(values: Sequence[float | None], decimals: int) -> str:
+    """Returns "mean ± standard deviation" of the seeds' values, or "-" if there are none."""
+    numbers = [value for value in values if value is not None]
+    if not numbers:
         return "-"
-    spread = f" ± {statistics.stdev(values):.{decimals}f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.{decimals}f}{spread}"
+    spread = f" ± {statistics.stdev(numbers):.{decimals}f}" if len(numbers) > 1 else ""
+    return f"{statistics.mean(numbers):.{decimals}f}{spread}"
 
 
-def table_text(table, stages):
-    """Lays the results out as a Markdown table."""
+def table_text(table: Mapping[tuple[str, str], Sequence[dict]], stages: Sequence[str]) -> str:
+    """Lays out the results of `run_all` as a Markdown table."""
     measures = MEASURES + ((CORRECTION,) if "dae" in stages else ())
     titles = ["row", *(title for _, title, _ in measures), "minutes", "million parameters"]
-    lines = ["| " + " | ".join(titles) + " |", "| --- |" + " ---: |" * (len(titles) - 1)]
-    for (row, stage), results in table.items():
-        name = row if stage == "mtl" else f"{row}, with DAE"
-        cells = [spread_cell([r[key] for r in results], digits) for key, _, digits in measures]
-        cells.append(f"{statistics.mean(r['minutes'] for r in results):.1f}")
-        cells.append(f"{results[0]['parameters'] / 1e6:.2f}")
-        lines.append("| " + " | ".join([name, *cells]) + " |")
-    return "\n".join(lines)
+    lines = [
+        (
+            row if stage == "mtl" else f"{row}, with DAE",
+            *(spread_cell([r[key] for r in results], digits) for key, _, digits in measures),
+            f"{statistics.mean(r['minutes'] for r in results):.1f}",
+            f"{results[0]['parameters'] / 1e6:.2f}",
+        )
+        for (row, stage), results in table.items()
+    ]
+    return markdown_table(titles, lines)
 
 
-def read_options(options):
-    """Returns (rows, seeds, stages) of the script's own options; ends it where one is wrong."""
-    try:
-        rows = [row.strip() for row in (options.rows or "").split(",") if row.strip()]
-        for row in rows:
-            read_row(row)
-        seeds = [int(seed) for seed in options.seeds.split(",")]
-    except ValueError as error:
-        fail(error)
-    if options.stages not in ("mtl", "mtl,dae"):
-        fail(f"--stages={options.stages}: expected mtl, or mtl,dae.")
-    if not 1 <= options.jobs <= len(os.sched_getaffinity(0)):
-        fail(f"--jobs={options.jobs}: expected 1 to the number of CPU cores.")
-    stages = options.stages.split(",")
-    return rows or default_rows(stages), seeds, stages
-
-
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     settings = load_named(__doc__, arguments, OPTIONS)
-    rows, seeds, stages = read_options(settings.options)
-    runs = plan_runs(settings, rows, seeds)
-    make_demo(settings)
+    options, stages = settings.options, settings.options.stages.split(",")
+    runs = plan_runs(settings, options.rows or default_rows(stages), options.seeds)
+    ensure_demo_data(settings.dataset_name, settings.record)
     try:
-        table = run_all(runs, stages, settings.options.jobs)
-    except RunError as error:
+        table = run_all(runs, stages, options.jobs)
+    except MeasurementError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted. The same command goes on from there.")
+        sys.exit("\nInterrupted. The same command continues from there.")
     text = table_text(table, stages)
-    path = Path(settings.output_dir) / settings.dataset_name / "ablation" / "table.md"
+    path = output_folder(settings, "ablation") / "table.md"
     write_bytes(path, (text + "\n").encode())
-    print(f"\n{settings.record.name}, valid split, seeds {settings.options.seeds}\n\n{text}")
+    seeds = ",".join(map(str, options.seeds))
+    print(f"\n{settings.record.name}, valid split, seeds {seeds}\n\n{text}")
     print(f"Written to {path}")
 
 

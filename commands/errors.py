@@ -1,4 +1,4 @@
-"""Errors that a user can mend, as one line instead of a traceback."""
+"""Errors that a user can correct, as one line instead of a traceback."""
 
 import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
 
@@ -15,7 +15,7 @@ from project.errors import Interrupted, UserError, first_line
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
-    """Ends the script with one line where the user can act on an error.
+    """Ends the script with one line for an error that the user can act on.
 
     Exit status: 1 after an error, 130 after Ctrl-C or SIGTERM.
     """
@@ -27,11 +27,12 @@ def clear_errors() -> Iterator[None]:
         if not (in_cluster() and isinstance(error, LOST_WORKER)):
             raise
         sys.exit(
-            f"error: another worker is gone ({type(error).__name__}: {first_line(error)}). Its own "
-            "output says why. The same command, with resume=auto, goes on from the last state."
+            f"error: lost the connection to another worker ({type(error).__name__}: "
+            f"{first_line(error)}). See its output for the reason. Run the same command again with "
+            "resume=auto to continue from the last saved state."
         )
     except Interrupted as stopped:
-        print(f"\n{stopped} The same command, with resume=auto, goes on from there.")
+        print(f"\n{stopped} Run the same command again with resume=auto to continue from there.")
         sys.exit(130)
     except KeyboardInterrupt:
         print("\nInterrupted.")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks.inference import main, operations, overlap_table, plain_loop, smallest_overlap
+from benchmarks.inference import main, overlap_table, smallest_overlap
+from benchmarks.inference_parts import operations, plain_loop
 from prediction.streaming import Windows
 
 ROWS = [

@@ -68,9 +68,9 @@ def test_the_three_trainings_are_compared(blocks, tmp_path, capsys, monkeypatch)
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        ("--pairs=0", "expected 1 or more"),
+        ("--pairs=0", "expected a whole number, at least 1"),
         ("--batch_size=6", "a multiple of 4"),
-        ("--cpu_replicas=2", "Leave it out"),
+        ("--cpu_replicas=2", "Omit the option"),
     ],
 )
 def test_wrong_options_end_before_any_measurement(blocks, capsys, wrong, words):

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from benchmarks import scaling
+from settings.loading import load_named
 
 RUN = ["blocks", "--backbone=tiny", "--decoder_width=0.02", "--sem_flag=false"]
 RUN += ["--norm_flag=false", "--cpu_replicas=1"]
@@ -34,23 +35,41 @@ def test_without_its_baseline_a_row_has_no_efficiency():
     assert "| weak | 1 | - |" in table and table.endswith("weak, 1: no memory")
 
 
+def read(*arguments):
+    return load_named("", ["Demo", *arguments], scaling.OPTIONS)
+
+
 def test_strong_scaling_divides_the_global_batch_and_weak_scaling_does_not():
-    plan = scaling.Plan((1, 2, 4), scaling.MODES, batch_size=4, global_batch=16, parts=2)
-    assert [plan.batch_of("strong", n) for n in (1, 2, 4, 8)] == [8, 4, 2, 1]
-    assert [plan.batch_of("weak", n) for n in (1, 8)] == [4, 4]
+    settings = read("--batch_size=4", "--global_batch=16", "--gradient_accumulation_steps=2")
+    assert [scaling.batch_of(settings, "strong", n) for n in (1, 2, 4, 8)] == [8, 4, 2, 1]
+    assert [scaling.batch_of(settings, "weak", n) for n in (1, 8)] == [4, 4]
     for count in (3, 16):
         with pytest.raises(ValueError, match=f"batch of 16 cannot be .* among {count} devices x 2"):
-            plan.batch_of("strong", count)
+            scaling.batch_of(settings, "strong", count)
+
+
+@pytest.mark.parametrize(
+    "given, weights",
+    [([], "none"), (["--backbone=resnet50", "--backbone_weights=imagenet"], "imagenet")],
+)
+def test_encoders_start_at_random_unless_weights_are_given(given, weights, monkeypatch):
+    started = []
+    monkeypatch.setattr(scaling, "in_a_process", lambda _, texts: started.append(texts) or {})
+    list(scaling.measure_rows(read("--seed=3", *given), [1], []))
+    assert started[0]["backbone_weights"] == weights and started[0]["seed"] == "3"
 
 
 def test_device_counts_are_powers_of_two_and_all():
-    expected = {0: (1, 2), 1: (1,), 2: (1, 2), 6: (1, 2, 4, 6), 8: (1, 2, 4, 8)}
+    expected = {0: [1, 2], 1: [1], 2: [1, 2], 6: [1, 2, 4, 6], 8: [1, 2, 4, 8]}
     assert {gpus: scaling.default_counts(gpus) for gpus in expected} == expected
 
 
 def test_devices_are_the_first_gpus_or_replicas_of_the_processor():
-    assert scaling.devices(2, ["3", "1", "0"]) == {"gpu_devices": "3,1", "cpu_replicas": "0"}
-    assert scaling.devices(2, []) == {"gpu_devices": "auto", "cpu_replicas": "2"}
+    assert scaling.device_settings(2, ["3", "1", "0"]) == {
+        "gpu_devices": "3,1",
+        "cpu_replicas": "0",
+    }
+    assert scaling.device_settings(2, []) == {"gpu_devices": "auto", "cpu_replicas": "2"}
 
 
 def test_rows_are_measured_and_an_indivisible_batch_is_refused(blocks, tmp_path, capsys):
@@ -89,12 +108,12 @@ def test_more_devices_than_gpus_are_refused(blocks, capsys):
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        ("--devices=1,x", "expected counts such as"),
-        ("--devices=0,1", "expected counts such as"),
+        ("--devices=1,x", "--devices: 'x': expected a whole number, at least 1"),
+        ("--devices=0,1", "--devices: '0': expected a whole number, at least 1"),
         ("--devices=2,4", "expected 1 among them"),
-        ("--modes=fast", "expected weak, strong"),
-        ("--steps=0", "expected 1 or more"),
-        ("--global_batch=0", "expected 1 or more"),
+        ("--modes=fast", "'fast': expected weak, strong"),
+        ("--steps=0", "expected a whole number, at least 1"),
+        ("--global_batch=0", "expected a whole number, at least 1"),
     ],
 )
 def test_wrong_options_end_before_any_measurement(blocks, tmp_path, capsys, wrong, words):

@@ -2,7 +2,7 @@ import pytest
 
 from benchmarks import step_times
 from runs.start import prepare_data
-from settings.loading import load, load_named
+from settings.loading import load
 from training.audit import count_collectives
 
 RUN = ["--dataset_name=blocks", "--backbone=tiny", "--decoder_width=0.02", "--sem_flag=false"]
@@ -42,13 +42,3 @@ def test_functions_are_called_in_turn_forth_and_back():
     times = step_times.in_turn([lambda: called.append("a"), lambda: called.append("b")], 2)
     assert "".join(called) == "abbaabba"  # two rounds to warm up
     assert [len(row) for row in times] == [2, 2]
-
-
-def test_encoders_begin_at_random_unless_weights_are_asked_for():
-    given = step_times.given_settings(load_named("", ["Demo", "--seed=3"], ()))
-    assert given == {"backbone_weights": "none", "dataset_name": "Demo", "seed": "3"}
-
-
-def test_a_failed_process_says_why():
-    with pytest.raises(step_times.MeasurementError, match="error: .*crop_size"):
-        step_times.in_a_process({"crop_size": 33})
