@@ -37,8 +37,8 @@ base_batch_size: int | None = None  # global batch for which the rates are meant
 learning_rate_schedule: str | None = None  # constant, cosine to the minimum, step; None = constant
 warmup_epochs: float | None = None  # linear increase of the rate from 0; None = 0.0
 min_learning_rate: float | None = None  # lowest rate after the warm-up; None = 0.0
-decay_epochs: float | None = None  # step schedule: epochs per step; None = a third of the run
-decay_factor: float | None = None  # step schedule: factor on the rate at each step; None = 0.1
+decay_epochs: float | None = None  # of schedule step: between reductions; None = a third of all
+decay_factor: float | None = None  # of schedule step: factor at each reduction; None = 0.1
 gradient_clip_norm: float | None = None  # maximum gradient norm; 0 = no clipping; None = 0.0
 gradient_accumulation_steps: int = 1  # batches that a replica processes per optimizer step
 ema_decay: float = 0.0  # moving average of the weights, which is validated and saved; 0 = off

@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+print("python -m datasets.check is now python check_data.py", file=sys.stderr)
 os.execv(
     sys.executable,
     [sys.executable, str(Path(__file__).parents[1] / "check_data.py"), *sys.argv[1:]],

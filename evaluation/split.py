@@ -22,6 +22,7 @@ from prediction.maps import NODATA, class_codes, class_layer
 from prediction.streaming import BatchPredictor
 from prediction.tiles import predict_maps
 from project.files import write_json, write_rows
+from project.version import checkout
 from runs.folders import output_folder
 from runs.start import Data, computed_settings, evenly_spaced, tile_reader
 from runs.stored import stored_stage
@@ -40,7 +41,7 @@ class SplitEvaluation:
     Attributes:
         stored: what is stored of stage 1.
         drawn: names of the tiles that a figure is made of.
-        mean: measures of the baseline: the training split's mean height and majority class.
+        mean: measures of the training mean: its mean height and majority class everywhere.
         gallery: thumbnails of the test split's tiles.
         pairs: true and predicted heights of the test split.
     """
@@ -101,7 +102,7 @@ class SplitEvaluation:
             row: its measures.
         """
         majority = self.stored.majority_class
-        baseline = TileMaps(
+        training_mean = TileMaps(
             tile.name,
             sample["heights"],
             np.full_like(sample["heights"], self.stored.training_mean_height),
@@ -109,7 +110,7 @@ class SplitEvaluation:
             sample["classes"],
             None if majority is None else np.full_like(sample["classes"], majority),
         )
-        self.mean.add(baseline)
+        self.mean.add(training_mean)
         if self.split == "test":
             self.write_rasters(tile, maps, sample["has_image"])
             self.gallery.add(tile.name, sample, maps, row)
@@ -164,6 +165,7 @@ class SplitEvaluation:
             "training_mean": {"height": self.stored.training_mean_height, **mean},
             "settings": computed_settings(self.settings),
             "encoder_weights": self.stored.encoder_weights,
+            "version": checkout(),
         }
         write_json(self.folder / "metrics.json", measured | extra)
         write_rows(self.folder / "per_tile.csv", metrics.rows)

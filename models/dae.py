@@ -41,27 +41,33 @@ def dae_channels(class_count: int = 0, normals: bool = True) -> int:
     return 1 + class_count + (3 if normals else 0) + 3
 
 
-def double_convolution(x, filters, name, options):
+def double_convolution(
+    x: keras.KerasTensor, filters: int, name: str, options: NetworkOptions
+) -> keras.KerasTensor:
     """Applies two 3x3 convolutions with ReLU."""
     x = convolve(x, filters, f"{name}_conv1", options)
     return convolve(x, filters, f"{name}_conv2", options)
 
 
-def down_level(x, filters, name, options):
+def down_level(
+    x: keras.KerasTensor, filters: int, name: str, options: NetworkOptions
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """Returns (features of a level of the U-Net, the same at half the resolution)."""
     x = double_convolution(x, filters, name, options)
     return x, layers.MaxPooling2D(name=f"{name}_pool")(x)
 
 
-def up_level(x, level, filters, name, options):
+def up_level(
+    x: keras.KerasTensor, level: keras.KerasTensor, filters: int, name: str, options: NetworkOptions
+) -> keras.KerasTensor:
     """Returns the features of a level on the way up.
 
     Args:
-        x: Keras tensor, the features of the level below.
-        level: Keras tensor, the features of this level on the way down.
-        filters: int, at width 1.
-        name: str, prefix of the layer names.
-        options: `NetworkOptions`.
+        x: features of the level below.
+        level: features of this level on the way down.
+        filters: at width 1.
+        name: prefix of the layer names.
+        options: of the network.
     """
     x = layers.Conv2DTranspose(options.filters(filters), 2, strides=2, name=name)(x)
     x = layers.Concatenate(name=f"{name}_fuse")([level, x])

@@ -65,16 +65,23 @@ def fuse_radar(photo: keras.KerasTensor, radar: keras.KerasTensor) -> keras.Kera
     return layers.Conv2D(3, 3, padding="same", kernel_initializer=start, name="sar_fusion")(x)
 
 
-def decoder(x, skips, guides, name, options, convolutions=0):
+def decoder(
+    x: keras.KerasTensor,
+    skips: list[keras.KerasTensor],
+    guides: list[list[keras.KerasTensor]],
+    name: str,
+    options: NetworkOptions,
+    convolutions: int = 0,
+) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
     """Decodes features to full resolution in five stages, each a `models.segments.Segment`.
 
     Args:
-        x: Keras tensor (batch, rows/32, columns/32, channels).
+        x: (batch, rows/32, columns/32, channels).
         skips: encoder features for the stages, coarse to fine; empty = the published network.
         guides: other decoders' stage features, a list per decoder.
-        name: str, prefix of the layer names.
-        options: `NetworkOptions`.
-        convolutions: int, see `decoder_stage`.
+        name: prefix of the layer names.
+        options: of the network.
+        convolutions: see `decoder_stage`.
 
     Returns:
         (last features (batch, rows, columns, filters), list of the features of each stage
@@ -93,16 +100,24 @@ def decoder(x, skips, guides, name, options, convolutions=0):
     return x, stages
 
 
-def decoder_stage(x, skip, guides, name, filters, options, convolutions):
+def decoder_stage(
+    x: keras.KerasTensor,
+    skip: list[keras.KerasTensor],
+    guides: list[keras.KerasTensor],
+    name: str,
+    filters: int,
+    options: NetworkOptions,
+    convolutions: int,
+) -> keras.KerasTensor:
     """Doubles rows and columns, and fuses the result with skip and guides.
 
     Args:
-        x: Keras tensor (batch, rows, columns, channels).
+        x: (batch, rows, columns, channels).
         skip: list of the encoder's features for this stage, one or none.
         guides: list of the other decoders' features of this stage.
-        name: str, prefix of the layer names, such as "height_stage1".
+        name: prefix of the layer names, such as "height_stage1".
         filters: int, at width 1.
-        options: `NetworkOptions`.
+        options: of the network.
         convolutions: int, 3x3 convolutions that follow; where there is a skip, at least one.
 
     Returns:
@@ -117,7 +132,9 @@ def decoder_stage(x, skip, guides, name, filters, options, convolutions):
     return x
 
 
-def head(x, channels, name, activation=None):
+def head(
+    x: keras.KerasTensor, channels: int, name: str, activation: str | None = None
+) -> keras.KerasTensor:
     """Predicts `channels` values per pixel, in float32 whatever the precision before it."""
     return layers.Conv2D(
         channels, 3, padding="same", activation=activation, dtype="float32", name=name

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -65,7 +66,7 @@ def _computed_twice(function):
     return twice
 
 
-def segment(name: str, function: Callable, *inputs):
+def segment(name: str, function: Callable, *inputs: object) -> Any:
     """Applies `function` as a `Segment`.
 
     Args:

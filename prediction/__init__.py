@@ -1,1 +1,1 @@
-"""From an image of any size to maps: windows, blending, GeoTIFFs, going on after a stop."""
+"""From an image of any size to maps: windows, blending, GeoTIFFs, resuming after a stop."""

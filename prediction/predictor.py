@@ -23,7 +23,7 @@ from prediction.tiles import make_predictor
 from prediction.unfinished import IDENTITY_TAG, UnfinishedScene, digest, is_finished, map_path
 from project.version import checkout
 from runs.folders import weights_file
-from runs.networks import load_networks, trained_dropout
+from runs.networks import load_networks, with_trained_dropout
 from runs.start import computed_settings, start_strategy
 from runs.stored import stored_stage
 from runs.trained_model import model_identity
@@ -53,12 +53,12 @@ class Predictor:
         Raises:
             SettingsError: if the network cannot give what is asked for.
         """
-        settings = trained_dropout(settings, "mtl")
+        settings = with_trained_dropout(settings, "mtl")
         self.settings, self.record = settings, settings.record
         self.names = ("heights", *requested_maps(settings))
         check_radar(settings)
         if settings.resume not in ("auto", "never"):
-            raise SettingsError(f"resume={settings.resume}: predict.py knows auto and never.")
+            raise SettingsError(f"resume={settings.resume}: predict.py accepts auto or never.")
         self.gsd = stored_stage(settings, "mtl").gsd
         strategy = start_strategy(settings)
         self.batch = settings.batch_windows * strategy.num_replicas_in_sync
@@ -94,7 +94,7 @@ class Predictor:
         Raises:
             RasterError: if the scene cannot be read or a map cannot be written.
             SettingsError: if the scene is too wide for the memory.
-            OSError: if a file is gone or cannot be written; BlockingIOError: if another process
+            OSError: if a file is missing or cannot be written; BlockingIOError: if another process
                 predicts the same output.
         """
         photo, radar = self._open(scene)
@@ -115,7 +115,7 @@ class Predictor:
             unfinished.finish()
         except KeyboardInterrupt:
             print(
-                f"\nThe finished rows are in {unfinished.folder}; the same command goes on there."
+                f"\nThe finished rows are in {unfinished.folder}; the same command continues there."
             )
             raise
         for image in filter(None, (photo, radar)):

@@ -1,22 +1,27 @@
-"""Files and folders that are whole or not there: JSON, CSV and any other content."""
+"""Files and folders that are complete or not there: JSON, CSV and any other content."""
 
 import contextlib
 import csv
+import glob
 import io
 import json
 import math
 import os
 import secrets
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+ABANDONED_SECONDS = 3600
 
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
-    """Lets a file take its name only when all of it is written.
+    """Lets a file take its name only when it is complete.
 
     Args:
         path: the file; its folder is made if it is absent.
@@ -27,6 +32,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(path)
     # Another process may be writing the same file.
     part = path.with_name(f".part.{secrets.token_hex(4)}.{path.name}")
     try:
@@ -36,9 +42,17 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def _remove_abandoned(path: Path) -> None:
+    """Removes what processes that were killed an hour ago or earlier have left of a file."""
+    for part in path.parent.glob(f".part.*.{glob.escape(path.name)}"):
+        with contextlib.suppress(OSError):  # another process may be as quick
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink()
+
+
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Lets a folder take its name only when all is in it.
+    """Lets a folder take its name only when it is complete.
 
     Args:
         path: the folder, which must not exist, or be empty; its parent is made if it is absent.
@@ -59,13 +73,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a file, whole or not at all."""
+    """Writes a file, completely or not at all."""
     with whole_file(path) as part:
         part.write_bytes(data)
 
 
 def write_json(path: str | os.PathLike, data: object) -> None:
-    """Writes JSON, whole or not at all: UTF-8, indented; NaN and infinity become null.
+    """Writes JSON, completely or not at all: UTF-8, indented; NaN and infinity become null.
 
     Args:
         path: the file.
@@ -76,7 +90,7 @@ def write_json(path: str | os.PathLike, data: object) -> None:
 
 
 def write_rows(path: str | os.PathLike, rows: Sequence[dict]) -> None:
-    """Writes a CSV file, whole or not at all; None and NaN become empty cells.
+    """Writes a CSV file, completely or not at all; None and NaN become empty cells.
 
     Args:
         path: the file.
@@ -91,7 +105,7 @@ def write_rows(path: str | os.PathLike, rows: Sequence[dict]) -> None:
     write_bytes(path, text.getvalue().encode())
 
 
-def plain(data):
+def plain(data: Any) -> Any:
     """Returns `data` in types that JSON has; NaN and infinity as None."""
     if isinstance(data, dict):
         return {str(key): plain(value) for key, value in data.items()}

@@ -25,7 +25,7 @@ def output_folder(settings: Settings, name: str) -> Path:
 
 
 def is_trained(settings: Settings, stage: str) -> bool:
-    """Says whether a stage has weights."""
+    """Returns whether a stage has weights."""
     return (stage_folder(settings, stage) / WEIGHTS).is_file()
 
 

@@ -9,9 +9,9 @@ from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
 from project.errors import first_line
 from runs.folders import is_trained, stage_folder, weights_digest, weights_file
-from runs.stored import ResumeError, stored_stage
+from runs.stored import FILE, ResumeError, stored_stage
 from settings.loading import Settings
-from settings.table import SettingsError
+from settings.table import Kind, SettingsError, Source
 
 
 def network_options(settings: Settings) -> NetworkOptions:
@@ -50,7 +50,8 @@ def load_stage(settings: Settings, stage: str, model: keras.Model) -> None:
     except (OSError, ValueError) as error:
         reason = first_line(error)
         raise ResumeError(
-            f"{path} cannot be loaded ({reason}): it is damaged or of another network. Train anew."
+            f"{path} cannot be loaded ({reason}): it is damaged or of another network. Train it "
+            "again."
         ) from None
 
 
@@ -72,16 +73,21 @@ def use_correction(settings: Settings) -> bool:
     message = f"{folder} was trained on an earlier stage 1. Run train_dae.py again."
     if settings.correction == "true":
         raise SettingsError(message)
-    print(f"warning: {message} Going on without the correction.")
+    print(f"warning: {message} Continuing without the correction.")
     return False
 
 
-def trained_dropout(settings: Settings, stage: str) -> Settings:
-    """Returns the settings with the dropout of a stage's training, unless the user asks for one."""
+def with_trained_dropout(settings: Settings, stage: str) -> Settings:
+    """Returns the settings with the dropout of a stage's training, unless the user sets one."""
     if settings.sources["dropout"].is_user:
         return settings
     stored = stored_stage(settings, stage).settings["dropout"]
-    return replace(settings, values=settings.values | {"dropout": stored})
+    source = Source(Kind.STORED, str(stage_folder(settings, stage) / FILE))
+    return replace(
+        settings,
+        values=settings.values | {"dropout": stored},
+        sources=settings.sources | {"dropout": source},
+    )
 
 
 def load_networks(
@@ -98,8 +104,8 @@ def load_networks(
     """
     corrected = use_correction(settings)
     with strategy.scope():
-        mtl = build_stage1(trained_dropout(settings, "mtl"))
-        dae = build_stage2(trained_dropout(settings, "dae")) if corrected else None
+        mtl = build_stage1(with_trained_dropout(settings, "mtl"))
+        dae = build_stage2(with_trained_dropout(settings, "dae")) if corrected else None
     load_stage(settings, "mtl", mtl)
     if dae is not None:
         load_stage(settings, "dae", dae)

@@ -1,7 +1,7 @@
 """What earlier runs stored beside their weights: settings.json."""
 
 import json
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 
 from project.errors import UserError
@@ -27,13 +27,13 @@ class StoredRun:
         settings: the settings in force, by name.
         identity: what must be equal to continue the run: network, data, global batch.
         classes: names of the classes, in the order of the class indices.
-        unusable_tiles: names of the training tiles that were left out.
-        encoder_weights: what stage 1's encoder began with.
-        parameters: numbers that the stage trains.
         gsd: metres per pixel of the training tiles.
         training_mean_height: metres, over the valid pixels of the training tiles.
         majority_class: index of the commonest class; None without classes.
         loss_weights: weight of each loss, by its name.
+        unusable_tiles: names of the training tiles that were skipped.
+        encoder_weights: what stage 1's encoder was initialised with.
+        parameters: numbers that the stage trains.
         version: of the project that wrote the file; empty before 0.1.0.
     """
 
@@ -41,13 +41,14 @@ class StoredRun:
     settings: dict
     identity: dict
     classes: list[str]
-    unusable_tiles: list[str]
-    encoder_weights: str
-    parameters: int
     gsd: float
     training_mean_height: float
     majority_class: int | None
     loss_weights: dict[str, float]
+    # What the first versions did not write.
+    unusable_tiles: list[str] = field(default_factory=list)
+    encoder_weights: str = ""
+    parameters: int = 0
     version: str = ""
 
     def write(self, folder: Path) -> None:
@@ -69,10 +70,10 @@ def read_stored(folder: Path) -> StoredRun | None:
         return None
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        needed = [field.name for field in fields(StoredRun) if field.default is MISSING]
+        needed = [f.name for f in fields(StoredRun) if f.default is f.default_factory is MISSING]
         if lacks := [name for name in needed if name not in stored]:
             raise ValueError(f"it lacks {', '.join(lacks)}")
-        known = {field.name for field in fields(StoredRun)}
+        known = {f.name for f in fields(StoredRun)}
         run = StoredRun(**{name: value for name, value in stored.items() if name in known})
         dict(run.identity), dict(run.settings)  # raises unless they are tables
         return run
@@ -109,6 +110,6 @@ def adopt_stored_network(settings: Settings) -> Settings:
     if stored.classes != names:
         raise SettingsError(
             f"The network was trained on the classes {stored.classes} ({origin}), but the data set "
-            f"has {names}. Train it anew, or restore the record."
+            f"has {names}. Train it again, or restore the record."
         )
     return adopt_network(settings, stored.settings, origin)

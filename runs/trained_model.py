@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datasets.records.record import ClassLabel, Record
 from runs.folders import WEIGHTS, weights_digest
-from runs.stored import FILE, ResumeError, StoredRun, read_stored
+from runs.stored import FILE, StoredRun, read_stored
 from settings.loading import Settings
 from settings.table import SettingsError
 
@@ -19,7 +19,8 @@ def trained_record(values: dict, options: argparse.Namespace) -> Record:
         options: has `model`, a weight file, or None.
 
     Raises:
-        SettingsError: if there is no trained network, or its settings.json is damaged.
+        SettingsError: if there is no trained network, or its settings.json cannot be used.
+        ResumeError: if settings.json is damaged.
     """
     folder = Path(values["checkpoint_dir"]) / values["dataset_name"] / "mtl"
     path = Path(options.model) if options.model else folder / WEIGHTS
@@ -28,15 +29,15 @@ def trained_record(values: dict, options: argparse.Namespace) -> Record:
             f"There are no trained weights at {path}. Train with the same checkpoint_dir and "
             f"dataset_name, or give --model=<folder>/{WEIGHTS}, a file that training wrote."
         )
+    stored = read_stored(path.parent)
     try:
-        stored = read_stored(path.parent)
         if stored is None:
-            raise FileNotFoundError("it is absent")
+            raise FileNotFoundError("there is none")
         return _record(stored, path.parent)
-    except (OSError, ResumeError, ValueError, KeyError, TypeError, SyntaxError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
         raise SettingsError(
-            f"{path.with_name(FILE)} cannot be used: {error}. It must lie beside {WEIGHTS}, as "
-            "training wrote it."
+            f"{path.with_name(FILE)} cannot be used ({type(error).__name__}: {error}). It must lie "
+            f"beside {WEIGHTS}, as training wrote it."
         ) from None
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import config
-from datasets.records.record import SPLITS, TOML, Record, RecordError, find_record
+from datasets.records.record import SPLITS, TOML, Record, find_record
+from project.errors import UserError
 from settings.command_line import Option, read_arguments
 from settings.presets import PRESETS
 from settings.table import (
@@ -109,7 +110,7 @@ def load(
         for conflict in conflicts(settings):
             raise SettingsError(conflict)
         return settings
-    except (SettingsError, RecordError) as error:
+    except UserError as error:
         fail(error)
 
 

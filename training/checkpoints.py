@@ -55,9 +55,12 @@ class RunState:
         checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._numbers)
         self._checkpoint = checkpoint
         # All processes must save, but only the chief's files count.
-        self._scratch = tempfile.TemporaryDirectory()
-        place = str(folder / "last") if self.is_chief else self._scratch.name
+        place = str(folder / "last") if self.is_chief else self._scratch_folder()
         self._manager = tf.train.CheckpointManager(checkpoint, place, max_to_keep=1)
+
+    def _scratch_folder(self) -> str:
+        self._scratch = tempfile.TemporaryDirectory()  # removed together with this object
+        return self._scratch.name
 
     def average_statistics(self) -> None:
         """Gives every replica the mean of the replicas' moving statistics, in one collective.

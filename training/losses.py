@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 def huber_penalty(error: tf.Tensor, delta: float) -> tf.Tensor:
-    """Squares errors up to delta, halved, and goes on linearly above (Huber, Annals of
+    """Is half the square of an error up to delta, and linear above (Huber, Annals of
     Mathematical Statistics 1964)."""
     within = tf.minimum(tf.abs(error), delta)
     return within * (tf.abs(error) - 0.5 * within)

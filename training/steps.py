@@ -1,15 +1,15 @@
 """One optimizer step: the same code for one device, several GPUs and several machines.
 
-From above to below this file is what happens in one step:
+What happens in one step, on every replica at the same time:
 
-- `TrainStep.over_replicas`: every replica takes `replica_step` with its part of the batch;
-- `TrainStep.replica_step`: gradients -> sum over the replicas -> clip -> update;
-- `add_up_parts`: the gradients of several parts of a batch, if they are accumulated;
-- `TrainStep.part_gradients`: forward -> loss of each example -> / global batch -> gradient;
-- `MtlLosses`, `DaeLosses`: forward pass and losses of each stage;
-- `sum_over_replicas`: the one collective operation of a step.
+1. `MtlLosses` or `DaeLosses`: forward pass, and a loss for each example;
+2. `TrainStep.part_gradients`: division by the global batch, weighted sum, gradient;
+3. `add_up_parts`: 1 and 2 for several parts of the batch, if gradients are accumulated;
+4. `sum_over_replicas`: the one collective operation of a step;
+5. `TrainStep.replica_step`: all of these, then clipping and the update.
 
 Loss and gradient are those of the whole global batch, whatever the number of replicas.
+`make_train_step` compiles the step.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,174 +40,9 @@ class CompiledStep(Protocol):
     def get_concrete_function(self, batch: Batch) -> tf.types.experimental.ConcreteFunction:
         """Returns the graph of the step."""
 
-
-@dataclass(frozen=True)
-class StepOptions:
-    """The arithmetic of one optimizer step.
-
-    Attributes:
-        global_batch_size: examples per step: crops per replica and part x replicas x parts.
-        clip_norm: largest global norm of the gradient of the whole batch (Pascanu, Mikolov,
-            Bengio, ICML 2013); 0 = any.
-        parts: into how many each replica divides its examples, to take one after another and
-            accumulate their gradients.
-        pack_bytes: bytes that are summed over the replicas at a time; 0 = all together.
-        unroll: True = the parts stand in the graph one by one. A loop is smaller, but cannot
-            hold the collective operations of synchronised batch normalisation.
-    """
-
-    global_batch_size: int
-    clip_norm: float = 0.0
-    parts: int = 1
-    pack_bytes: int = 0
-    unroll: bool = False
-
-
-def make_train_step(
-    strategy: tf.distribute.Strategy,
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-    losses: Losses,
-    loss_weights: dict[str, float],
-    options: StepOptions,
-    variables: Sequence[keras.Variable] | None = None,
-) -> CompiledStep:
-    """Builds the compiled training step.
-
-    Args:
-        strategy: the default strategy for one device.
-        model: to train, built under `strategy.scope()`.
-        optimizer: of `training.optimizers.make_optimizer`, built under `strategy.scope()`.
-        losses: such as `MtlLosses`.
-        loss_weights: weight of each loss, by its name.
-        options: `StepOptions`.
-        variables: those of the model's trainable variables that are trained; None = all.
-
-    Returns:
-        Function (distributed batch) -> scalars by name: the mean over the global batch of each
-        loss, `loss`, their weighted sum, `gradient_norm` before clipping, and with loss scaling
-        `loss_scale`. Each replica must get its own part of the batch, from a distributed dataset;
-        `datasets.crops.pipeline.feeding_order` gives it its examples of each part.
-
-    Raises:
-        TypeError: if the optimizer would sum the gradients over the replicas once more.
-    """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if not isinstance(inner, ReducedGradients):
-        raise TypeError(
-            f"The optimizer is a {type(inner).__name__}, expected one of training.optimizers: "
-            "this step sums the gradients over the replicas itself."
-        )
-    variables = model.trainable_variables if variables is None else variables
-    step = TrainStep(strategy, optimizer, losses, loss_weights, options, variables)
-    return tf.function(step.over_replicas)
-
-
-@dataclass(frozen=True, eq=False)
-class TrainStep:
-    """The step of `make_train_step`; attributes as its arguments."""
-
-    strategy: tf.distribute.Strategy
-    optimizer: keras.optimizers.Optimizer
-    losses: Losses
-    loss_weights: dict[str, float]
-    options: StepOptions
-    variables: Sequence[keras.Variable]
-
-    def over_replicas(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Takes the step on all replicas; returns the figures of the whole global batch.
-
-        The batch must come from a distributed dataset. `strategy.run` hands a plain tensor whole
-        to every replica: each would compute the whole batch, and N replicas would bring no speed
-        and an N times larger gradient.
-        """
-        rows = self.strategy.run(self.replica_step, args=(batch,))
-        # Summed over the replicas already, together with the gradients: the same on all.
-        return {
-            name: self.strategy.experimental_local_results(row)[0] for name, row in rows.items()
-        }
-
-    def replica_step(self, batch: Batch) -> dict[str, tf.Tensor]:
-        """Does one replica's share of the step and returns the figures of the whole batch."""
-        names = (*self.loss_weights, "loss")
-        shapes = [*(variable.shape for variable in self.variables), [len(names)]]
-        sums = add_up_parts(self.part_gradients, batch, shapes, self.options)
-        # Gradients and losses travel together: one collective operation for each step. Keras'
-        # optimizer would need one for every variable, and clip before it sums.
-        *gradients, means = sum_over_replicas(sums, self.options.pack_bytes)
-        # From here on all replicas hold the same numbers and do the same with them.
-        scale = loss_scale(self.optimizer)
-        norm = tf.linalg.global_norm(gradients) / scale
-        if self.options.clip_norm:
-            # Not tf.clip_by_global_norm, whose norm would be that of the scaled gradient.
-            factor = self.options.clip_norm / tf.maximum(norm, self.options.clip_norm)
-            gradients = [factor * gradient for gradient in gradients]
-        # The optimizer's own sum over the replicas is off (`ReducedGradients`). With loss scaling
-        # it leaves out a step whose gradient is not finite, on all replicas, as all see the same.
-        self.optimizer.apply(gradients, self.variables)
-        row = dict(zip(names, tf.unstack(means), strict=True)) | {"gradient_norm": norm}
-        is_scaled = hasattr(self.optimizer, "inner_optimizer")
-        return row | {"loss_scale": scale} if is_scaled else row
-
-    def part_gradients(self, batch: Batch) -> list[tf.Tensor]:
-        """Returns the gradients and then the losses of the examples at hand, in a list.
-
-        Each example's loss is divided by the size of the global batch, not by the number of
-        examples here. So the sum over parts and replicas is the mean over the global batch; a mean
-        here and a mean of means later would weigh examples by where they are computed.
-        """
-        names = tuple(self.loss_weights)
-        with tf.GradientTape() as tape:
-            losses = self.losses(batch)
-            means = [tf.reduce_sum(losses[name]) / self.options.global_batch_size for name in names]
-            weighted = [self.loss_weights[n] * mean for n, mean in zip(names, means, strict=True)]
-            total = tf.add_n(weighted)
-            # float16 cannot hold small gradients; the optimizer divides by the scale again.
-            scaled = self.optimizer.scale_loss(total)
-        # A head whose output no loss uses has no gradient: zeros leave it as it is.
-        unconnected = tf.UnconnectedGradients.ZERO
-        variables = [variable.value for variable in self.variables]
-        gradients = tape.gradient(scaled, variables, unconnected_gradients=unconnected)
-        return [*gradients, tf.stack([*means, total])]
-
-
-def add_up_parts(
-    part_step: Callable[[Batch], list[tf.Tensor]],
-    batch: Batch,
-    shapes: Sequence,
-    options: StepOptions,
-) -> list[tf.Tensor]:
-    """Runs `part_step` on each part of a replica's batch and adds up what it returns.
-
-    So a replica takes a batch that its memory could not hold at once. The update follows once,
-    after all parts.
-
-    Args:
-        part_step: part of the batch -> float32 tensors.
-        batch: tensors (examples, ...) by name.
-        shapes: of what `part_step` returns.
-        options: `StepOptions`.
-
-    Returns:
-        The sums, of `shapes`.
-    """
-    if options.parts == 1:
-        return part_step(batch)
-    size, tensors = options.parts, cast(dict[str, tf.Tensor], batch)
-    parts = {name: tf.reshape(v, [size, -1, *v.shape[1:]]) for name, v in tensors.items()}
-
-    def add(number, totals):
-        values = part_step({name: value[number] for name, value in parts.items()})
-        return number + 1, [total + value for total, value in zip(totals, values, strict=True)]
-
-    state = (0, [tf.zeros(shape) for shape in shapes])
-    if options.unroll:
-        for _ in range(size):
-            # One part after another, so that the memory is that of one.
-            with tf.control_dependencies(state[1]):
-                state = add(*state)
-        return state[1]
-    return tf.while_loop(lambda number, _: number < size, add, state)[1]
+    @property
+    def python_function(self) -> Callable:
+        """The step before its compilation."""
 
 
 @dataclass(frozen=True)
@@ -322,6 +157,67 @@ class DaeLosses:
         return {"height_loss": loss}
 
 
+@dataclass(frozen=True)
+class StepOptions:
+    """The arithmetic of one optimizer step.
+
+    Attributes:
+        global_batch_size: examples per step: crops per replica and part x replicas x parts.
+        clip_norm: largest global norm of the gradient of the whole batch (Pascanu, Mikolov,
+            Bengio, ICML 2013); 0 = any.
+        parts: into how many each replica divides its examples, to take one after another and
+            accumulate their gradients.
+        pack_bytes: bytes that are summed over the replicas at a time; 0 = all together.
+        unroll: True = the parts stand in the graph one by one. A loop is smaller, but cannot
+            hold the collective operations of synchronised batch normalisation.
+    """
+
+    global_batch_size: int
+    clip_norm: float = 0.0
+    parts: int = 1
+    pack_bytes: int = 0
+    unroll: bool = False
+
+
+def add_up_parts(
+    part_step: Callable[[Batch], list[tf.Tensor]],
+    batch: Batch,
+    shapes: Sequence,
+    options: StepOptions,
+) -> list[tf.Tensor]:
+    """Runs `part_step` on each part of a replica's batch and adds up what it returns.
+
+    So a replica takes a batch that its memory could not hold at once. The update follows once,
+    after all parts.
+
+    Args:
+        part_step: part of the batch -> float32 tensors.
+        batch: tensors (examples, ...) by name.
+        shapes: of what `part_step` returns.
+        options: `StepOptions`.
+
+    Returns:
+        The sums, of `shapes`.
+    """
+    if options.parts == 1:
+        return part_step(batch)
+    size, tensors = options.parts, cast(dict[str, tf.Tensor], batch)
+    parts = {name: tf.reshape(v, [size, -1, *v.shape[1:]]) for name, v in tensors.items()}
+
+    def add(number, totals):
+        values = part_step({name: value[number] for name, value in parts.items()})
+        return number + 1, [total + value for total, value in zip(totals, values, strict=True)]
+
+    state = (0, [tf.zeros(shape) for shape in shapes])
+    if options.unroll:
+        for _ in range(size):
+            # One part after another, so that the memory is that of one.
+            with tf.control_dependencies(state[1]):
+                state = add(*state)
+        return state[1]
+    return tf.while_loop(lambda number, _: number < size, add, state)[1]
+
+
 def sum_over_replicas(tensors: list[tf.Tensor], pack_bytes: int = 0) -> list[tf.Tensor]:
     """Sums each tensor of a list over all replicas.
 
@@ -344,3 +240,111 @@ def sum_over_replicas(tensors: list[tf.Tensor], pack_bytes: int = 0) -> list[tf.
 def loss_scale(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
     """Returns by how much the optimizer scales the loss: 1 without loss scaling."""
     return tf.convert_to_tensor(getattr(optimizer, "dynamic_scale", 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainStep:
+    """The step of `make_train_step`; attributes as its arguments."""
+
+    strategy: tf.distribute.Strategy
+    optimizer: keras.optimizers.Optimizer
+    losses: Losses
+    loss_weights: dict[str, float]
+    options: StepOptions
+    variables: Sequence[keras.Variable]
+
+    def part_gradients(self, batch: Batch) -> list[tf.Tensor]:
+        """Returns the gradients and then the losses of the given examples, in a list.
+
+        Each example's loss is divided by the size of the global batch, not by the number of
+        examples here. So the sum over parts and replicas is the mean over the global batch; a mean
+        here and a mean of means later would weigh examples by where they are computed.
+        """
+        names = tuple(self.loss_weights)
+        with tf.GradientTape() as tape:
+            losses = self.losses(batch)
+            means = [tf.reduce_sum(losses[name]) / self.options.global_batch_size for name in names]
+            weighted = [self.loss_weights[n] * mean for n, mean in zip(names, means, strict=True)]
+            total = tf.add_n(weighted)
+            # float16 cannot hold small gradients; the optimizer divides by the scale again.
+            scaled = self.optimizer.scale_loss(total)
+        # A head whose output no loss uses has no gradient: zeros leave it as it is.
+        unconnected = tf.UnconnectedGradients.ZERO
+        variables = [variable.value for variable in self.variables]
+        gradients = tape.gradient(scaled, variables, unconnected_gradients=unconnected)
+        return [*gradients, tf.stack([*means, total])]
+
+    def replica_step(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Does one replica's share of the step and returns the figures of the whole batch."""
+        names = (*self.loss_weights, "loss")
+        shapes = [*(variable.shape for variable in self.variables), [len(names)]]
+        sums = add_up_parts(self.part_gradients, batch, shapes, self.options)
+        # Gradients and losses travel together: one collective operation for each step. Keras'
+        # optimizer would need one for every variable, and clip before it sums.
+        *gradients, means = sum_over_replicas(sums, self.options.pack_bytes)
+        # From here on all replicas hold the same numbers and do the same with them.
+        scale = loss_scale(self.optimizer)
+        norm = tf.linalg.global_norm(gradients) / scale
+        if self.options.clip_norm:
+            # Not tf.clip_by_global_norm, whose norm would be that of the scaled gradient.
+            factor = self.options.clip_norm / tf.maximum(norm, self.options.clip_norm)
+            gradients = [factor * gradient for gradient in gradients]
+        # The optimizer's own sum over the replicas is off (`ReducedGradients`). With loss scaling
+        # it leaves out a step whose gradient is not finite, on all replicas, as all see the same.
+        self.optimizer.apply(gradients, self.variables)
+        row = dict(zip(names, tf.unstack(means), strict=True)) | {"gradient_norm": norm}
+        is_scaled = hasattr(self.optimizer, "inner_optimizer")
+        return row | {"loss_scale": scale} if is_scaled else row
+
+    def over_replicas(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """Takes the step on all replicas; returns the figures of the whole global batch.
+
+        The batch must come from a distributed dataset. `strategy.run` hands a plain tensor whole
+        to every replica: each would compute the whole batch, and N replicas would bring no speed
+        and an N times larger gradient.
+        """
+        rows = self.strategy.run(self.replica_step, args=(batch,))
+        # Summed over the replicas already, together with the gradients: the same on all.
+        return {
+            name: self.strategy.experimental_local_results(row)[0] for name, row in rows.items()
+        }
+
+
+def make_train_step(
+    strategy: tf.distribute.Strategy,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    losses: Losses,
+    loss_weights: dict[str, float],
+    options: StepOptions,
+    variables: Sequence[keras.Variable] | None = None,
+) -> CompiledStep:
+    """Builds the compiled training step.
+
+    Args:
+        strategy: the default strategy for one device.
+        model: to train, built under `strategy.scope()`.
+        optimizer: of `training.optimizers.make_optimizer`, built under `strategy.scope()`.
+        losses: such as `MtlLosses`.
+        loss_weights: weight of each loss, by its name.
+        options: `StepOptions`.
+        variables: those of the model's trainable variables that are trained; None = all.
+
+    Returns:
+        Function (distributed batch) -> scalars by name: the mean over the global batch of each
+        loss, `loss`, their weighted sum, `gradient_norm` before clipping, and with loss scaling
+        `loss_scale`. Each replica must get its own part of the batch, from a distributed dataset;
+        `datasets.crops.pipeline.feeding_order` gives it its examples of each part.
+
+    Raises:
+        TypeError: if the optimizer would sum the gradients over the replicas once more.
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if not isinstance(inner, ReducedGradients):
+        raise TypeError(
+            f"The optimizer is a {type(inner).__name__}, expected one of training.optimizers: "
+            "this step sums the gradients over the replicas itself."
+        )
+    variables = model.trainable_variables if variables is None else variables
+    step = TrainStep(strategy, optimizer, losses, loss_weights, options, variables)
+    return tf.function(step.over_replicas)

@@ -4,6 +4,7 @@ Howard, Ruder, "Universal language model fine-tuning", ACL 2018 (gradual unfreez
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import keras
@@ -88,9 +89,9 @@ class UnfreezingStep:
     def __call__(self, batch: Batch) -> dict[str, tf.Tensor]:
         return self.current()(batch)
 
-    def get_concrete_function(self, batch: Batch):
+    def get_concrete_function(self, batch: Batch) -> tf.types.experimental.ConcreteFunction:
         return self.current().get_concrete_function(batch)
 
     @property
-    def python_function(self):
+    def python_function(self) -> Callable:
         return self.current().python_function

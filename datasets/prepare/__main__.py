@@ -16,6 +16,7 @@ from datasets.prepare.dfc2023_files import GSD, plan_dfc2023
 from datasets.prepare.pair import plan_pair
 from datasets.prepare.preparation import write_data_set
 from datasets.prepare.vaihingen_files import plan_vaihingen
+from project.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = options.plan(options)
         with tqdm(total=len(plan.jobs), unit="tile", leave=False) as bar:
             summary = write_data_set(plan, progress=lambda done, total: bar.update())
-    except (ValueError, OSError) as error:
+    except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

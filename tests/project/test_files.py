@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from project.files import whole_file, whole_folder
@@ -50,3 +52,17 @@ def test_a_folder_with_content_is_never_replaced(tmp_path):
     with pytest.raises(OSError), whole_folder(tmp_path / "model"):
         pass
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine"]
+
+
+def test_what_a_killed_process_left_is_removed_after_an_hour(tmp_path):
+    path, old, new = (tmp_path / name for name in ("a.h5", ".part.1a.a.h5", ".part.2b.a.h5"))
+    for part in (old, new, tmp_path / ".part.3c.other.h5"):
+        part.write_text("half")
+    os.utime(old, (0, 0))
+    with whole_file(path) as part:
+        part.write_text("all")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        ".part.2b.a.h5",
+        ".part.3c.other.h5",
+        "a.h5",
+    ]

@@ -332,4 +332,4 @@ def test_a_demo_folder_with_other_content_ends_with_status_2(tmp_path, capsys):
     (tmp_path / "Demo" / "mine.txt").write_text("mine")
     with pytest.raises(SystemExit) as ended:
         check.main(["Demo", f"--shortcut_path={tmp_path}", f"--output_dir={tmp_path / 'out'}"])
-    assert ended.value.code == 2 and "not the demo data set" in capsys.readouterr().err
+    assert ended.value.code == 2 and "found no demo.json" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_a_tile_that_cannot_be_read_stops_or_is_left_out(run, tmp_path, capsys):
 def test_a_run_that_was_begun_with_other_tiles_is_not_set_aside(run, tmp_path):
     run()
     (tmp_path / "data" / "blocks" / "train" / "dsm" / "train_2.tif").write_bytes(b"")
-    with pytest.raises(SystemExit, match="begun when other tiles could be read: train_2. Make"):
+    with pytest.raises(SystemExit, match="other tiles could be read: train_2. Restore"):
         run("--bad_tiles=skip", "--resume=auto", "--mtl_steps=4")
     assert [path.name for path in (tmp_path / "checkpoint_dir" / "blocks").iterdir()] == ["mtl"]
 

@@ -12,7 +12,7 @@ from runs.folders import output_folder
 from settings.loading import Settings
 from training.stages.stage import StageRun
 
-MEMORY_SHARE = 0.5  # of the free memory that the caches of a machine may fill unasked
+MEMORY_SHARE = 0.5  # of the free memory, which cache=auto may fill on a machine
 
 
 def crop_reader(run: StageRun) -> CropReader:
@@ -79,8 +79,8 @@ def _with_own_errors(batches: Iterator[dict], reader: CropReader) -> Iterator[di
     while True:
         try:
             batch = next(batches)
-        except tf.errors.OpError:
-            if reader.error:
+        except tf.errors.OpError as error:
+            if reader.error and str(reader.error) in error.message:
                 raise reader.error from None
             raise
         except StopIteration:

@@ -52,7 +52,7 @@ def refuse_other_precision(stored: StoredRun, now: StoredRun, folder: Path) -> N
     before, precision = stored.identity.get("precision"), now.identity["precision"]
     if before != precision and stored.identity == now.identity | {"precision": before}:
         raise ResumeError(
-            f"The run in {folder} was begun in {before}, but precision=auto means {precision} on "
+            f"The run in {folder} was started in {before}, but precision=auto means {precision} on "
             f"this machine. Set --precision={before} to go on, or --resume=never to train again."
         )
 
@@ -68,9 +68,9 @@ def refuse_other_tiles(stored: StoredRun, now: StoredRun, folder: Path) -> None:
     different = sorted(set(stored.unusable_tiles) ^ set(now.unusable_tiles))
     if different and stored.identity | tiles == now.identity:
         raise ResumeError(
-            f"The run in {folder} was begun when other tiles could be read: "
-            f"{', '.join(different[:5])}. Make these as they were, or set --resume=never to train "
-            "anew."
+            f"The run in {folder} was started when other tiles could be read: "
+            f"{', '.join(different[:5])}. Restore these files, or set --resume=never to train "
+            "again."
         )
 
 

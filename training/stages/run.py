@@ -40,7 +40,7 @@ VALIDATION_COLUMNS = {  # of validation.csv: path into metrics.json
 
 
 def train_stage(run: StageRun) -> None:
-    """Trains a stage to its end, from the beginning or from where it was left.
+    """Trains a stage to its end, from the beginning or from its last saved state.
 
     Args:
         run: with the splits train and valid.
@@ -56,7 +56,7 @@ def train_stage(run: StageRun) -> None:
     if start == FINISHED:
         print(f"{run.folder}: this run is finished. --resume=never trains it again.")
         return
-    if start == CONTINUE:  # the encoder began then, whatever weights can be had now
+    if start == CONTINUE:  # records what the encoder was initialised with when the run started
         stored = read_stored(run.folder) or run.description
         run = replace(run, stage=replace(run.stage, encoder_weights=stored.encoder_weights))
     step, optimizer = compile_step(run)
@@ -83,7 +83,7 @@ def train_stage(run: StageRun) -> None:
     finally:
         log.close()
         for name, (crops, message) in sorted(reader.skipped.items()):
-            print(f"warning: {crops} crops of tile {name} were read as empty: {message}")
+            print(f"warning: {crops} crops of tile {name} were skipped: {message}")
         if run.is_chief:
             rows = (read_rows(run.results / name) for name in ("history.csv", "validation.csv"))
             training_curves(run.results / "curves.png", *rows)
@@ -115,7 +115,7 @@ def shared_settings(run: StageRun) -> tuple:
 
 
 def begin_log(run: StageRun, step: int) -> RunLog | SilentLog:
-    """Says and stores what the run is; returns its log, a silent one if not the chief.
+    """Prints and stores what the run is; returns its log, a silent one if not the chief.
 
     Args:
         run: what to store.

@@ -37,7 +37,7 @@ class Stage:
         loss_weights: weight of each loss, by its name.
         height_network: of `models.height_network.make_height_network`, for validation.
         origin: what else the run depends on (the DAE on the MTL's weights).
-        encoder_weights: what stage 1's encoder began with, for the record.
+        encoder_weights: what stage 1's encoder was initialised with, for the record.
         batch_size: crops that a replica takes at a time.
         epochs: length; `steps`, optimizer steps, wins over it unless it is None.
         learning_rate: of the optimizer at the base batch.
@@ -60,7 +60,7 @@ class Stage:
 class StageRun:
     """One training of a stage: what the user asks for, on which data and devices, and how long.
 
-    Made once, by `begin`, and handed on whole.
+    It is made once, by `begin`, and passed on as it is.
 
     Attributes:
         settings: the settings in force.
@@ -135,9 +135,9 @@ class StageRun:
         settings, stage = self.settings, self.stage
         run = identity(settings, stage.name) | stage.origin
         run["precision"] = keras.config.dtype_policy().name
-        stairs = settings.learning_rate_schedule == "step" and settings.decay_epochs
-        if settings.learning_rate_schedule != "constant" and not stairs:
-            run["total_steps"] = self.plan.total_steps  # another length has other rates
+        by_epochs = settings.learning_rate_schedule == "step" and settings.decay_epochs
+        if settings.learning_rate_schedule != "constant" and not by_epochs:
+            run["total_steps"] = self.plan.total_steps  # a run of another length has other rates
         run |= data_identity(self.data)
         return run | {"global_batch_size": self.plan.global_batch_size}
 
@@ -159,7 +159,7 @@ def crop_plan(settings: Settings, data: Data) -> CropPlan:
 
 
 def data_identity(data: Data) -> dict:
-    """Returns what tells one training split from another, for resuming."""
+    """Returns what identifies a training split, for resuming."""
     record, summary = data.record, data.summaries["train"]
     names = [tile.name for tile in data.tiles["train"]]
     tiles = hashlib.sha256(repr((names, summary.shapes)).encode()).hexdigest()
@@ -186,8 +186,8 @@ def mtl_stage(settings: Settings, data: Data, strategy: tf.distribute.Strategy) 
     backbone_weights, origin = pretrained_weights(settings.backbone, settings.backbone_weights)
     if backbone_weights and settings.input_normalisation != "imagenet" and is_chief(strategy):
         print(
-            f"warning: {settings.backbone} begins with weights that were likely trained on another "
-            "range of images. Set input_normalisation=imagenet."
+            f"warning: {settings.backbone} starts from weights that were probably trained on "
+            "images of another range. Set input_normalisation=imagenet."
         )
     if settings.freeze_backbone_epochs and not backbone_weights and is_chief(strategy):
         print(f"warning: freeze_backbone_epochs freezes an encoder whose weights are {origin}.")

@@ -18,7 +18,7 @@ def settings(tmp_path):
 
 
 def write_stored(folder, seed):
-    StoredRun("mtl", {}, {"seed": seed}, [], [], "random", 1, 0.5, 2.0, None, {}).write(folder)
+    StoredRun("mtl", {}, {"seed": seed}, [], 0.5, 2.0, None, {}).write(folder)
 
 
 def write_history(settings, seed):

@@ -16,7 +16,7 @@ def run(tmp_path):
         numbers = {"step": tf.Variable(step, dtype=tf.int64), "stopped": tf.Variable(stopped)}
         checkpoint = tf.train.Checkpoint(**numbers)
         tf.train.CheckpointManager(checkpoint, str(folder / "last"), 1).save(step)
-        StoredRun("mtl", {}, identity, [], [], "random", 1, 0.5, 2.0, None, {}).write(folder)
+        StoredRun("mtl", {}, identity, [], 0.5, 2.0, None, {}).write(folder)
         return folder
 
     return write
