@@ -15,15 +15,17 @@ import test_dsm
 import train_mtl
 from datasets.catalogue import CATALOGUE
 from datasets.catalogue.entries import NOT_STATED
-from evaluation.measures import height_metrics
+from datasets.crops.targets import cast_batch
+from evaluation.measures import height_metrics, metrics
 from evaluation.report import tables
 from models import backbones, mtl
 from settings.table import TABLE
 from training import history, losses
-from training.optimizers import make_optimizer
-from training.steps import MtlLosses, StepOptions, make_train_step
+from training.stages import stage
+from training.steps import MtlLosses
 
 TINY = ["--backbone=tiny", "--decoder_width=0.03125", "--sem_flag=false", "--norm_flag=false"]
+LOSSES = ("loss", "height_loss", "roof_loss")  # columns of history.csv
 
 
 @pytest.fixture
@@ -82,55 +84,38 @@ def test_an_encoder(places, tmp_path, monkeypatch):
     assert "three_layers" in (tmp_path / "ck/blocks/mtl/settings.json").read_text()
 
 
-@dataclass(frozen=True)
 class WithRoofs(MtlLosses):
     """The losses of stage 1 and that of a head that tells roofs, heights above 2.5 m."""
 
     def __call__(self, batch):
-        found = super().__call__(batch)
+        found, batch = super().__call__(batch), cast_batch(batch)
         outputs = self.mtl(batch["image"], training=True)
         is_roof = tf.cast(batch["heights"] > 2.5, tf.float32)
-        valid = tf.math.is_finite(batch["heights"])
-        return found | {"roof_loss": losses.regression_loss(is_roof, outputs["roofs"], valid)}
+        roofs = losses.regression_loss(is_roof, outputs["roofs"], batch["valid"])
+        return found | {"roof_loss": roofs}
 
 
-def test_a_decoder_head(monkeypatch, tmp_path):
-    known = mtl.decoder_heads
-    monkeypatch.setattr(
-        mtl, "decoder_heads", lambda *given: [*known(*given), ("roof", "roofs", 1, "sigmoid")]
-    )
-    network = mtl.build_mtl(mtl.NetworkOptions("tiny", decoder_width=0.03125, dropout=0.0), 0)
-    assert network.output["roofs"].shape == (None, None, None, 1)
-    optimizer = make_optimizer(network, 0.01)
-    weights = {"height_loss": 1.0, "roof_loss": 2.0}
-    step = make_train_step(
-        tf.distribute.get_strategy(),
-        network,
-        optimizer,
-        WithRoofs(network, 0.5, "unit"),
-        weights,
-        StepOptions(global_batch_size=2),
-    )
-    batch = {
-        "image": tf.random.stateless_uniform((2, 32, 32, 3), (1, 2), 0, 255),
-        "heights": tf.random.stateless_uniform((2, 32, 32, 1), (3, 4), 0, 5),
-        "classes": tf.fill((2, 32, 32, 1), tf.constant(-1, tf.int16)),
-        "gsd_factor": tf.ones(2),
-        "sample": tf.range(2, dtype=tf.int64),
-    }
-    before = network.get_layer("roofs").kernel.numpy()
-    rows = [step(batch) for _ in range(2)]
-    total = 1.0 * rows[0]["height_loss"] + 2.0 * rows[0]["roof_loss"]
-    assert float(rows[0]["loss"]) == pytest.approx(float(total), rel=1e-6)
-    assert not np.array_equal(network.get_layer("roofs").kernel.numpy(), before)
-    columns = (*history.HISTORY_COLUMNS, "roof_loss")
-    monkeypatch.setattr(history, "HISTORY_COLUMNS", columns)
-    log = history.RunLog(tmp_path, ())
-    log.step({"step": 1, **{name: float(value) for name, value in rows[0].items()}})
-    log.close()
-    with (tmp_path / "history.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
-    assert float(row["roof_loss"]) == pytest.approx(float(rows[0]["roof_loss"]))
+def test_a_decoder_head(places, tmp_path, monkeypatch):
+    known_heads, known_stage = mtl.decoder_heads, stage.mtl_stage
+    kernels = []
+
+    def mtl_stage(*given):
+        made = known_stage(*given)
+        kernels.append(made.network.get_layer("roofs").kernel)
+        kernels.append(kernels[0].numpy())
+        weights = made.loss_weights | {"roof_loss": 2.0}
+        return replace(made, losses=WithRoofs(**vars(made.losses)), loss_weights=weights)
+
+    row = ("roof", "roofs", 1, "sigmoid")
+    monkeypatch.setattr(mtl, "decoder_heads", lambda *given: [*known_heads(*given), row])
+    monkeypatch.setattr(stage, "mtl_stage", mtl_stage)
+    monkeypatch.setattr(history, "HISTORY_COLUMNS", (*history.HISTORY_COLUMNS, "roof_loss"))
+    rows = train([*places, *TINY, "--dropout=0"], tmp_path)
+    assert len(rows) == 2 and list(rows[0])[-1] == "roof_loss"
+    for loss, height, roof in ([float(row[n]) for n in LOSSES] for row in rows):
+        assert roof > 0 and loss == pytest.approx(height + 2 * roof, rel=1e-5)
+    trained, at_first = kernels
+    assert not np.array_equal(trained.numpy(), at_first)
 
 
 def test_a_data_set_record(blocks, tmp_path, monkeypatch):
@@ -156,24 +141,56 @@ def test_a_data_set_record(blocks, tmp_path, monkeypatch):
     assert stored["classes"] == ["ground", "building"] and stored["gsd"] == 0.5
 
 
+@dataclass(frozen=True)
+class WithinSums(height_metrics.HeightSums):
+    """The sums of the heights, and the number of pixels at most 1 m off."""
+
+    within: int = 0
+
+    def __add__(self, other):
+        return replace(super().__add__(other), within=self.within + other.within)
+
+    def measures(self):
+        share = self.within / self.pixels if self.pixels else None
+        return super().measures() | {"within_1_m": share}
+
+
+def add_measure(monkeypatch):
+    """Does what lines in height_metrics.py and tables.py would; returns the new height_sums."""
+    known = height_metrics.height_sums
+
+    def height_sums(heights, predicted):
+        return replace(known(heights, predicted), within=(abs(predicted - heights) <= 1).sum())
+
+    names = (*height_metrics.HEIGHT_MEASURES, "within_1_m")
+    monkeypatch.setattr(height_metrics, "HeightSums", WithinSums)
+    monkeypatch.setattr(metrics, "HeightSums", WithinSums)
+    monkeypatch.setattr(metrics, "height_sums", height_sums)
+    # Not in height_metrics itself, where HeightSums.measures computes exactly its own.
+    monkeypatch.setattr(metrics, "HEIGHT_MEASURES", names)
+    monkeypatch.setattr(tables, "HEIGHT_MEASURES", names)
+    monkeypatch.setattr(tables, "MEASURES", tables.MEASURES | {("within_1_m",): "within 1 m"})
+    return height_sums
+
+
 def test_a_metric_of_the_heights(places, tmp_path, monkeypatch, capsys):
-    known, names = height_metrics.HeightSums.measures, height_metrics.HEIGHT_MEASURES
-
-    def measures(sums):
-        if not sums.mean:
-            return known(sums) | {"relative_mae": None}
-        return known(sums) | {"relative_mae": sums.absolute_error / sums.pixels / sums.mean}
-
-    monkeypatch.setattr(height_metrics.HeightSums, "measures", measures)
-    label = {("pooled", "relative_mae"): "MAE / mean height"}
-    monkeypatch.setattr(tables, "MEASURES", tables.MEASURES | label)
-    sums = height_metrics.height_sums(np.array([1.0, 3.0]), np.array([2.0, 5.0]))
-    assert sums.measures()["relative_mae"] == pytest.approx(1.5 / 2)
+    height_sums = add_measure(monkeypatch)
+    one = height_sums(np.array([1.0, 3.0]), np.array([2.0, 5.0]))
+    other = height_sums(np.array([4.0, 4.0]), np.array([4.0, 4.5]))
+    shares = [sums.measures()["within_1_m"] for sums in (one, other, one + other, WithinSums())]
+    assert shares == [0.5, 1.0, 0.75, None]
     train([*places, *TINY], tmp_path)
     test_dsm.main([*places, "--splits=test", "--figures=0"])
-    metrics = json.loads((tmp_path / "out/blocks/test_mtl/metrics.json").read_text())
-    assert metrics["pooled"]["relative_mae"] > 0 and names[0] in metrics
-    assert "MAE / mean height" in capsys.readouterr().out
+    folder = tmp_path / "out/blocks/test_mtl"
+    with (folder / "per_tile.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    of_tiles = [float(row["within_1_m"]) for row in rows]
+    pixels = [int(row["valid_pixels"]) for row in rows]
+    found = json.loads((folder / "metrics.json").read_text())
+    assert found["within_1_m"] == pytest.approx(np.mean(of_tiles))
+    assert found["pooled"]["within_1_m"] == pytest.approx(np.average(of_tiles, weights=pixels))
+    assert "within 1 m" in capsys.readouterr().out
+    assert "within 1 m" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_networks_without_the_rest():
