@@ -21,14 +21,12 @@ from training.stages.step import compile_step
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 NETWORK = ["--backbone=tiny", "--decoder_width=0.03125", "--dropout=0.3"]
-# Of a scene, as the page says.
-BELOW = ("datasets/rasters/", "datasets/records/", "devices/", "project/", "runs/", "settings/")
 
 
-def listed(name):
-    """Returns the files of a numbered list of the page."""
+def listed(name, form=r"^\d+\. `([^`]+)`"):
+    """Returns the files between a marker of the page and its end; of a numbered list by default."""
     block = re.search(rf"<!-- {name}:.*?-->(.*?)<!-- end -->", PAGE, re.DOTALL)[1]
-    return re.findall(r"^\d+\. `([^`]+)`", block, re.MULTILINE)
+    return re.findall(form, block, re.MULTILINE)
 
 
 @pytest.fixture
@@ -92,9 +90,9 @@ def test_the_files_of_a_predicted_scene(places, blocks, tmp_path, trace):
     photos = sorted((blocks / "blocks" / "test" / "rgb").iterdir())
     predictor.predict(photos[0], tmp_path / "first.tif")  # compiles
     entered = trace(lambda: predictor.predict(photos[1], tmp_path / "second.tif"))
-    files = listed("scene")
-    assert [file for file in entered if not file.startswith(BELOW) or file in files] == files
-    assert len(files) <= 6
+    files, below = listed("scene"), listed("below the scene", "`([^`]+)`")
+    assert [file for file in entered if file not in below] == files and len(files) <= 6
+    assert sorted(set(entered) - set(files)) == below
 
 
 def test_every_file_that_the_page_names_is_there():
