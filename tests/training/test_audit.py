@@ -1,4 +1,4 @@
-"""What would silently train something else is refused."""
+"""What would silently train something else is refused; the collective operations of a step."""
 
 import contextlib
 
@@ -8,9 +8,16 @@ import pytest
 import tensorflow as tf
 
 import train_mtl
-from training.audit import AuditError, audit_construction, audit_replicas, replicas_agree
+from devices.strategy import make_strategy
+from training.audit import (
+    AuditError,
+    audit_construction,
+    audit_replicas,
+    count_collectives,
+    replicas_agree,
+)
 from training.checkpoints import RunState
-from training.optimizers import make_optimizer
+from training.optimizers import SGD, make_optimizer
 from training.stages import run
 from training.steps import StepOptions, make_train_step
 
@@ -170,3 +177,34 @@ def test_training_with_an_optimizer_from_outside_is_caught(make_replicas):
     train(strategy, model, optimizer)
     with pytest.raises(AuditError, match="replicas disagree"):
         audit_replicas(model)
+
+
+def collectives(strategy, pack_bytes=0):
+    """Counts those of a step with four weight arrays and three losses."""
+    with strategy.scope():
+        inputs = keras.Input((1,))
+        outputs = keras.layers.Dense(1)(keras.layers.Dense(3)(inputs))
+        model = keras.Model(inputs, outputs)
+        optimizer = SGD(0.1)
+        optimizer.build(model.trainable_variables)
+    losses, weights = (lambda x: {"a": model(x)[:, 0], "b": x[:, 0]}), {"a": 1.0, "b": 1.0}
+    options = StepOptions(2, pack_bytes=pack_bytes)
+    step = make_train_step(strategy, model, optimizer, losses, weights, options)
+    batch = strategy.experimental_distribute_dataset(
+        tf.data.Dataset.from_tensors(tf.ones((2, 1))).unbatch().batch(2)
+    )
+    return count_collectives(step, next(iter(batch)), strategy.num_replicas_in_sync)
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_step_sums_gradients_and_losses_in_one_operation(make_replicas, replicas):
+    assert collectives(make_replicas(replicas)) == (replicas > 1)
+
+
+def test_small_packs_take_more_operations(make_replicas):
+    assert collectives(make_replicas(2), pack_bytes=4) > 1
+
+
+def test_a_reduction_to_one_device_takes_none():
+    strategy = make_strategy(cpu_replicas=2, reduction="reduction_to_one_device")
+    assert collectives(strategy) == 0
