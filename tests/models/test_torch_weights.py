@@ -6,6 +6,7 @@ from safetensors.numpy import save_file
 from models.backbones import make_backbone, pretrained_weights
 from models.normalisation import BatchNormOptions
 from models.torch_weights import WeightsError, keras_paths, load_torch_weights, read_tensors
+from tests.models.test_backbones import assert_coarse_to_fine
 
 
 class TorchDenseNet121:
@@ -87,6 +88,10 @@ def test_stages_equal_those_of_the_torch_definition(encoder, torch_network, imag
         # Variances are at least 0.5, so the epsilons (1e-5, 1.001e-5) differ by 1e-8 in effect
         # and what remains is float32 rounding over 121 layers.
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_features_of_densenet121_go_from_coarse_to_fine(encoder):
+    assert_coarse_to_fine(encoder)
 
 
 def test_keys_are_those_of_the_torch_definition(tensors):
