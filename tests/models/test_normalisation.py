@@ -18,7 +18,7 @@ def test_stored_statistics_are_used_in_training_too():
 
 @pytest.mark.parametrize("replicas", [1, 2, 4])
 @pytest.mark.parametrize("offset", [0.0, 10000.0])
-def test_global_statistics_are_those_of_the_whole_batch(make_replicas, replicas, offset):
+def test_global_statistics_are_those_of_the_global_batch(make_replicas, replicas, offset):
     strategy = make_replicas(replicas)
     with strategy.scope():
         layer = BatchNormalization(momentum=0.0, global_statistics=True)

@@ -22,7 +22,7 @@ def test_a_pattern_and_a_file_give_what_they_name(photos):
     assert list_scenes(str(photos / "b.tif")) == [photos / "b.tif"]
 
 
-def test_nothing_found_is_said(photos):
+def test_no_scene_found_is_an_error(photos):
     with pytest.raises(SettingsError, match="no scene at .*absent.tif"):
         list_scenes(str(photos / "absent.tif"))
 

@@ -84,7 +84,7 @@ def test_memory_does_not_grow_with_the_rows():
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 5 / 6])
-def test_no_more_memory_is_taken_than_said(overlap):
+def test_no_more_memory_is_taken_than_stated(overlap):
     windows, depth = Windows(160, 5000, 32, overlap), 10
 
     def network(batch):
@@ -105,7 +105,7 @@ def test_no_more_memory_is_taken_than_said(overlap):
 
 @pytest.mark.parametrize("finished", [1, 8, 9, 17, 34, 49])
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 5 / 6])
-def test_going_on_gives_the_same_bits(finished, overlap):
+def test_resuming_gives_the_same_bits(finished, overlap):
     scene = Scene(50, 40, np.s_[10:30, :25])
     whole = scene.stream(overlap).copy()
     rest = Scene(50, 40, np.s_[10:30, :25])

@@ -34,7 +34,7 @@ def all_valid(rows):
     return np.ones((rows, 4), bool)
 
 
-def test_maps_appear_together_when_they_are_whole(tmp_path):
+def test_maps_appear_together_when_they_are_complete(tmp_path):
     output = tmp_path / "h.tif"
     scene = begin(output, names=EVERY_MAP)
     scene.write(0, values(4, 3.0), all_valid(4))
@@ -52,7 +52,7 @@ def test_maps_appear_together_when_they_are_whole(tmp_path):
         assert raster.valid[:4].all() and not raster.valid[4:].any()
 
 
-def test_the_same_prediction_goes_on_after_its_last_row(tmp_path):
+def test_the_same_prediction_resumes_after_its_last_row(tmp_path):
     begin(tmp_path / "h.tif").write(0, values(4, 3.0), all_valid(4))
     scene = begin(tmp_path / "h.tif")
     assert scene.finished_rows == 4
@@ -65,14 +65,14 @@ def test_the_same_prediction_goes_on_after_its_last_row(tmp_path):
 @pytest.mark.parametrize(
     ("identity", "resume"), [(IDENTITY | {"weights": "b"}, True), (IDENTITY, False)]
 )
-def test_another_prediction_is_begun_anew(tmp_path, capsys, identity, resume):
+def test_another_prediction_starts_from_the_first_row(tmp_path, capsys, identity, resume):
     begin(tmp_path / "h.tif").write(0, values(4, 3.0), all_valid(4))
     assert begin(tmp_path / "h.tif", identity, resume=resume).finished_rows == 0
     assert ("discarded" in capsys.readouterr().out) == resume
 
 
 @pytest.mark.parametrize("name", ["heights.rows.tif", "progress.json"])
-def test_damage_is_said_and_begun_anew(tmp_path, capsys, name):
+def test_damage_is_reported_and_the_prediction_restarted(tmp_path, capsys, name):
     begin(tmp_path / "h.tif").write(0, values(4, 3.0), all_valid(4))
     (work_folder(tmp_path / "h.tif") / name).write_text("{")
     assert begin(tmp_path / "h.tif").finished_rows == 0
@@ -119,7 +119,7 @@ def test_a_folder_that_is_taken_away_while_it_is_locked_is_made_again(tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_that_is_taken_away_before_it_is_held_is_taken_anew(tmp_path, monkeypatch):
+def test_a_lock_that_is_removed_before_it_is_held_is_acquired_again(tmp_path, monkeypatch):
     before_the_first(monkeypatch, "stat", lambda path: path.unlink())
     scene = begin(tmp_path / "h.tif")
     with pytest.raises(BlockingIOError):
@@ -155,7 +155,7 @@ def test_rows_before_the_first_window_with_data_are_nodata(tmp_path):
     assert not read_raster(tmp_path / "h.tif").valid.any()
 
 
-def test_a_finished_output_is_known_by_its_identity_and_maps(tmp_path):
+def test_a_finished_output_is_recognised_by_its_identity_and_maps(tmp_path):
     output = tmp_path / "h.tif"
     assert not is_finished(output, ("heights",), IDENTITY)
     scene = begin(output)

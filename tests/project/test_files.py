@@ -5,7 +5,7 @@ import pytest
 from project.files import whole_file, whole_folder
 
 
-def test_a_file_appears_when_it_is_whole(tmp_path):
+def test_a_file_appears_when_it_is_complete(tmp_path):
     path = tmp_path / "new" / "a.weights.h5"
     with whole_file(path) as part:
         part.write_text("first")

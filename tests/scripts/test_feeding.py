@@ -67,7 +67,7 @@ def test_a_tile_that_cannot_be_read_stops_or_is_left_out(run, tmp_path, capsys):
     assert "left out, as bad_tiles is skip: " in capsys.readouterr().out
 
 
-def test_a_run_that_was_begun_with_other_tiles_is_not_set_aside(run, tmp_path):
+def test_a_run_started_with_other_tiles_is_not_moved_aside(run, tmp_path):
     run()
     (tmp_path / "data" / "blocks" / "train" / "dsm" / "train_2.tif").write_bytes(b"")
     with pytest.raises(SystemExit, match="other tiles could be read: train_2. Restore"):

@@ -191,7 +191,7 @@ def test_pixels_of_another_size_on_the_ground_are_warned_of(
     assert size in out and "warning: the network has learned at 0.5 m" in out
 
 
-def test_values_that_were_clipped_are_said_at_the_end(run, tmp_path, capsys):
+def test_clipped_values_are_reported_at_the_end(run, tmp_path, capsys):
     pixels = np.full((100, 100, 3), 90.0, "float32")
     pixels[51, 51] = 400
     write_raster(tmp_path / "scene.tif", pixels, Grid(100, 100, PLACE, projection_wkt(32632)))
@@ -222,7 +222,7 @@ def test_a_scene_whose_heights_cannot_be_written_does_not_stop_the_others(run, t
     assert (tmp_path / "out" / "scene.tif").is_file()
 
 
-def test_a_scene_that_goes_while_it_is_read_does_not_stop_the_others(run, tmp_path, monkeypatch):
+def test_a_scene_that_disappears_while_read_does_not_stop_the_others(run, tmp_path, monkeypatch):
     from datasets.rasters.reading import file_list
 
     (tmp_path / "photos").mkdir()
@@ -374,7 +374,7 @@ def test_durations_are_for_people(seconds, words):
     assert duration(seconds) == words
 
 
-def test_a_killed_process_goes_on_to_the_same_bits(tmp_path, checkpoints):
+def test_a_killed_process_resumes_to_the_same_bits(tmp_path, checkpoints):
     scene = make_scene(tmp_path, 2000, 2000, nodata=5, gap=np.s_[600:1300, 400:1700])
     model = ["--dataset_name=blocks", f"--checkpoint_dir={checkpoints}", "--window_size=256"]
     command = [sys.executable, "predict.py", str(scene)]

@@ -120,7 +120,7 @@ def test_page_shows_the_run_and_its_training(browser, folder):
     assert row == "mtl_steps 2 none built-in default"
 
 
-def test_figures_of_the_whole_split_are_files_too(folder):
+def test_figures_of_the_split_are_files_too(folder):
     names = {path.name for path in Path(folder).iterdir()}
     assert {"density.png", "errors.png", "report.html"} <= names
 

@@ -44,7 +44,7 @@ def whole(blocks, tmp_path_factory):
     return losses(folder)
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(blocks, tmp_path, whole):
+def test_a_killed_run_resumes_to_the_same_result(blocks, tmp_path, whole):
     run = command(blocks, tmp_path, "--batch_size=4")
     killed = subprocess.Popen(run, cwd=tmp_path)
     while len(history(tmp_path)) < 5:

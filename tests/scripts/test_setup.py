@@ -203,7 +203,7 @@ def test_unknown_argument_is_refused(machine):
     assert "unknown arguments: --all" in machine.setup("--all").stderr
 
 
-def test_whole_job_sets_the_correction_itself():
+def test_run_train_test_sets_the_correction_itself():
     command = [ROOT / "run_train_test.sh", "--seed=1", "--correction=true"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2

@@ -106,7 +106,7 @@ def test_smoothed_labels_are_partly_the_other_class(run, plain, blocks, tmp_path
     assert losses[2] == pytest.approx(0.75 * losses[0] + 0.25 * losses[1], rel=1e-4)
 
 
-def test_a_frozen_encoder_wakes_with_its_epoch(run, plain, capsys):
+def test_a_frozen_encoder_trains_from_its_epoch_on(run, plain, capsys):
     frozen = run("--freeze_backbone_epochs=1")
     assert "rests an encoder whose weights are random" in capsys.readouterr().out
     # The gradient of a frozen encoder takes no part in the norm.
@@ -136,7 +136,7 @@ def test_checkpointing_changes_no_loss(run, plain, monkeypatch):
     assert asked and not any(asked)
 
 
-def test_auto_precision_is_told(run, capsys):
+def test_auto_precision_is_reported(run, capsys):
     run("--mtl_steps=1", HEIGHT_ONLY, "--precision=auto")
     assert "one device, 1 replica; float32" in capsys.readouterr().out
 
@@ -173,7 +173,7 @@ def test_auto_that_means_another_precision_sets_no_run_aside(run, blocks, tmp_pa
     assert "Continuing" in capsys.readouterr().out
 
 
-def test_the_smoke_check_knows_that_the_encoder_rests(blocks, capsys):
+def test_the_quick_test_allows_for_a_frozen_encoder(blocks, capsys):
     options = [*RUN, HEIGHT_ONLY, f"--shortcut_path={blocks}"]
     with pytest.raises(SystemExit) as ended:
         quick_test_mtl.main([*options, "--freeze_backbone_epochs=9"])

@@ -164,7 +164,7 @@ def test_the_network_of_a_checkpoint_cannot_be_contradicted(trained):
 
 
 @one_preset
-def test_smoke_and_benchmark_scripts_write_no_checkpoint(folders, trained, capsys):
+def test_quick_test_and_benchmark_scripts_write_no_checkpoint(folders, trained, capsys):
     arguments, checkpoints, results = folders
     before = sorted(path.stat().st_mtime_ns for path in checkpoints.rglob("*"))
     for script in (quick_test_mtl, quick_test_dae):

@@ -68,7 +68,7 @@ def test_workers_train_like_one_process(blocks, tmp_path, alone):
     assert logs == {"worker_1.log"}
 
 
-def test_a_killed_worker_ends_the_others_and_any_number_goes_on(blocks, tmp_path, alone):
+def test_a_killed_worker_ends_the_others_and_any_number_resumes(blocks, tmp_path, alone):
     killed = tmp_path / "killed"
     killed.mkdir()
     script = subprocess.Popen(

@@ -45,7 +45,7 @@ def assign(variable, *values):
 
 @pytest.mark.parametrize("loss_scaling", [False, True])
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_healthy_pair_passes(make_replicas, count, loss_scaling):
+def test_a_network_and_an_optimizer_of_one_scope_pass(make_replicas, count, loss_scaling):
     strategy = make_replicas(count)
     model, optimizer = build(strategy.scope(), strategy.scope(), loss_scaling)
     audit_construction(strategy, model, optimizer)
@@ -115,7 +115,7 @@ def test_nan_on_all_replicas_is_for_others_to_judge(make_replicas):
         audit_replicas(model)
 
 
-def test_moving_statistics_may_differ_until_they_are_evened_out(make_replicas):
+def test_moving_statistics_may_differ_until_they_are_averaged(make_replicas):
     strategy = make_replicas(2)
     model, _ = build(strategy.scope(), strategy.scope())
     assign(model.get_layer("norm").moving_mean, 0.0, 4.0)

@@ -50,7 +50,7 @@ def test_weights_and_optimizer_come_back(tmp_path, make_replicas, saved, loaded)
         np.testing.assert_array_equal(one, two)
 
 
-def test_moving_statistics_are_evened_out_before_saving(tmp_path, make_replicas):
+def test_moving_statistics_are_averaged_before_saving(tmp_path, make_replicas):
     strategy = make_replicas(2)
     with strategy.scope():
         model = keras.Sequential([keras.Input((1,)), keras.layers.BatchNormalization()])

@@ -116,7 +116,7 @@ def slow_training(clock, state, waits, fails=()):
     run_training(plan, state, step, read(), log, validation, lambda: 0.1)
 
 
-def test_waiting_for_input_is_told_from_the_second_step_on(clock, capfd):
+def test_waiting_for_input_is_reported_from_the_second_step_on(clock, capfd):
     state = Recorder()
     slow_training(clock, state, [7.0, 3.0, 1.0])
     assert [row["seconds"] for row in state.rows] == [8.0, 4.0, 2.0]
@@ -129,7 +129,7 @@ def test_waiting_for_input_is_told_from_the_second_step_on(clock, capfd):
     assert "loss=0.5, step=3s, p95=3.9s, wait=67%" in shown.err
 
 
-def test_a_run_that_ends_early_tells_its_speed_too(clock, capsys):
+def test_a_run_that_ends_early_prints_its_speed_too(clock, capsys):
     with pytest.raises(TrainingError):
         slow_training(clock, Recorder(), [0.0, 0.0, 0.0, 0.0], fails=[3])
     assert (
@@ -137,7 +137,7 @@ def test_a_run_that_ends_early_tells_its_speed_too(clock, capsys):
     )
 
 
-def test_only_the_chief_tells_the_speed(clock, capfd):
+def test_only_the_chief_prints_the_speed(clock, capfd):
     state = Recorder()
     state.is_chief = False
     slow_training(clock, state, [1.0, 1.0])
@@ -149,7 +149,7 @@ def test_stops_early_after_patience():
     assert state.stopped and state.step == 3
 
 
-def test_without_patience_goes_on():
+def test_without_patience_training_continues():
     assert train([3.0, 4.0, 5.0, 6.0], TrainingPlan(4, 1, 1)).step == 4
 
 
@@ -213,7 +213,7 @@ def test_steps_cover_the_epochs():
     assert make_plan(3, None, 4, 10).total_steps == 8  # 30 samples, 4 a step
 
 
-def test_a_step_count_wins():
+def test_a_step_count_overrides_the_epochs():
     assert make_plan(3, 5, 4, 10).total_steps == 5
 
 

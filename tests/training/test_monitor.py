@@ -81,7 +81,7 @@ def test_a_row_has_columns_of_the_history_alone():
     assert tuple(steps.row()) == HISTORY_COLUMNS[-6:-1]
 
 
-def test_each_gpu_has_its_place_and_what_is_not_told_is_left_out():
+def test_each_gpu_has_its_place_and_missing_values_are_left_out():
     row = GpuLoad(driver([(91, 12.5), None, (94, 3)]), [2, 1, 0, None]).row()
     assert row == {
         "gpu_utilisation": [94, None, 91, None],
@@ -90,7 +90,7 @@ def test_each_gpu_has_its_place_and_what_is_not_told_is_left_out():
     assert short_figures({"loss": 1.0} | row) == "loss=1, gpu=92%, 12.5GiB"
 
 
-def test_where_no_gpu_tells_there_are_no_columns():
+def test_without_values_of_any_gpu_there_are_no_columns():
     assert GpuLoad().row() == GpuLoad(driver([None]), [0, None]).row() == {}
 
 
@@ -122,7 +122,7 @@ def test_gpus_are_found_by_their_address():
 
 
 @ON_GPU
-def test_memory_taken_on_a_gpu_is_told_for_that_gpu():
+def test_memory_taken_on_a_gpu_is_reported_for_that_gpu():
     pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed")
     last = len(tf.config.list_logical_devices("GPU")) - 1
     before = gpu_load().row()["gpu_memory"][last]

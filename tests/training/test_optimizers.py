@@ -46,7 +46,7 @@ def take_step(strategy, clip_norm):
 
 @pytest.mark.parametrize("replicas", [1, 2, 4])
 @pytest.mark.parametrize("clip_norm, change", [(0.0, 3.0), (5.0, 3.0), (0.5, 0.5)])
-def test_the_gradient_of_the_whole_batch_is_clipped(make_replicas, replicas, clip_norm, change):
+def test_the_gradient_of_the_global_batch_is_clipped(make_replicas, replicas, clip_norm, change):
     row, weight = take_step(make_replicas(replicas), clip_norm)
     assert row == {"l": pytest.approx(3), "loss": pytest.approx(3), "gradient_norm": 3}
     assert weight == pytest.approx(1 - change)

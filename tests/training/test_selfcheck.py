@@ -18,7 +18,7 @@ def test_a_batch_is_split_evenly(make_replicas, replicas, sizes):
     assert not finding.problem and finding.line.endswith(f"per step; replicas get {sizes}")
 
 
-def test_a_whole_batch_for_every_replica_is_seen():
+def test_a_global_batch_on_every_replica_is_detected():
     whole = SimpleNamespace(
         num_replicas_in_sync=2,
         experimental_distribute_dataset=lambda dataset: dataset,

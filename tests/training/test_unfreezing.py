@@ -26,7 +26,7 @@ def first_steps(encoder, schedules):
     return [{found[id(v)] for v in stage.trainable_variables} for stage in stages]
 
 
-def test_stages_wake_from_the_top_one_an_epoch(encoder):
+def test_stages_are_unfrozen_from_the_top_one_an_epoch(encoder):
     schedules = encoder_schedules(encoder, encoder, PLAN, 2, 0.5)
     # Epoch 2 begins with step 5, 3 with 7.5, 4 with 10, 5 with 12.5, 6 with 15.
     assert first_steps(encoder, schedules) == [{5}, {8}, {10}, {13}, {15}]
@@ -69,7 +69,7 @@ def train(strategy, frozen):
     return moved, model.get_weights()
 
 
-def test_a_frozen_variable_rests_until_its_step_on_any_number_of_replicas(make_replicas):
+def test_a_frozen_variable_stays_until_its_step_on_any_number_of_replicas(make_replicas):
     moved, weights = train(make_replicas(1), 1)
     assert moved == [[number < trained for number in range(5)] for trained in (0, 1, 2, 3, 4, 5, 5)]
     over_two, same = train(make_replicas(2), 1)

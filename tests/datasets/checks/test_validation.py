@@ -302,7 +302,7 @@ def test_unknown_label_code(record, tmp_path):
     assert_problem(record, r"sem.b\.tif: unknown label codes: 7 \(2 pixels\)")
 
 
-def test_label_codes_between_whole_numbers(record, tmp_path):
+def test_label_codes_that_are_not_integers(record, tmp_path):
     labels = np.full((8, 8), 2, "float32")
     labels[0, 0] = 2.5  # as interpolation leaves it between two codes
     write_tile(tmp_path, "sem", "b", labels)
@@ -560,7 +560,7 @@ def test_a_second_check_repeats_the_first(checked):
     assert len(calls) == 1
 
 
-def test_whatever_changes_is_checked_anew(checked):
+def test_changed_files_and_settings_are_checked_again(checked):
     check, record, calls = checked
     check()
     os.utime(record.folder / "train" / "dsm" / "train_0.tif", ns=(1, 1))
@@ -607,7 +607,7 @@ def test_a_temporary_fault_is_not_remembered(checked):
     assert check(skip=True).unusable == () and len(calls) == 2
 
 
-def test_changed_permissions_are_checked_anew(checked):
+def test_changed_permissions_are_checked_again(checked):
     check, record, calls = checked
     check()
     (record.folder / "train" / "sem" / "train_0.tif").chmod(0o600)

@@ -44,7 +44,7 @@ def test_crops_lie_within_their_tile():
         assert 0 <= row <= rows - 32 and 0 <= column <= columns - 32 and 0 <= turn < 8
 
 
-def test_offsets_and_turns_reach_their_whole_range():
+def test_offsets_and_turns_reach_their_full_range():
     found = places(CropPlan(((33, 34),), 32, 0, TURNED), range(400))
     assert {row for _, row, _, _ in found} == {0, 1}
     assert {column for _, _, column, _ in found} == {0, 1, 2}

@@ -29,7 +29,7 @@ def test_turned_is_the_same_area(canvas):
     np.testing.assert_array_equal(canvas.inside(rect)[1], canvas.inside(rect.turned())[1])
 
 
-def test_a_part_lies_along_its_whole():
+def test_a_part_is_rotated_with_its_rectangle():
     part = Rect(10, 10, np.pi / 2, 6, 2).part(2, 1, 1, 1)
     assert (part.x, part.y) == pytest.approx((9, 12))  # along runs south, across west
 

@@ -133,7 +133,7 @@ def test_impossible_numbers_are_named(tmp_path, wrong):
     assert not (tmp_path / "Demo").exists()
 
 
-def test_the_marker_tells_the_parameters():
+def test_the_marker_holds_the_parameters():
     marker = json.loads(DemoPlan(64, (3, 2, 1), 4).marker())
     assert marker | {"version": 0} == {
         "version": 0,

@@ -13,7 +13,7 @@ def test_the_script_makes_the_data_and_the_sheet(tmp_path, capsys):
     assert "4 tiles" in capsys.readouterr().out
 
 
-def test_a_wrong_folder_is_said_without_a_traceback(tmp_path, capsys):
+def test_a_wrong_folder_is_an_error_without_a_traceback(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("")
     assert main([f"--folder={tmp_path}"]) == 2
     assert "choose another folder" in capsys.readouterr().err

@@ -61,6 +61,6 @@ def test_light_on_a_slope_that_faces_east(azimuth, light, gsd):
     np.testing.assert_allclose(direct_light(slope, gsd, Sun(azimuth, 45.0)), light, atol=1e-6)
 
 
-def test_a_wall_does_not_tell_its_height_by_its_brightness():
+def test_the_brightness_of_a_wall_does_not_depend_on_its_height():
     walls = [direct_light(box(height), 0.5, Sun(200, 45.0)) for height in (6.0, 30.0)]
     np.testing.assert_allclose(walls[0], walls[1], atol=1e-6)

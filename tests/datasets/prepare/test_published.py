@@ -138,7 +138,7 @@ def test_a_tile_larger_than_a_photo_of_dfc2018_says_so(dfc2018, tmp_path, capsys
 
 
 @pytest.mark.parametrize("command", ["vaihingen", "dfc2018"])
-def test_whole_files_do_not_overlap(request, tmp_path, capsys, command):
+def test_an_overlap_of_files_that_are_not_cut_is_refused(request, tmp_path, capsys, command):
     source = request.getfixturevalue(command)
     assert prepare(command, source, tmp_path / "mine", "--overlap=0.5") == 2
     assert "overlap is 0.5, but whole files are not cut" in capsys.readouterr().err

@@ -190,7 +190,7 @@ def test_resampling_averages_pixels_and_not_overviews(tmp_path):
     np.testing.assert_allclose(open_photo(path, gsd=1.0).read(0, 4)[0], 100)
 
 
-def test_strips_of_a_resampled_scene_are_parts_of_the_whole(tmp_path):
+def test_strips_of_a_resampled_scene_equal_the_scene_read_at_once(tmp_path):
     photo = open_photo(photo_file(tmp_path, colours(40, 30) % 180), gsd=0.3)
     whole, _ = photo.read(0, photo.grid.rows)
     np.testing.assert_array_equal(photo.read(20, 7)[0], whole[20:27])

@@ -149,7 +149,7 @@ def test_values_left_out_reach_no_neighbour(tmp_path, method, step):
     assert set(read[np.isfinite(read)].tolist()) == {20}
 
 
-def test_whole_numbers_are_interpolated_as_fractions(tmp_path):
+def test_integers_are_interpolated_as_fractions(tmp_path):
     heights = np.array([[0, 1, 2]], "uint16")
     path = write(tmp_path / "a.tif", heights, UTM, (0.0, 1.0, 1.0))
     grid = Grid(1, 4, (0.5, 0.5, 0.0, 1.0, 0.0, -1.0), wkt(UTM))

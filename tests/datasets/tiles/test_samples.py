@@ -90,7 +90,7 @@ def test_terrain_is_subtracted_where_both_are_known(tmp_path):
     np.testing.assert_allclose(sample["heights"], [[5, -0.3, np.nan, np.nan]], atol=1e-5)
 
 
-def test_whole_numbers_below_the_terrain_do_not_wrap(tmp_path):
+def test_unsigned_integers_below_the_terrain_do_not_wrap(tmp_path):
     surface, terrain = np.full((1, 1), 3, "uint8"), np.full((1, 1), 5, "uint8")
     tile = tile_of(tmp_path, np.zeros((1, 1, 3), "uint8"), surface, dem=terrain)
     assert read_tile_window(tile, record_of(), 0, 0, 1, 1)["heights"].tolist() == [[-2]]

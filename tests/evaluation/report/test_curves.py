@@ -20,7 +20,7 @@ def orange_shapes(path):
     return cv2.connectedComponents(orange.astype("uint8"))[0] - 1  # less the background
 
 
-def test_numbers_texts_and_empty_cells_are_told_apart(tmp_path):
+def test_numbers_texts_and_empty_cells_are_distinguished(tmp_path):
     write_rows(tmp_path / "a.csv", [{"step": 1, "loss": 0.5, "normal_loss": None, "note": "x"}])
     assert read_rows(tmp_path / "a.csv") == [
         {"step": 1.0, "loss": 0.5, "normal_loss": None, "note": "x"}

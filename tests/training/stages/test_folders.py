@@ -42,11 +42,11 @@ def test_equal_settings(run, step, stopped, resume, expected):
     assert decide(run(step, stopped), dict(IDENTITY), 10, resume) == expected
 
 
-def test_other_settings_start_anew(run):
+def test_other_settings_start_a_new_run(run):
     assert decide(run(5), IDENTITY | {"seed": 1}, 10) == "new"
 
 
-def test_an_empty_folder_starts_anew(tmp_path):
+def test_an_empty_folder_starts_a_new_run(tmp_path):
     assert decide(tmp_path / "mtl", IDENTITY, 10) == "new"
 
 
@@ -73,7 +73,7 @@ def test_a_damaged_description_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("pattern", ["*.index", "*.data*"])
-def test_a_damaged_state_is_named_and_never_read_in_vain(run, pattern):
+def test_a_damaged_state_is_refused_unless_resume_is_never(run, pattern):
     folder = run(5)
     (path,) = (folder / "last").glob(pattern)
     path.write_bytes(b"\x00\x01")
