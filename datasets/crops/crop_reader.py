@@ -301,7 +301,7 @@ class CropReader:
     Attributes:
         types: channels and NumPy type of each array that `read` returns, by name.
         skipped: tile name -> (crops left out, message of the first).
-        error: the `UserError` that ended the reading. TensorFlow passes on only its text.
+        errors: what `read` has raised. TensorFlow passes on only the text of an error.
     """
 
     def __init__(self, decoder: Decoder, cache: TileCache | None = None, skip: bool = False):
@@ -316,7 +316,7 @@ class CropReader:
         self._tiles, self._skip, self._lock = decoder.tiles, skip, threading.Lock()
         self.types = decoder.types
         self.skipped: dict[str, tuple[int, str]] = {}
-        self.error: UserError | None = None
+        self.errors: list[UserError] = []
 
     def read(self, number: int, row: int, column: int, size: int) -> dict[str, np.ndarray]:
         """Reads one crop.
@@ -337,7 +337,7 @@ class CropReader:
             return self._source.read(int(number), window)
         except UserError as error:
             if not (self._skip and isinstance(error, UNREADABLE)):
-                self.error = self.error or error
+                self.errors.append(error)
                 raise
             self._count(self._tiles[number].name, error)
         nodata = {"image": 0, "heights": np.nan, "classes": -1}

@@ -171,7 +171,7 @@ def test_another_commit_changes_nothing_and_another_number_of_replicas_does(
 def test_a_scene_of_another_gsd_is_warned_of_or_resampled(run, tmp_path, capsys):
     scene = make_scene(tmp_path, place=(5e5, 0.25, 0.0, 5e6, 0.0, -0.25))
     run(scene)
-    assert "warning: the network has learned at 0.5 m" in capsys.readouterr().out
+    assert "warning: the network was trained at 0.5 m" in capsys.readouterr().out
     info = read_info(run(scene, "r.tif", "--match_gsd=true"))
     assert (info.gsd, info.grid.rows, info.grid.columns) == (0.5, 45, 35)
 
@@ -188,7 +188,7 @@ def test_pixels_of_another_size_on_the_ground_are_warned_of(
 ):
     run(make_scene(tmp_path, place=place, epsg=epsg))
     out = capsys.readouterr().out
-    assert size in out and "warning: the network has learned at 0.5 m" in out
+    assert size in out and "warning: the network was trained at 0.5 m" in out
 
 
 def test_clipped_values_are_reported_at_the_end(run, tmp_path, capsys):
@@ -338,7 +338,7 @@ def test_a_scene_smaller_than_a_window_is_filled_up_by_mirroring(run, tmp_path, 
         (["--sar=radar.tif"], "trained without radar"),
         (["--outputs=uncertainty", "--dropout=0"], "--tta=true"),
         (["--model=absent.h5"], "no trained weights at absent.h5"),
-        (["--resume=."], "auto and never"),
+        (["--resume=."], "auto or never"),
         (["--decoder_width=1"], "trained with decoder_width=0.02"),
     ],
 )

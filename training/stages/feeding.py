@@ -80,9 +80,9 @@ def _with_own_errors(batches: Iterator[dict], reader: CropReader) -> Iterator[di
         try:
             batch = next(batches)
         except tf.errors.OpError as error:
-            if reader.error and str(reader.error) in error.message:
-                raise reader.error from None
-            raise
+            # Several threads may have failed; TensorFlow reports the first crop of the stream.
+            own = next((own for own in reader.errors if str(own) in error.message), None)
+            raise own or error from None
         except StopIteration:
             return
         yield batch
