@@ -108,7 +108,7 @@ def test_smoothed_labels_are_partly_the_other_class(run, plain, blocks, tmp_path
 
 def test_a_frozen_encoder_trains_from_its_epoch_on(run, plain, capsys):
     frozen = run("--freeze_backbone_epochs=1")
-    assert "rests an encoder whose weights are random" in capsys.readouterr().out
+    assert "freezes an encoder whose weights are random" in capsys.readouterr().out
     # The gradient of a frozen encoder takes no part in the norm.
     norms = [column(rows, "gradient_norm")[0] for rows in (plain, frozen)]
     assert norms[1] < 0.999 * norms[0]
@@ -167,7 +167,7 @@ def test_auto_that_means_another_precision_sets_no_run_aside(run, blocks, tmp_pa
     options = [*RUN, HEIGHT_ONLY, f"--shortcut_path={blocks}", *places]
     with pytest.raises(SystemExit) as ended:
         train_mtl.main([*options, "--precision=auto"])
-    message = "begun in mixed_bfloat16, but precision=auto means float32.*precision=mixed_bfloat16"
+    message = "started in mixed_bfloat16, but precision=auto means float32.*precision=mixed_bfloat16"
     assert re.search(message, str(ended.value))
     train_mtl.main([*options, "--precision=mixed_bfloat16"])
     assert "Continuing" in capsys.readouterr().out
