@@ -167,7 +167,9 @@ def test_auto_that_means_another_precision_sets_no_run_aside(run, blocks, tmp_pa
     options = [*RUN, HEIGHT_ONLY, f"--shortcut_path={blocks}", *places]
     with pytest.raises(SystemExit) as ended:
         train_mtl.main([*options, "--precision=auto"])
-    message = "started in mixed_bfloat16, but precision=auto means float32.*precision=mixed_bfloat16"
+    message = (
+        "started in mixed_bfloat16, but precision=auto means float32.*precision=mixed_bfloat16"
+    )
     assert re.search(message, str(ended.value))
     train_mtl.main([*options, "--precision=mixed_bfloat16"])
     assert "Continuing" in capsys.readouterr().out
