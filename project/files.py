@@ -2,7 +2,7 @@
 
 import contextlib
 import csv
-import glob
+import functools
 import io
 import json
 import math
@@ -32,7 +32,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path)
+    _remove_abandoned(path.parent)
     # Another process may be writing the same file.
     part = path.with_name(f".part.{secrets.token_hex(4)}.{path.name}")
     try:
@@ -42,9 +42,10 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Removes what processes that were killed an hour ago or earlier have left of a file."""
-    for part in path.parent.glob(f".part.*.{glob.escape(path.name)}"):
+@functools.cache  # once for each folder: a folder may hold, and get, thousands of files
+def _remove_abandoned(folder: Path) -> None:
+    """Removes what processes that were killed an hour ago or earlier have left in a folder."""
+    for part in folder.glob(f".part.{8 * '[0-9a-f]'}.*"):
         with contextlib.suppress(OSError):  # another process may be as quick
             if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
                 part.unlink()

@@ -55,14 +55,12 @@ def test_a_folder_with_content_is_never_replaced(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed_after_an_hour(tmp_path):
-    path, old, new = (tmp_path / name for name in ("a.h5", ".part.1a.a.h5", ".part.2b.a.h5"))
-    for part in (old, new, tmp_path / ".part.3c.other.h5"):
-        part.write_text("half")
-    os.utime(old, (0, 0))
+    names = ("a.h5", ".part.0123abcd.a.h5", ".part.4567cdef.a.h5", ".part.mine.h5")
+    path, old, new, mine = (tmp_path / name for name in names)
+    for file in (old, new, mine):
+        file.write_text("half")
+    for file in (old, mine):
+        os.utime(file, (0, 0))
     with whole_file(path) as part:
         part.write_text("all")
-    assert sorted(file.name for file in tmp_path.iterdir()) == [
-        ".part.2b.a.h5",
-        ".part.3c.other.h5",
-        "a.h5",
-    ]
+    assert set(tmp_path.iterdir()) == {path, new, mine}
