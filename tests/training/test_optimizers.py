@@ -74,15 +74,16 @@ def test_an_optimizer_that_would_sum_again_is_refused(make_replicas):
         make_train_step(strategy, model, optimizer, None, {}, StepOptions(4))
 
 
-def one_weight_step(strategy, optimizer):
+def one_weight_step(strategy, optimizer, clip_norm=0.0):
     """Returns (model y = w x with w = 1, optimizer, function (four examples) -> (row, weight))."""
     with strategy.scope():
         inputs = keras.Input((1,))
         layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
         model = keras.Model(inputs, layer(inputs))
         optimizer = optimizer(model)
+    options = StepOptions(4, clip_norm)
     step = make_train_step(
-        strategy, model, optimizer, lambda x: {"l": model(x)[:, 0]}, {"l": 1.0}, StepOptions(4)
+        strategy, model, optimizer, lambda x: {"l": model(x)[:, 0]}, {"l": 1.0}, options
     )
 
     def run(examples):
@@ -94,14 +95,22 @@ def one_weight_step(strategy, optimizer):
     return model, optimizer, run
 
 
+def scaled(model):
+    """Returns gradient descent of rate 1 on a loss that is scaled by 8."""
+    optimizer = keras.optimizers.LossScaleOptimizer(SGD(1.0), initial_scale=8.0)
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+@pytest.mark.parametrize("clip_norm, change", [(5.0, 3.0), (0.5, 0.5)])
+def test_the_gradient_is_clipped_by_its_norm_without_the_loss_scale(clip_norm, change):
+    *_, run = one_weight_step(tf.distribute.get_strategy(), scaled, clip_norm)
+    row, weight = run([1, 2, 3, 6])  # the gradient is 3, scaled 24
+    assert row["gradient_norm"] == 3 and weight == pytest.approx(1 - change)
+
+
 def check_overflow(strategy, place):
     """Lets the gradient of one of four examples overflow between two ordinary steps."""
-
-    def scaled(model):
-        optimizer = keras.optimizers.LossScaleOptimizer(SGD(1.0), initial_scale=8.0)
-        optimizer.build(model.trainable_variables)
-        return optimizer
-
     model, _, run = one_weight_step(strategy, scaled)
     row, weight = run([1, 2, 3, 6])
     assert weight == pytest.approx(-2)
