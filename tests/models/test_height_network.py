@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from datasets.crops.targets import published_normals, unit_normals
 from models import height_network
+from models.call_state import call_state
 from models.height_network import VIEWS, Extras, make_height_network
 from models.mtl import NetworkOptions, build_mtl
 
@@ -78,6 +79,18 @@ def test_dropout_gives_a_repeatable_spread_and_leaves_the_heights_alone(monkeypa
     np.testing.assert_allclose(
         first["heights"], make_height_network(mtl)(image)["heights"], atol=1e-5
     )
+
+
+def test_no_window_shares_its_dropout_with_another():
+    numbers = []
+
+    def remember(image, training):
+        if call_state.always_drop:
+            numbers.extend(int(call_state.first_sample) + i for i in range(len(image)))
+        return {"heights": image[..., :1]}
+
+    make_height_network(remember, extras=Extras(spread=True))(np.zeros((3, 4, 4, 3), "float32"))
+    assert sorted(numbers) == list(range(3 * height_network.DROPOUT_SAMPLES))
 
 
 def test_normals_come_only_on_request():

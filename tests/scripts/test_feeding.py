@@ -77,10 +77,13 @@ def test_a_run_started_with_other_tiles_is_not_moved_aside(run, tmp_path):
 
 def test_the_settings_say_what_changes(blocks, tmp_path):
     place = [f"--shortcut_path={blocks}", "--dataset_name=blocks", f"--output_dir={tmp_path}"]
-    settings = load("", [*place, "--turns=false", "--scale_jitter=0.5", "--colour_jitter=0.1"])
+    amounts = {"brightness": 0.2, "contrast": 0.3, "colour": 0.1, "scale": 0.5}
+    jitter = [f"--{name}_jitter={amount}" for name, amount in amounts.items()]
+    settings = load("", [*place, "--turns=false", *jitter, "--seed=4"])
     data = prepare_data(settings, ("train",))
-    expected = Augmentation(flips=True, turns=False, colour=0.1, scale=0.5)
-    assert crop_plan(settings, data).augmentation == expected
+    crops = crop_plan(settings, data)
+    assert crops.augmentation == Augmentation(flips=True, turns=False, **amounts)
+    assert crops.seed == 4
     settings = load("", [*place, "--augment=false"])
     assert crop_plan(settings, data).augmentation == Augmentation()
 

@@ -58,6 +58,11 @@ def test_passes_and_seeds_differ_and_repeat():
     assert places(plan, range(12)) != places(CropPlan(SHAPES, 32, seed=2), range(12))
 
 
+def test_each_crop_of_a_pass_has_its_own_place():
+    found = places(CropPlan(((320, 320),), 32, 0, TURNED), range(100))
+    assert len({row for _, row, _, _ in found}) > 50  # of 289
+
+
 def test_a_single_crop_is_possible():
     assert places(CropPlan(((32, 32),), 32, 0), [0, 5]) == [(0, 0, 0, 0)] * 2
 
@@ -139,6 +144,15 @@ def test_every_change_at_once_is_repeated(blocks_dataset):
         np.testing.assert_array_equal(values, second[name])
     plain = next(iter(blocks_dataset(np.arange(8), range(3, 4))))
     assert (first["image"].numpy() != plain["image"].numpy()).mean() > 0.9
+
+
+def test_each_crop_gets_its_own_brightness(blocks_dataset):
+    plain, changed = (
+        next(iter(blocks_dataset(np.arange(16), range(1), Augmentation(brightness=amount))))
+        for amount in (0, 0.1)
+    )
+    shifts = changed["image"].numpy() - plain["image"].numpy().astype("int16")
+    assert len(set(np.median(shifts, axis=(1, 2, 3)))) > 8  # of whole numbers up to 25
 
 
 def test_a_crop_of_another_pixel_size_is_what_was_read(blocks_dataset):
