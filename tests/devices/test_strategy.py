@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
+from devices import strategy as devices
 from devices.strategy import (
     DeviceError,
     describe_devices,
@@ -27,6 +28,20 @@ def test_a_missing_gpu_is_reported_with_those_found():
 def test_a_machine_without_gpus_is_reported():
     with pytest.raises(DeviceError, match="sees: none"):
         select_gpus("0", [])
+
+
+@pytest.mark.parametrize("several, count", [(True, 3), (False, 1)])
+def test_gpus_in_use_are_the_visible_ones_and_leave_memory_to_others(monkeypatch, several, count):
+    visible, growing = [], []
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: FOUND)
+    monkeypatch.setattr(tf.config, "set_visible_devices", lambda gpus, kind: visible.extend(gpus))
+    monkeypatch.setattr(
+        tf.config.experimental, "set_memory_growth", lambda gpu, on: growing.append((gpu, on))
+    )
+    monkeypatch.setattr(devices, "_mirrored", lambda names, reduction: (names, reduction))
+    made = make_strategy(several, reduction="nccl")
+    assert made == ([f"GPU:{i}" for i in range(count)], "nccl")
+    assert visible == FOUND[:count] and growing == [(gpu, True) for gpu in FOUND[:count]]
 
 
 def test_gpus_of_different_models_give_a_warning():

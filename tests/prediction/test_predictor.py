@@ -1,6 +1,56 @@
-import numpy as np
+"""What predict.py makes of its settings, with a network that says the same everywhere."""
 
-from prediction.predictor import image_reader
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from datasets.rasters.reading import Grid
+from datasets.rasters.writing import write_raster
+from prediction import predictor
+from prediction.predictor import Predictor, image_reader
+from settings.loading import load
+
+OPTIONS = [("--outputs", {"default": ""}), ("--sar", {})]
+
+
+@pytest.fixture
+def make(monkeypatch):
+    """Returns a function (options) -> `Predictor`."""
+
+    def network(image, training):
+        return {"heights": image[..., :1], "normals": 0 * image + [0.5, 0.2, 0.9]}
+
+    monkeypatch.setattr(predictor, "stored_stage", lambda *_: SimpleNamespace(gsd=0.5))
+    monkeypatch.setattr(predictor, "load_networks", lambda *_: (network, None))
+    monkeypatch.setattr(predictor, "model_identity", lambda *_: {"mtl": "digest"})
+    given = ["--sem_flag=false", "--dropout=0"]
+    return lambda *options: Predictor(load("", [*given, *options], OPTIONS))
+
+
+@pytest.fixture
+def scene(tmp_path):
+    write_raster(tmp_path / "a.tif", np.zeros((2, 2, 3), "uint8"), Grid(2, 2, None, ""))
+    return tmp_path / "a.tif"
+
+
+def test_published_normals_are_decoded(make):
+    predict = make("--normal_coding=published", "--outputs=normals").predict_batch
+    normals = predict(np.zeros((1, 2, 2, 3), "float32"))["normals"]  # coded as (n + 1) / 2
+    np.testing.assert_allclose(normals, np.broadcast_to([0, -0.6, 0.8], (1, 2, 2, 3)), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "option", ["--overlap=0", "--window_size=64", "--tta=true", "--match_gsd=true", "--seed=1"]
+)
+def test_what_changes_the_heights_makes_another_prediction(make, scene, option):
+    assert make(option)._identity(scene) != make()._identity(scene)
+
+
+def test_other_weights_make_another_prediction(make, scene, monkeypatch):
+    before = make()._identity(scene)
+    monkeypatch.setattr(predictor, "model_identity", lambda *_: {"mtl": "another"})
+    assert make()._identity(scene) != before
 
 
 class Part:
