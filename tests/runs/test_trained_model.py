@@ -1,11 +1,13 @@
 import argparse
+import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from datasets.records.record import ClassLabel
 from project.errors import UserError
-from runs.trained_model import trained_record
+from runs.trained_model import model_identity, trained_record
 
 STORED = {
     "stage": "mtl",
@@ -68,3 +70,13 @@ def test_the_model_of_checkpoint_dir_and_dataset_name_is_looked_for(tmp_path):
 def test_what_is_no_trained_network_is_said(tmp_path, stored, name, message):
     with pytest.raises(UserError, match=message):
         read(tmp_path, stored, name)
+
+
+def test_each_stage_is_known_by_its_own_weights(tmp_path):
+    for stage in ("mtl", "dae"):
+        (tmp_path / stage).mkdir()
+        (tmp_path / stage / "best.weights.h5").write_text(stage)
+    settings = SimpleNamespace(options=argparse.Namespace(model=str(tmp_path / "mtl" / "b.h5")))
+    mtl, dae = (hashlib.sha256(stage.encode()).hexdigest() for stage in ("mtl", "dae"))
+    assert model_identity(settings, corrected=True) == {"mtl": mtl, "dae": dae}
+    assert model_identity(settings, corrected=False) == {"mtl": mtl}
