@@ -25,9 +25,12 @@ gdal.SetConfigOption("GDAL_DISABLE_READDIR_ON_OPEN", "TRUE")
 # asking: only a driver that is not registered is safe. MEM is for rasters in memory, COG is a
 # GeoTIFF.
 DRIVERS = "GTiff COG PNG JPEG JP2OpenJPEG BMP AAIGrid VRT MEM".split()
+VECTOR_DRIVERS = ["GeoJSON", "GPKG", "ESRI Shapefile", "Memory"]  # for datasets/rasters/vectors.py
 for _driver in [gdal.GetDriver(i) for i in range(gdal.GetDriverCount())]:
-    if _driver.ShortName not in DRIVERS:
+    if _driver.ShortName not in (*DRIVERS, *VECTOR_DRIVERS):
         _driver.Deregister()
+    elif _driver.ShortName in VECTOR_DRIVERS:
+        _driver.SetMetadataItem("DCAP_RASTER", None)  # a GeoPackage may hold rasters, too
 
 BROKEN = (
     "It may be missing, damaged, incomplete or of a format other than GeoTIFF, PNG, JPEG, "
