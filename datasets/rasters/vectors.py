@@ -20,13 +20,14 @@ FORMATS = {".geojson": "GeoJSON", ".json": "GeoJSON", ".gpkg": "GPKG", ".shp": "
 OTHER_FORMATS = (".kml", ".kmz", ".gml", ".fgb", ".dxf", ".tab", ".zip", ".parquet", ".topojson")
 MOST_BYTES = 500_000_000  # of a GeoJSON, which has no index and is read as a whole
 BROKEN = (
-    "Replace it, or convert it to a GeoPackage with ogr2ogr; a Shapefile needs .shp, .shx and .dbf."
+    "It may be damaged, incomplete (a Shapefile is .shp, .shx, .dbf and .prj together) or of "
+    "another format than its name says: replace it, or save it as a GeoPackage."
 )
 POLYGONS = (ogr.wkbPolygon, ogr.wkbMultiPolygon, ogr.wkbCurvePolygon, ogr.wkbMultiSurface)
 NUMBERS = (ogr.OFTInteger, ogr.OFTInteger64, ogr.OFTReal)
 FARTHEST = 1e9  # units of a CRS; no place on earth has such a coordinate
-PIECES = 64  # of the area's longer side: the longest straight line that is reprojected
-MOST_PIECES = 10_000  # along the longer side of a polygon
+PIECES = 64  # of the area's longer side: longer lines are divided before they are reprojected
+LARGE = 20  # times that side: larger polygons are clipped, as projections hold near their centre
 
 
 class VectorError(UserError):
@@ -91,8 +92,8 @@ def read_polygons(
         field = None if attribute is None else _find_field(path, source, attribute)
         system, notes = _system_of(path, source, grid, declared)
         area = _Area.around(grid, system)
-        source.SetSpatialFilterRect(*area.filter)
         found = []
+        # GDAL's spatial filter would fail on rings that are not closed.
         for feature in source:
             shapes = _shapes(path, feature, area)
             if shapes:
@@ -102,8 +103,8 @@ def read_polygons(
     if not found:
         raise VectorError(
             f"{path}: no polygon of layer {name} overlaps the common area of the photo and the "
-            f"heights; it was read in {_described(system)}. Check the file and its coordinate "
-            "reference system."
+            f"heights; it was read in {describe_projection(system.ExportToWkt())}. Check the file "
+            "and its coordinate reference system."
         )
     shapes, codes, bounds = zip(*found, strict=True)
     return Polygons(shapes, np.array(codes), np.array(bounds), notes)
@@ -145,16 +146,16 @@ def burn_polygons(polygons: Polygons, grid: Grid) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Area:
-    """Where polygons are wanted.
+    """Where polygons are wanted; bounds are west, south, east, north.
 
     Attributes:
-        bounds: west, south, east, north in the projection of the grid.
-        filter: the same in the CRS of the file.
+        bounds: in the projection of the grid.
+        own_bounds: those that contain them in the CRS of the file.
         to_grid: transformation from the CRS of the file; None = they are the same.
     """
 
     bounds: tuple[float, ...]
-    filter: tuple[float, ...]
+    own_bounds: tuple[float, ...]
     to_grid: osr.CoordinateTransformation | None
 
     @classmethod
@@ -166,13 +167,12 @@ class _Area:
         target = horizontal_system(grid.projection)
         for one in (system, target):
             one.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)  # x is east
-        west, south, east, north = osr.CoordinateTransformation(target, system).TransformBounds(
-            *bounds, 21
-        )
-        if west > east:  # across 180 degrees
-            west, east = -180.0, 180.0
-        to_grid = osr.CoordinateTransformation(system, target)
-        return cls(bounds, (west, south, east, north), to_grid)
+        there = osr.CoordinateTransformation(target, system).TransformBounds(*bounds, 21)
+        if there[0] > there[2]:  # across 180 degrees
+            there = (-180.0, there[1], 180.0, there[3])
+        margin = 0.01 * max(there[2] - there[0], there[3] - there[1])  # sides curve between points
+        own_bounds = _widened(there, margin)
+        return cls(bounds, own_bounds, osr.CoordinateTransformation(system, target))
 
 
 def _bounds(grid):
@@ -282,15 +282,16 @@ def _checked_table(path, dataset, name):
 
 def _find_field(path, layer, attribute):
     """Returns the number of an attribute of label codes."""
-    fields = {field.GetName(): field for field in layer.schema}
-    shown = ", ".join(f"{name} ({field.GetTypeName()})" for name, field in fields.items())
-    if attribute not in fields or fields[attribute].GetType() not in NUMBERS:
-        found = "is not of numbers" if attribute in fields else "is not there"
+    names = [field.GetName() for field in layer.schema]
+    numeric = [field.GetName() for field in layer.schema if field.GetType() in NUMBERS]
+    shown = ", ".join(f"{field.GetName()} ({field.GetTypeName()})" for field in layer.schema)
+    if attribute not in numeric:
+        found = "is not of numbers" if attribute in names else "is not there"
         raise VectorError(
             f"{path}: the attribute {attribute} {found}. label_attribute names one with a whole "
             f"number for each class. Attributes: {shown or 'none'}."
         )
-    return list(fields).index(attribute)
+    return names.index(attribute)
 
 
 def _code(path, feature, field, highest):
@@ -332,18 +333,14 @@ def _system_of(path, layer, grid, declared):
     return horizontal_system(system.ExportToWkt()), ()
 
 
-def _described(system):
-    """Describes a CRS."""
-    return describe_projection(system.ExportToWkt())
-
-
 def _shapes(path, feature, area):
     """Returns (WKB, bounds) of the polygons of a feature that overlap an area, in its CRS."""
     geometry = feature.GetGeometryRef()
-    if geometry is None or geometry.IsEmpty():
+    if geometry is None or geometry.IsEmpty() or not _overlap(_envelope(geometry), area.own_bounds):
         return []
     geometry = geometry.GetLinearGeometry()  # circular arcs become lines
     geometry.FlattenTo2D()
+    geometry.CloseRings()
     if geometry.GetGeometryType() not in (ogr.wkbPolygon, ogr.wkbMultiPolygon):
         raise VectorError(
             f"{path}: feature {feature.GetFID()} is a {geometry.GetGeometryName()}, expected a "
@@ -352,38 +349,72 @@ def _shapes(path, feature, area):
         )
     _check_coordinates(path, feature, geometry)
     if area.to_grid:
-        _reproject(path, feature, geometry, area)
+        geometry = _reprojected(path, feature, geometry, area)
         _check_coordinates(path, feature, geometry)
-    multiple = geometry.GetGeometryType() == ogr.wkbMultiPolygon
-    west, south, east, north = area.bounds
-    shapes = []
-    for part in geometry if multiple else [geometry]:
-        x_low, x_high, y_low, y_high = part.GetEnvelope()
-        if x_low < east and x_high > west and y_low < north and y_high > south:
-            shapes.append((bytes(part.ExportToWkb()), (x_low, y_low, x_high, y_high)))
-    return shapes
+    shapes = ((bytes(part.ExportToWkb()), _envelope(part)) for part in _parts(geometry))
+    return [shape for shape in shapes if _overlap(shape[1], area.bounds)]
+
+
+def _parts(geometry):
+    """Yields the polygons that a geometry consists of."""
+    if geometry.GetGeometryType() == ogr.wkbPolygon:
+        yield geometry
+    else:
+        for part in geometry:  # none of a line or a point
+            yield from _parts(part)
 
 
 def _check_coordinates(path, feature, geometry):
     """Raises VectorError for coordinates that no place on earth has."""
-    extremes = geometry.GetEnvelope()
-    if not np.all(np.abs(extremes) < FARTHEST):
-        raise VectorError(
-            f"{path}: feature {feature.GetFID()} reaches from {extremes[0]:g}, {extremes[2]:g} to "
-            f"{extremes[1]:g}, {extremes[3]:g}, which is not on earth. Correct it or leave it out."
-        )
+    for part in _parts(geometry):
+        for ring in part:
+            corners = np.array(ring.GetPoints() or [(0, 0)])
+            if not np.all(np.abs(corners) < FARTHEST):
+                raise VectorError(
+                    f"{path}: feature {feature.GetFID()} has the corner "
+                    f"{corners[np.abs(corners).argmax() // 2].tolist()}, which is not on earth. "
+                    "Correct it or leave it out."
+                )
 
 
-def _reproject(path, feature, geometry, area):
-    """Takes a geometry to the CRS of an area."""
-    # A straight line bends on the way, so long ones are divided first.
-    west, south, east, north = area.filter
-    x_low, x_high, y_low, y_high = geometry.GetEnvelope()
-    piece = max(east - west, north - south) / PIECES
-    geometry.Segmentize(max(piece, max(x_high - x_low, y_high - y_low) / MOST_PIECES))
+def _reprojected(path, feature, geometry, area):
+    """Returns a geometry in the CRS of an area, without what lies far from it."""
+    west, south, east, north = area.own_bounds
+    side = max(east - west, north - south)
+    x_low, y_low, x_high, y_high = _envelope(geometry)
     with gdal_errors(
         f"{path}, feature {feature.GetFID()}",
         "reproject",
         "Clip the file to the area of the photo, for instance with ogr2ogr -clipsrc.",
     ):
+        if max(x_high - x_low, y_high - y_low) > LARGE * side:
+            geometry = geometry.MakeValid().Intersection(_rectangle(area.own_bounds, side))
+        geometry.Segmentize(side / PIECES)  # straight lines bend on the way
         geometry.Transform(area.to_grid)
+    return geometry
+
+
+def _rectangle(bounds, margin):
+    """Returns bounds, widened by a margin, as a polygon."""
+    west, south, east, north = _widened(bounds, margin)
+    corners = [(west, south), (east, south), (east, north), (west, north), (west, south)]
+    text = ", ".join(f"{x!r} {y!r}" for x, y in corners)
+    return ogr.CreateGeometryFromWkt(f"POLYGON (({text}))")
+
+
+def _widened(bounds, margin):
+    """Returns bounds that reach further by a margin."""
+    west, south, east, north = bounds
+    return west - margin, south - margin, east + margin, north + margin
+
+
+def _envelope(geometry):
+    """Returns west, south, east, north of a geometry."""
+    west, east, south, north = geometry.GetEnvelope()
+    return west, south, east, north
+
+
+def _overlap(first, second):
+    """Returns whether bounds overlap; those that are not numbers count as doing so."""
+    outside = first[0] >= second[2] or first[2] <= second[0]
+    return not (outside or first[1] >= second[3] or first[3] <= second[1])
