@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,22 +263,24 @@ def _find_layer(path, dataset, name):
             f"{path} has no layer of polygons{asked}. Its layers: {shown or 'none'}. Lines and "
             "points have no area to burn in: give the outlines as polygons."
         )
-    return _checked_table(path, dataset, wanted[0])
+    if _driver(path) == "GPKG" and wanted[0] in _views(path):
+        raise VectorError(
+            f"{path}: layer {wanted[0]} is a view, a query that need not come to an end. Save it "
+            f"as a layer of its own, for instance with ogr2ogr labels.gpkg <file> {wanted[0]}."
+        )
+    return dataset.GetLayerByName(wanted[0])
 
 
-def _checked_table(path, dataset, name):
-    """Returns the layer of a name, unless it is a query, which need not come to an end."""
-    if dataset.GetDriver().ShortName == "GPKG":
-        query = "SELECT name FROM sqlite_master WHERE type = 'view'"
-        views = dataset.ExecuteSQL(query)
-        names = [feature.GetField(0) for feature in views]
-        dataset.ReleaseResultSet(views)
-        if name in names:
-            raise VectorError(
-                f"{path}: layer {name} is a view. Save it as a layer of its own, for instance "
-                f"with ogr2ogr labels.gpkg <file> {name}."
-            )
-    return dataset.GetLayerByName(name)
+def _views(path):
+    """Returns the names of the views of a GeoPackage."""
+    # Not with GDAL's SQL, which crashes in a process that has loaded TensorFlow and its SQLite.
+    address = f"{Path(path).absolute().as_uri()}?immutable=1"
+    query = "SELECT name FROM sqlite_master WHERE type = 'view'"
+    try:
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as database:
+            return [name for (name,) in database.execute(query)]
+    except sqlite3.Error as error:
+        raise VectorError(f"{path} is damaged ({error}). {BROKEN}") from None
 
 
 def _find_field(path, layer, attribute):
