@@ -326,8 +326,8 @@ def _system_of(path, layer, grid, declared):
             "Add the one it was made in, for instance with "
             "ogr2ogr -a_srs EPSG:<number> labels.gpkg <file>; a Shapefile may lack its .prj."
         )
-    west, east, south, north = (0, 0, 0, 0) if declared else layer.GetExtent()
-    if max(-west, east) > 360 or max(-south, north) > 90:
+    _, _, south, north = (0, 0, 0, 0) if declared else layer.GetExtent()
+    if max(-south, north) > 90:
         note = (
             f"warning: {path} declares no CRS and its coordinates are not degrees; they are taken "
             f"for those of the tiles ({describe_projection(grid.projection)})"
