@@ -20,6 +20,7 @@ from datasets.rasters.reading import (
     RasterInfo,
     file_list,
     pixel_size,
+    read_codes,
     read_info,
     sample_values,
 )
@@ -35,6 +36,7 @@ from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heig
 from datasets.records.record import HEIGHT_LIMITS, SURFACE_LIMITS
 from datasets.tiles.labels import counted
 
+SAMPLED_ROWS = 64  # of labels, to estimate how many have the nodata value
 ABOVE_GROUND = 50.0  # metres; a higher median is hardly one of heights above ground
 WHOLE_NUMBERS = ("uint8", "uint16", "uint32", "int8", "int16", "int32")
 # Options that the tiles depend on; the files are noted apart.
@@ -132,7 +134,7 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
 def _file_notes(rasters: Rasters) -> list[str]:
     """Returns what the summary says of the files."""
     heights = [*unit_notes(rasters), *datum_notes(rasters), *_height_notes(rasters)]
-    return [*polygon_notes(rasters), *heights]
+    return [*polygon_notes(rasters), *label_notes(rasters), *heights]
 
 
 def _has_polygons(options: argparse.Namespace) -> bool:
@@ -235,6 +237,26 @@ def polygon_notes(rasters: Rasters) -> list[str]:
     count = len(rasters.polygons.codes)
     burnt = f"{count} polygons of {rasters.labels} burnt in as code {codes}; 0 outside of them"
     return [burnt, *rasters.polygons.notes]
+
+
+def label_notes(rasters: Rasters) -> list[str]:
+    """Returns a note on the pixels of a raster of labels that have its declared nodata value.
+
+    It is often 0, which is also the code of a class in many files.
+    """
+    if not rasters.labels or rasters.polygons:
+        return []
+    path, grid = rasters.labels, read_info(rasters.labels).grid
+    rows = np.unique(np.linspace(0, grid.rows - 1, SAMPLED_ROWS).astype(int)).tolist()
+    read = [read_codes(path, (row, 0, 1, grid.columns)) for row in rows]
+    nodata = read[0][2]
+    share = np.mean([np.all(codes == nodata, axis=-1) & valid for codes, valid, _ in read])
+    if nodata is None or share == 0:
+        return []
+    return [
+        f"about {share:.1%} of {path} has its nodata value {nodata} and gets no label; if that is "
+        f"the code of a class, run gdal_edit.py -unsetnodata {path} and prepare a new folder"
+    ]
 
 
 def _jobs_by_area(

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def vector_files(path: str | Path) -> list[str]:
         VectorError, RasterError: if it cannot be opened.
     """
     with _open_vector(path) as dataset:
-        return sorted({str(path), *(dataset.GetFileList() or [])})
+        return sorted({str(path), *map(os.fsdecode, dataset.GetFileList() or [])})
 
 
 def read_polygons(

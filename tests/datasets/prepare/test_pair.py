@@ -161,6 +161,19 @@ def test_buildings_become_one_class(files, tmp_path):
     assert set(np.unique(codes)) == {0, 1}
 
 
+@pytest.mark.parametrize("nodata, noted", [(2, True), (9, False), (None, False)])
+def test_labels_that_are_hidden_by_the_nodata_value_are_noted(
+    files, tmp_path, capsys, nodata, noted
+):
+    codes = read_raster(files["labels"]).pixels
+    write(files["labels"], codes, 2.0, LEFT - 4, TOP + 2, nodata=nodata)
+    assert run(files, tmp_path / "town", *FEW) == 0
+    shown = capsys.readouterr().out
+    # 40 of 90 columns have code 2.
+    assert bool(re.search("about 44.4% of .* nodata value 2 .* -unsetnodata", shown)) == noted
+    assert ("-unsetnodata" in shown) == noted
+
+
 def test_a_run_is_resumed_and_other_options_are_refused(files, tmp_path, capsys):
     town = tmp_path / "town"
     run(files, town, *FEW)
