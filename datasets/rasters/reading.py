@@ -229,7 +229,7 @@ def read_codes(
         numbers = pixel_bands(dataset)
         codes, valid = read_bands(dataset, (column, row, columns, rows), numbers, use_nodata=False)
         declared = [dataset.GetRasterBand(number).GetNoDataValue() for number in numbers]
-    if any(value is None or abs(value) > MOST_CODE or value != int(value) for value in declared):
+    if not all(v is not None and abs(v) <= MOST_CODE and v == int(v) for v in declared):
         return codes, valid, None
     nodata = tuple(int(value) for value in declared)
     return codes, valid, nodata[0] if len(nodata) == 1 else nodata

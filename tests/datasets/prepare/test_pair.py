@@ -161,7 +161,7 @@ def test_buildings_become_one_class(files, tmp_path):
     assert set(np.unique(codes)) == {0, 1}
 
 
-@pytest.mark.parametrize("nodata, noted", [(2, True), (9, False), (None, False)])
+@pytest.mark.parametrize("nodata, noted", [(2, True), (9, False), (np.nan, False)])
 def test_labels_that_are_hidden_by_the_nodata_value_are_noted(
     files, tmp_path, capsys, nodata, noted
 ):
