@@ -131,9 +131,13 @@ wanted() { # prints a fingerprint of everything that decides what is installed
 }
 
 case "$*" in
+  --help | -h)
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" # the comment above
+    exit
+    ;;
   "") requirements="requirements.txt" ;;
   --dev) requirements="requirements-dev.txt" ;;
-  *) fail "unknown arguments: $*. Expected --dev, or no argument." ;;
+  *) fail "unknown arguments: $*. Expected --dev, --help, or no argument." ;;
 esac
 stamp=$environment/.ready-$requirements
 no_browser=$environment/.no-chromium # the output of `wanted` when Chromium could not be installed
