@@ -202,10 +202,11 @@ _ELSEWHERE = {
     "crop_size": "size image_size img_size imgsz input_size patch_size tile_size",
     "gpu_devices": "gpu gpus num_gpus device devices cuda cuda_devices",
     "input_threads": "workers num_workers n_workers",
-    "checkpoint_dir": "checkpoint_path ckpt ckpt_path load model_path",
+    "model checkpoint_dir": "checkpoint_path ckpt ckpt_path load model_path",  # predict.py: --model
     "output_dir": "out output_path save_dir save_path log_dir logdir results",
     "backbone": "arch encoder encoder_name model network",
-    "backbone_weights": "encoder_weights pretrained weights",
+    "model backbone_weights": "weights",
+    "backbone_weights": "encoder_weights pretrained",
     "learning_rate_schedule": "lr_schedule lr_scheduler schedule scheduler",
     "gradient_clip_norm": "clip clip_grad grad_clip max_grad_norm",
     "gradient_accumulation_steps": "accumulate grad_accum accum_iter",
