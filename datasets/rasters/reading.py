@@ -127,7 +127,7 @@ def gdal_errors(path: str | Path, action: str, advice: str) -> Iterator[None]:
     gdal.PushErrorHandler("CPLQuietErrorHandler")  # of this thread only
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeDecodeError) as error:  # GDAL's message may quote the file
         raise RasterError(
             f"{path}: GDAL cannot {action} this file ({' '.join(str(error).split())}). {advice}"
         ) from error

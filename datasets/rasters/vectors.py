@@ -12,7 +12,13 @@ import numpy as np
 from osgeo import gdal, ogr, osr
 
 from datasets.rasters.grids import horizontal_system, new_dataset, same_projection
-from datasets.rasters.reading import Grid, check_result, describe_projection, gdal_errors
+from datasets.rasters.reading import (
+    Grid,
+    check_result,
+    describe_projection,
+    gdal_errors,
+    text_of,
+)
 from project.errors import UserError
 
 ogr.UseExceptions()
@@ -101,7 +107,7 @@ def read_polygons(
             if shapes:
                 code = 1 if field is None else _code(path, feature, field, highest)
                 found += [(shape, code, bounds) for shape, bounds in shapes]
-        name = source.GetName()
+        name = text_of(source.GetName())
     if not found:
         raise VectorError(
             f"{path}: no polygon of layer {name} overlaps the common area of the photo and the "
@@ -249,7 +255,7 @@ def _check_geojson(path: Path) -> bool:
 def _find_layer(path, dataset, name):
     """Returns the layer of a name, or the only one of polygons."""
     layers = [dataset.GetLayer(i) for i in range(dataset.GetLayerCount())]
-    kinds = {layer.GetName(): ogr.GT_Flatten(layer.GetGeomType()) for layer in layers}
+    kinds = {text_of(layer.GetName()): ogr.GT_Flatten(layer.GetGeomType()) for layer in layers}
     shown = ", ".join(f"{n} ({ogr.GeometryTypeToName(kind)})" for n, kind in kinds.items())
     usable = [n for n, kind in kinds.items() if kind in (*POLYGONS, ogr.wkbUnknown)]
     wanted = usable if name is None else [n for n in usable if n == name]
@@ -269,7 +275,7 @@ def _find_layer(path, dataset, name):
             f"{path}: layer {wanted[0]} is a view, a query that need not come to an end. Save it "
             f"as a layer of its own, for instance with ogr2ogr labels.gpkg <file> {wanted[0]}."
         )
-    return dataset.GetLayerByName(wanted[0])
+    return layers[list(kinds).index(wanted[0])]
 
 
 def _views(path):
@@ -286,11 +292,12 @@ def _views(path):
 
 def _find_field(path, layer, attribute):
     """Returns the number of an attribute of label codes."""
-    names = [field.GetName() for field in layer.schema]
-    numeric = [field.GetName() for field in layer.schema if field.GetType() in NUMBERS]
-    shown = ", ".join(f"{field.GetName()} ({field.GetTypeName()})" for field in layer.schema)
-    if attribute not in numeric:
+    fields = layer.schema
+    names = [text_of(field.GetName()) for field in fields]
+    if attribute not in names or fields[names.index(attribute)].GetType() not in NUMBERS:
         found = "is not of numbers" if attribute in names else "is not there"
+        pairs = zip(names, fields, strict=True)
+        shown = ", ".join(f"{name} ({field.GetTypeName()})" for name, field in pairs)
         raise VectorError(
             f"{path}: the attribute {attribute} {found}. label_attribute names one with a whole "
             f"number for each class. Attributes: {shown or 'none'}."
@@ -302,7 +309,7 @@ def _code(path, feature, field, highest):
     """Returns the label code of a feature."""
     value = feature.GetField(field)
     if value is None or not float(value).is_integer() or not 0 <= value <= highest:
-        name = feature.GetFieldDefnRef(field).GetName()
+        name = text_of(feature.GetFieldDefnRef(field).GetName())
         raise VectorError(
             f"{path}: the attribute {name} of feature {feature.GetFID()} is "
             f"{'empty' if value is None else format(value, '.12g')}, expected a whole number from "
@@ -321,11 +328,11 @@ def _system_of(path, layer, grid, declared):
     """
     system = layer.GetSpatialRef()
     known = system is not None and (system.IsProjected() or system.IsGeographic())
-    if not known or system.GetName().startswith("Undefined"):
+    if not known or text_of(system.GetName()).startswith("Undefined"):
         raise VectorError(
-            f"{path}: layer {layer.GetName()} has no coordinate reference system of the earth. "
-            "Add the one it was made in, for instance with "
-            "ogr2ogr -a_srs EPSG:<number> labels.gpkg <file>; a Shapefile may lack its .prj."
+            f"{path}: layer {text_of(layer.GetName())} has no coordinate reference system of the "
+            "earth. Add the one it was made in, for instance with ogr2ogr -a_srs EPSG:<number> "
+            "labels.gpkg <file>; a Shapefile may lack its .prj."
         )
     _, _, south, north = (0, 0, 0, 0) if declared else layer.GetExtent()
     if max(-south, north) > 90:
@@ -334,7 +341,7 @@ def _system_of(path, layer, grid, declared):
             f"for those of the tiles ({describe_projection(grid.projection)})"
         )
         return horizontal_system(grid.projection), (note,)
-    return horizontal_system(system.ExportToWkt()), ()
+    return horizontal_system(text_of(system.ExportToWkt())), ()
 
 
 def _shapes(path, feature, area):

@@ -182,6 +182,18 @@ def test_nothing_is_written_beside_a_geopackage(tmp_path):
     assert tmp_path.stat().st_mtime_ns == before
 
 
+def test_names_need_not_be_utf_8(tmp_path):
+    path = write(tmp_path / "a.shp", wkt(box(0, 0, 2, 2)), values={"code": [3]})
+    projection = path.with_suffix(".prj")
+    projection.write_bytes(projection.read_bytes().replace(b"Zone", b"Z\xf6ne"))
+    assert burn(path).sum() == 4
+    made = write(tmp_path / "a.geojson", wkt(box(0, 0, 2, 2)), values={"strasse": [3]})
+    made.write_bytes(made.read_bytes().replace(b"strasse", b"stra\xdfe"))
+    assert burn(made, attribute="straße").sum() == 12
+    with pytest.raises(UserError, match="straße .Integer"):
+        burn(made, attribute="code")
+
+
 def unsaved(folder):
     path = write(folder / "a.gpkg", wkt(box(0, 0, 2, 2)))
     path.with_name("a.gpkg-wal").write_bytes(b"pages")
@@ -220,6 +232,14 @@ def raster(folder):
 def damaged(folder):
     path = write(folder / "a.gpkg", wkt(box(0, 0, 2, 2)))
     path.write_bytes(path.read_bytes()[:30000])
+    return path
+
+
+def quoted(folder):
+    """Writes a file of which GDAL's message quotes a byte that is not UTF-8."""
+    path = write(folder / "a.gpkg", wkt(box(0, 0, 2, 2)))
+    table = b'CREATE TABLE "footprints"'
+    path.write_bytes(path.read_bytes().replace(table, table.replace(b"E ", b"\xc6 ")))
     return path
 
 
@@ -270,6 +290,7 @@ WRONG = {
     "unsaved": (unsaved, "not saved yet .a.gpkg-wal.*Close"),
     "raster": (raster, "a.gpkg: GDAL cannot read"),
     "damaged": (damaged, "a.gpkg: GDAL cannot read"),
+    "quoted": (quoted, "a.gpkg: GDAL cannot read"),
     "incomplete": (incomplete, "a.shp: GDAL cannot read.*shx"),
     "no JSON": (text("hello"), "not a GeoJSON"),
     "no GeoJSON": (text("{}"), "a.geojson: GDAL cannot read"),
