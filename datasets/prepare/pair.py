@@ -234,8 +234,8 @@ def polygon_notes(rasters: Rasters) -> list[str]:
     if rasters.polygons is None:
         return []
     codes = ", ".join(str(code) for code in sorted(set(rasters.polygons.codes.tolist())))
-    count = len(rasters.polygons.codes)
-    burnt = f"{count} polygons of {rasters.labels} burnt in as code {codes}; 0 outside of them"
+    count = counted(len(rasters.polygons.codes), "polygon")
+    burnt = f"{count} of {rasters.labels} burnt in as code {codes}; 0 outside"
     return [burnt, *rasters.polygons.notes]
 
 

@@ -167,7 +167,7 @@ def test_labels_that_are_hidden_by_the_nodata_value_are_noted(
 ):
     codes = read_raster(files["labels"]).pixels
     write(files["labels"], codes, 2.0, LEFT - 4, TOP + 2, nodata=nodata)
-    assert run(files, tmp_path / "town", *FEW) == 0
+    assert run(files, tmp_path / "town", "--tile=128", "--splits=1,0,0") == 0
     shown = capsys.readouterr().out
     # 40 of 90 columns have code 2.
     assert bool(re.search("about 44.4% of .* nodata value 2 .* -unsetnodata", shown)) == noted
@@ -496,7 +496,7 @@ def test_an_attribute_of_footprints_gives_the_codes(files, tmp_path):
 def test_a_split_without_a_label_code_is_noted(files, tmp_path, capsys):
     # Stripes are across columns: a house at one end is in one split only.
     given = files | {"labels": footprints(tmp_path / "given/a.geojson", (4, 4, 8, 8))}
-    assert run(given, tmp_path / "town") == 0
+    assert run(given, tmp_path / "town", "--tile=48") == 0
     shown = capsys.readouterr().out
     assert len(re.findall("warning: the .* split has no pixel of label code 1;", shown)) == 2
 
