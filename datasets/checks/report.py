@@ -124,17 +124,16 @@ def contact_sheet(drawings: Sequence[Drawing], class_names: Sequence[str]) -> Fi
     bar.set_label("height (m)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
     bar.ax.set_box_aspect(20)
-    add_legend(figure, class_names, *_shown(drawings))
+    add_legend(figure, class_names, *_shown(drawings, kinds))
     return figure
 
 
-def _shown(drawings):
+def _shown(drawings, kinds):
     """Returns the set of class indices on the sheet, and whether there are pixels without data."""
-    present, nodata = set(), False
-    for drawing in drawings:
-        present.update(np.unique(drawing.thumbnail.get("classes", ())).tolist())
-        nodata |= bool(np.isnan(drawing.thumbnail.get("heights", ())).any())
-    return {index for index in present if index >= 0}, nodata or min(present, default=0) < 0
+    parts = {kind: [d.thumbnail[kind] for d in drawings if kind in d.thumbnail] for kind in kinds}
+    indices = {int(index) for part in parts.get("classes", ()) for index in np.unique(part)}
+    present = {index for index in indices if index >= 0}
+    return present, present != indices or any(np.isnan(p).any() for p in parts["heights"])
 
 
 def _lines(facts):
