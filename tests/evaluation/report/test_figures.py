@@ -133,7 +133,7 @@ def test_labels_lie_inside_the_figures():
     groups = {f"$_{{$ {'a rather long class name ' * 9}{i}": MEASURES for i in range(20)}
     density = density_figure(pairs_of(([2], [180])))
     for figure in (density, errors_figure({"by class": groups})):
-        png_bytes(figure)  # lays it out
+        png_bytes(figure, 20)  # lays it out
         found, size = figure.get_tightbbox(), figure.get_size_inches()
         assert (found.min >= 0).all() and (found.max <= size).all()
     (bar,) = density.axes[0].child_axes
