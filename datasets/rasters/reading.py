@@ -138,6 +138,8 @@ def gdal_errors(path: str | Path, action: str, advice: str) -> Iterator[None]:
 @contextlib.contextmanager
 def open_raster(path: str | Path, action: str = "open") -> Iterator[gdal.Dataset]:
     """Opens a local file for the `with` block, in which GDAL's errors become `RasterError`."""
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise RasterError(f"{str(path)!a}: the path is not UTF-8. Rename the file or its folder.")
     with gdal_errors(path, action, BROKEN):
         yield gdal.Open(str(path))
 

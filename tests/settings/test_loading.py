@@ -401,3 +401,8 @@ def test_published_preset_decides_all_that_the_authors_decided():
         # These have no effect on a constant rate.
         *("decay_epochs", "decay_factor", "min_learning_rate"),
     }
+
+
+def test_texts_that_are_not_utf8_are_refused(capsys):
+    message = refused(capsys, "--checkpoint_dir=caf\udce9")
+    assert r"'--checkpoint_dir=caf\udce9' is not UTF-8" in message

@@ -248,3 +248,8 @@ def test_control_points_and_rpcs_are_part_of_the_place(tmp_path):
     grid = read_info(path).grid
     assert (grid.geotransform, grid.control_points.points) == (None, ((3.0, 4.0, 7.0, 9.0, 2.0),))
     assert "32632" in grid.control_points.projection
+
+
+def test_path_that_is_not_utf8_is_named(tmp_path):
+    with pytest.raises(RasterError, match=r"caf.udce9.tif': the path is not UTF-8"):
+        read_info(tmp_path / "caf\udce9.tif")
