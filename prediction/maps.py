@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
+from datasets.rasters.grids import is_north_up
+from datasets.rasters.reading import Grid
 from datasets.rasters.writing import Layer
 from datasets.records.record import Record
 from prediction.tiles import unit_vectors
+from project.palette import class_colours
 
 NODATA = -9999.0  # of all maps but the classes
 EXTRA_MAPS = ("classes", "probabilities", "normals", "uncertainty")
@@ -20,27 +22,23 @@ SOURCES = {
     "normals": "normals",
     "uncertainty": "uncertainty",
 }
-AXES = ("to the east", "to the south", "up")  # of a north-up image
-# Okabe and Ito (2008), distinct for colour-blind readers as well
-CLASS_COLOURS = (
-    "#F0E442",
-    "#009E73",
-    "#D55E00",
-    "#0072B2",
-    "#56B4E9",
-    "#CC79A7",
-    "#E69F00",
-    "#000000",
-)
+# Directions of the components of a surface normal, which counts along the pixels.
+NORTH_UP_AXES = ("to the east", "to the south", "up")
+PIXEL_AXES = ("along a row, to higher columns", "along a column, to higher rows", "up")
 
 
 def map_layers(
-    names: Sequence[str], codes: list[int], class_names: Sequence[str], tags: dict[str, str]
+    names: Sequence[str],
+    grid: Grid,
+    codes: list[int],
+    class_names: Sequence[str],
+    tags: dict[str, str],
 ) -> dict[str, Layer]:
     """Describes the rasters of some maps.
 
     Args:
         names: of `SOURCES`.
+        grid: of the maps.
         codes: the code in the file of each class index.
         class_names: in the same order.
         tags: metadata of all files.
@@ -49,7 +47,8 @@ def map_layers(
         The layer of each map, by its name.
     """
     probabilities = tuple(f"probability of {name}" for name in class_names)
-    normals = tuple(f"surface normal, {axis}" for axis in AXES)
+    axes = NORTH_UP_AXES if is_north_up(grid) else PIXEL_AXES
+    normals = tuple(f"surface normal, {axis}" for axis in axes)
     layers = {
         "heights": Layer("float32", NODATA, ("height above ground",), "metre", None, tags),
         "probabilities": Layer("float32", NODATA, probabilities, "", None, tags),
@@ -114,10 +113,3 @@ def class_codes(record: Record) -> list[int]:
     codes = [label.code for label in record.classes if isinstance(label.code, int)]
     usable = len(codes) == len(record.classes) and all(0 <= code < 65536 for code in codes)
     return codes if usable else list(range(len(record.classes)))
-
-
-def class_colours(count: int) -> Sequence:
-    """Returns `count` colours: those for colour-blind readers as long as they last."""
-    if count <= len(CLASS_COLOURS):
-        return CLASS_COLOURS[:count]
-    return tuple(colormaps["tab20" if count <= 20 else "turbo"].resampled(count).colors)

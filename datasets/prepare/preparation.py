@@ -153,6 +153,7 @@ def write_data_set(
             for split, count in tiles.items()
             if not count
         ),
+        *_missing_codes(made, plan.record),
     ]
     facts = _joint_facts([result.facts for result in made])
     if not write_record(plan.folder, plan.record, facts.codes):
@@ -220,11 +221,11 @@ def _do(plan: PreparationPlan, job: Job) -> JobResult:
     paths = tile_paths(plan.folder, job.split, job.name, job.has_labels, job.has_radar)
     if all(path.is_file() for path in paths.values()):
         return JobResult(job, read_facts(paths), "kept")
-    pixels = job.read()
-    share = pixels.valid_share
-    if share == 0 or share < plan.least_valid:
-        return JobResult(job, TileFacts(share), "dropped")
     try:
+        pixels = job.read()
+        share = pixels.valid_share
+        if share == 0 or share < plan.least_valid:
+            return JobResult(job, TileFacts(share), "dropped")
         return JobResult(job, write_tile(paths, pixels), "written")
     except PrepareError as error:
         raise PrepareError(f"{job.split}/{job.name}: {error}") from None
@@ -238,6 +239,21 @@ def _joint_facts(facts: Sequence[TileFacts]) -> TileFacts:
         max(tile.highest for tile in facts),
         frozenset().union(*(tile.codes for tile in facts)),
     )
+
+
+def _missing_codes(results: Sequence[JobResult], record: dict) -> list[str]:
+    """Returns a warning for each split that has labels, but not all codes that others have."""
+    splits: dict[str, set] = {}
+    for result in results:
+        if result.job.has_labels:
+            splits.setdefault(result.job.split, set()).update(result.facts.codes)
+    expected = {one["code"] for one in record.get("classes", [])}.union(*splits.values())
+    return [
+        f"warning: the {split} split has no pixel of label code "
+        f"{', '.join(map(str, sorted(expected - codes)))}; another seed or other splits may help"
+        for split, codes in splits.items()
+        if expected - codes
+    ]
 
 
 def write_record(folder: Path, keys: dict[str, object], codes: frozenset) -> bool:

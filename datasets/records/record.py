@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from datasets.catalogue import CATALOGUE
+from datasets.records.folder_names import rename_advice
 from project.errors import UserError
 
 SPLITS = ("train", "valid", "test")
 KINDS = ("rgb", "dsm", "dem", "sem", "sar")  # of a tile's files, and the folders of a split
 TOML = "dataset.toml"
 MADE_ON_DEMAND = ("Demo",)
+HEIGHT_LIMITS = (-100.0, 1000.0)  # metres above ground that buildings, trees and pits have
+SURFACE_LIMITS = (-1000.0, 10000.0)  # metres of land and buildings above any sea or ellipsoid
 LAYOUT = "{train,valid,test}/{rgb,dsm,dem,sem,sar}/<tile>.<ext>, dem, sem and sar optional"
 
 Code = int | tuple[int, int, int]  # a label code: a whole number, or red, green, blue
@@ -67,8 +70,10 @@ class Record:
         ignore_codes: label codes that every loss and metric ignores.
         building_code: code of the building class, or None.
         loss_weights: of the losses named height, semantic, normal; absent = no advice.
-        height_scale: metres = stored height x height_scale, for surface and terrain.
-        height_limits: lowest and highest in metres; beyond is nodata. None = no limits.
+        height_scale: metres = stored height x height_scale, for surface and terrain; None = as
+            the files say, which are metres if they say nothing.
+        height_limits: lowest and highest in metres above ground; beyond is nodata. None = heights
+            beyond HEIGHT_LIMITS are an error.
         rgb_scale: 0-255 = stored image value x rgb_scale.
         sar_scale: 0-255 = stored radar value x sar_scale.
         recommended: settings by name; checked when the settings are read.
@@ -91,7 +96,7 @@ class Record:
     ignore_codes: tuple[Code, ...] = ()
     building_code: Code | None = None
     loss_weights: dict[str, float] = field(default_factory=dict)
-    height_scale: float = 1.0
+    height_scale: float | None = None
     height_limits: tuple[float, float] | None = None
     rgb_scale: float = 1.0
     sar_scale: float = 1.0
@@ -131,6 +136,13 @@ def find_record(dataset_name: str, shortcut_path: str | Path) -> Record:
             "Give the folder that holds it as shortcut_path."
         )
     folder = Path(shortcut_path) / dataset_name
+    if not folder.exists() and _is_data_set(folder.parent):
+        own = folder.parent.resolve()
+        raise RecordError(
+            f"shortcut_path is {shortcut_path}, which is a data set itself, and holds no folder "
+            f"{dataset_name}. shortcut_path is the folder that holds the data sets: set "
+            f"--shortcut_path={own.parent} --dataset_name={own.name}."
+        )
     if (folder / TOML).is_file():
         return read_record(folder / TOML)
     if dataset_name in CATALOGUE:
@@ -242,6 +254,13 @@ def _has_layout(folder):
     return any((folder / split / "rgb").is_dir() for split in SPLITS)
 
 
+def _is_data_set(folder):
+    """Returns whether a folder looks like a data set, even if its folders are called otherwise."""
+    splits = [folder / split for split in SPLITS]
+    has_layout = (folder / TOML).is_file() or _has_layout(folder)
+    return has_layout or any(rename_advice(split, ("rgb", "dsm")) for split in splits)
+
+
 def _unknown_data_set(name, folder):
     """Returns the message for a data set that is neither in the catalogue nor a data folder."""
     siblings = list(folder.parent.iterdir()) if folder.parent.is_dir() else []
@@ -250,6 +269,10 @@ def _unknown_data_set(name, folder):
     near = difflib.get_close_matches(name, {*known, *CATALOGUE}, 1, cutoff=0.5)
     hint = f" Did you mean {near[0]}?" if near else ""
     found = f"{folder} is not in the layout {LAYOUT}" if folder.is_dir() else f"no folder {folder}"
+    advice = rename_advice(folder, SPLITS)
+    advice += "".join(rename_advice(folder / split, KINDS) for split in SPLITS)
+    if advice:
+        return f"The data set {name!r} cannot be read: {found}.{advice}"
     return (
         f"Unknown data set {name!r}: {found}.{hint} Known here: {', '.join(known)}; "
         "docs/datasets.md lists the published ones."

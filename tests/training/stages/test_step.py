@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from settings.loading import load
 from training.loop import TrainingPlan
+from training.stages.stage import StageRun
 from training.stages.step import compile_step, learning_rates
 from training.steps import StepOptions
 
@@ -15,12 +16,9 @@ RATES = ["--mtl_learning_rate=0.01", "--dae_learning_rate=0.002"]
 def run_of(stage, *options):
     """Returns a run of nine steps, whose network has one layer."""
     network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    return SimpleNamespace(
-        settings=load("", options),
-        plan=TrainingPlan(total_steps=9, global_batch_size=2, samples_per_epoch=6),
-        stage=SimpleNamespace(name=stage, network=network, losses=None, loss_weights={}),
-        strategy=tf.distribute.get_strategy(),
-    )
+    stage = SimpleNamespace(name=stage, network=network, losses=None, loss_weights={})
+    plan = TrainingPlan(total_steps=9, global_batch_size=2, samples_per_epoch=6)
+    return StageRun(load("", options), None, tf.distribute.get_strategy(), stage, plan)
 
 
 @pytest.mark.parametrize("stage, rate", [("mtl", 0.01), ("dae", 0.002)])
