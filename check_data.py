@@ -12,8 +12,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from datasets.records.record import SPLITS
 from project.errors import UserError
+from project.files import check_own_folder
 from settings.loading import fail, load_named, read_splits
 
 OPTIONS = (
@@ -42,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     needs_labels = {"train": settings.sem_flag, "valid": settings.eval_metric == "miou"}
     labelled = [split for split, needed in needs_labels.items() if needed]
     try:
+        check_own_folder(folder, ("check.json",))
         ensure_demo_data(settings.dataset_name, record)
         fusion = settings.sar_mode == "fusion"
         found = inspect_data_set(record, splits, settings.crop_size, fusion, labelled)

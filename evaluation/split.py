@@ -21,8 +21,9 @@ from evaluation.tiles import evaluate_tiles, true_normals
 from prediction.maps import NODATA, class_codes, class_layer
 from prediction.streaming import BatchPredictor
 from prediction.tiles import predict_maps
-from project.files import write_json, write_rows
+from project.files import check_own_folder, write_json, write_rows
 from project.version import checkout
+from runs.early import RECORDS
 from runs.folders import output_folder
 from runs.start import Data, computed_settings, evenly_spaced, tile_reader
 from runs.stored import stored_stage
@@ -75,7 +76,11 @@ class SplitEvaluation:
             predict: as of `prediction.tiles.make_predictor`.
             replicas: on which `predict` runs.
         """
+        check_own_folder(self.folder, RECORDS)
         remove_earlier(self.folder)
+        # First, so that the folder stays this project's own if the process is killed.
+        stated = {"settings": computed_settings(self.settings), "version": checkout()}
+        write_json(self.folder / "settings.json", stated)
         if self.split == "test":
             for name in RASTERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)

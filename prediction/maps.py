@@ -11,7 +11,6 @@ from datasets.records.record import Record
 from prediction.tiles import unit_vectors
 
 NODATA = -9999.0  # of all maps but the classes
-EXTRA_MAPS = ("classes", "probabilities", "normals", "uncertainty")
 # The output of the network that a map is made of.
 SOURCES = {
     "heights": "heights",

@@ -36,7 +36,7 @@ LIGHT = (
 MEASURES = "evaluation.measures."  # these import the standard library, NumPy, OpenCV and each other
 READS_SETTINGS = tuple(
     "benchmarks. commands. settings. runs. training.stages. "
-    "evaluation.split evaluation.report.page prediction.predictor".split()
+    "evaluation.split evaluation.report.page prediction.predictor prediction.requests".split()
 )
 IMPORTS_SETTINGS = (*READS_SETTINGS, "prediction.scene_files")  # which raises SettingsError
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets.demo.data_set import make_demo
+from datasets.rasters.ownership import SOFTWARE, check_replaceable
 from datasets.rasters.reading import read_raster
 from datasets.records.record import SPLITS
 
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sheet", type=Path, help="PNG to draw: photos and heights of some tiles")
     options = parser.parse_args(arguments)
     try:
+        if options.sheet:
+            check_replaceable(options.sheet)
         with tqdm(total=sum(options.counts), unit="tile", leave=False) as bar:
             make_demo(
                 options.folder,
@@ -70,7 +73,7 @@ def draw_sheet(folder: Path, path: Path) -> None:
         metres = read_raster(tile.parents[1] / "dsm" / tile.name).pixels[..., 0]
         shown = heights.imshow(metres, vmin=0, vmax=30)
     figure.colorbar(shown, ax=axes, label="height above ground, metres", shrink=0.5)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=130, metadata={"Software": SOFTWARE})
 
 
 if __name__ == "__main__":
