@@ -1,4 +1,5 @@
 import cv2
+import numpy as np
 import pytest
 
 from datasets.demo.__main__ import main
@@ -11,6 +12,16 @@ def test_the_script_makes_the_data_and_the_sheet(tmp_path, capsys):
     assert len(list(folder.glob("*/rgb/*.tif"))) == 4
     assert cv2.imread(str(sheet)).shape[1] > 1000
     assert "4 tiles" in capsys.readouterr().out
+
+
+def test_a_sheet_replaces_an_earlier_one_and_no_picture_of_the_user(tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    options = [f"--folder={tmp_path / 'Demo'}", "--tile_size=16", "--counts=1,0,0"]
+    assert main([*options, f"--sheet={sheet}"]) == main([*options, f"--sheet={sheet}"]) == 0
+    cv2.imwrite(str(sheet), np.zeros((9, 9), "uint8"))
+    mine = sheet.read_bytes()
+    assert main([*options, f"--sheet={sheet}"]) == 2
+    assert "sheet.png is there already" in capsys.readouterr().err and sheet.read_bytes() == mine
 
 
 def test_a_wrong_folder_is_an_error_without_a_traceback(tmp_path, capsys):
