@@ -1,24 +1,41 @@
 """Ctrl-C ends a script in one line: import this first, so that it holds while others are imported.
 
-Libraries take seconds to import, and a traceback out of their middle tells a user nothing.
+Libraries take seconds to import. A traceback out of their middle tells a user nothing, and some of
+them catch what Ctrl-C raises and go on.
 """
 
+import contextlib
 import os
+import signal
 import sys
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import NoReturn
 
 
-def end_in_one_line(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    """Takes the place of `sys.excepthook`: Ctrl-C prints a line and gives status 130."""
-    if not issubclass(kind, KeyboardInterrupt):
-        sys.__excepthook__(kind, error, trace)
-        return
-    print("\nInterrupted.")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(130)  # a hook cannot set the exit status, and Python would end by the signal
+def end() -> NoReturn:
+    """Prints a line and ends the process at once, with status 130, which a hook cannot set."""
+    with contextlib.suppress(RuntimeError):  # a signal may come while something is printed
+        print("\nInterrupted.", flush=True)
+    os._exit(130)
 
 
-sys.excepthook = end_in_one_line
+def on_signal(number: int, frame: FrameType | None) -> None:
+    """Ends the script if it is importing something, else raises KeyboardInterrupt."""
+    inner = frame
+    while inner:
+        if inner.f_code.co_filename == "<frozen importlib._bootstrap>":
+            end()
+        inner = inner.f_back
+    signal.default_int_handler(number, frame)
+
+
+def on_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Takes the place of `sys.excepthook`: what Ctrl-C raises is no traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        end()
+    sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = on_error
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not with nohup, for instance
+    signal.signal(signal.SIGINT, on_signal)

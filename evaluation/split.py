@@ -75,6 +75,9 @@ class SplitEvaluation:
         Args:
             predict: as of `prediction.tiles.make_predictor`.
             replicas: on which `predict` runs.
+
+        Raises:
+            UserError: if the folder holds something that no evaluation has written.
         """
         check_own_folder(self.folder, RECORDS)
         remove_earlier(self.folder)

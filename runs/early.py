@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.records.record import MADE_ON_DEMAND, TOML
+from datasets.records.record import MADE_ON_DEMAND
 from datasets.tiles.folders import DataError, Tile, list_tiles
 from project.files import check_own_folder, check_writable
 from runs.folders import is_trained, output_folder, stage_folder
@@ -68,13 +68,14 @@ def check_correction(settings: Settings) -> None:
 
 
 def listed_tiles(settings: Settings, splits: Sequence[str]) -> dict[str, tuple[Tile, ...]]:
-    """Lists the tiles of splits; {} for demo data that has still to be made.
+    """Lists the tiles of splits; {} for demo data of which a split has still to be made.
 
     Raises:
         DataError: if a split is missing or empty, or a file has no partner.
     """
     record = settings.record
-    if settings.dataset_name in MADE_ON_DEMAND and not (record.folder / TOML).is_file():
+    made = all((record.folder / split).is_dir() for split in splits)
+    if settings.dataset_name in MADE_ON_DEMAND and not made:
         return {}
     fusion = settings.sar_mode == "fusion"
     return {split: list_tiles(record, split, fusion) for split in splits}

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datasets.demo.data_set import make_demo
 from datasets.rasters.reading import Grid
 from datasets.rasters.writing import write_raster
 
@@ -106,6 +107,7 @@ def test_photos_that_are_unfit_are_all_named(refusal, photos):
         ("test_dsm.py", ["--output_dir=others"], "test_dae holds files, but no settings.json or"),
         ("train_dae.py", ["--checkpoint_dir=none"], "Run train_mtl.py"),
         ("train_mtl.py", ["--crop_size=128"], "4 of 4 .* smaller than crop_size=128"),
+        ("train_mtl.py", ["--dataset_name=Demo", "--shortcut_path=."], "1 of 1 .* smaller than"),
         ("train_mtl.py", ["--output_dir=a_file"], "a_file is not a folder"),
         ("export.py", ["others"], "others already exists"),
         ("export.py", ["a_file/new"], "a_file is not a folder"),
@@ -117,6 +119,7 @@ def test_other_scripts_say_early_what_cannot_be(refusal, tmp_path, script, optio
     for name in ("test_dae", "check"):
         (tmp_path / "others" / "blocks" / name).mkdir(parents=True)
         (tmp_path / "others" / "blocks" / name / "notes.txt").touch()
+    make_demo(tmp_path / "Demo", tile_size=32, counts=(1, 1, 0))
     told = refusal(script, *options)
     assert re.match(f"error: .*{message}", told)
 
@@ -127,5 +130,5 @@ def test_other_scripts_say_early_what_cannot_be(refusal, tmp_path, script, optio
 def test_ctrl_c_while_starting_ends_in_one_line(blocks, tmp_path, script, library):
     options = [f"--shortcut_path={blocks}", "--dataset_name=blocks", f"--output_dir={tmp_path}"]
     command = [sys.executable, "-c", INTERRUPTED, str(ROOT / script), library, *options]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=90)
     assert (done.returncode, done.stdout, done.stderr) == (130, "\nInterrupted.\n", "")
