@@ -41,9 +41,8 @@ def evaluation(tmp_path, monkeypatch):
     monkeypatch.setattr(split, "computed_settings", lambda settings: {})
     monkeypatch.setattr(split, "stored_stage", lambda settings, stage: None)
     options = SimpleNamespace(figures=1)
-    settings = SimpleNamespace(
-        output_dir=tmp_path, dataset_name="mine", options=options, batch_windows=1
-    )
+    settings = SimpleNamespace(output_dir=tmp_path, dataset_name="mine", options=options)
+    settings.batch_windows, settings.normal_coding = 1, "unit"
     record = SimpleNamespace(class_names=(), building_index=None)
     data = SimpleNamespace(record=record, gsd=0.5, tiles={"test": (SimpleNamespace(name="a"),)})
     return SplitEvaluation(settings, data, "test", "mtl")
