@@ -13,7 +13,6 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from datasets.rasters.ownership import SOFTWARE
 from datasets.rasters.photos import Photo, cache_limit, file_state, open_photo, open_radar
 from datasets.rasters.reading import Grid, read_info
 from devices.memory import free_memory
@@ -24,7 +23,7 @@ from prediction.scene_files import map_path
 from prediction.streaming import Reader, Windows, band_bytes, stream_windows
 from prediction.tiles import make_predictor
 from prediction.unfinished import IDENTITY_TAG, UnfinishedScene, digest, is_finished
-from project.version import checkout
+from project.version import SOFTWARE, checkout
 from runs.folders import weights_file
 from runs.networks import load_networks
 from runs.start import computed_settings, start_strategy

@@ -13,7 +13,7 @@ from settings.table import SettingsError
 
 MOST_HEADERS = 200  # of training photos; the full check reads all of them
 MOST_NAMES = 5  # of photos that an error names
-RECORDS = ("settings.json", "metrics.json")  # of an evaluation, written first and last
+RECORDS = ("metrics.json",)  # what an evaluation leaves in its folder
 
 
 def check_training(settings: Settings, stage: str) -> None:

@@ -34,6 +34,8 @@ class StoredRun:
         unusable_tiles: names of the training tiles that were skipped.
         encoder_weights: what stage 1's encoder was initialised with.
         parameters: numbers that the stage trains.
+        total_steps: optimizer steps that were asked for when the run last began or went on.
+        schedule_steps: those for which its learning rate is planned; 0 = not stored.
         version: of the project that wrote the file; empty before 0.1.0.
     """
 
@@ -49,6 +51,8 @@ class StoredRun:
     unusable_tiles: list[str] = field(default_factory=list)
     encoder_weights: str = ""
     parameters: int = 0
+    total_steps: int = 0
+    schedule_steps: int = 0
     version: str = ""
 
     def write(self, folder: Path) -> None:
@@ -75,7 +79,8 @@ def read_stored(folder: Path) -> StoredRun | None:
             raise ValueError(f"it lacks {', '.join(lacks)}")
         known = {f.name for f in fields(StoredRun)}
         run = StoredRun(**{name: value for name, value in stored.items() if name in known})
-        dict(run.identity), dict(run.settings)  # raises unless they are tables
+        # Raises unless these are tables and numbers.
+        dict(run.identity), dict(run.settings), max(0, run.total_steps, run.schedule_steps)
         return run
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResumeError(

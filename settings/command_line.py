@@ -54,8 +54,13 @@ def read_arguments(
         (texts of the given settings by name, the script's own options).
 
     Raises:
-        SettingsError: for an unknown name, a missing value, or a setting given twice.
+        SettingsError: for an unknown name, a missing value, a setting given twice, or a text that
+            is not UTF-8.
     """
+    for text in arguments:
+        # Python turns bytes that are not UTF-8 into lone surrogates, which few libraries take.
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise SettingsError(f"{text!a} is not UTF-8. Rename the file or folder.")
     names = [name for name, _ in options] + [f"--{name}" for name in ("help", "version", *TABLE)]
     spelled = _spelled(arguments, {name.replace("_", "-"): name for name in names})
     parser = _parser(purpose, options)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from datasets.rasters.reading import RasterError
 from datasets.rasters.writing import read_tags
+from project.version import SOFTWARE
 
-SOFTWARE = "DSMNet"  # the tag of the files that a user names begins with it
 TAGS = ("TIFFTAG_SOFTWARE", "Software")  # as GDAL calls it in a GeoTIFF and in a PNG
 # What GDAL takes for a part of a raster: statistics and the like, overviews, a mask.
 DERIVED, MASK = (".aux.xml", ".ovr"), ".msk"

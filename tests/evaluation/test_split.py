@@ -1,69 +1,73 @@
 """What an evaluation leaves of an earlier one."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from evaluation import split
-from evaluation.split import SplitEvaluation, remove_earlier
+from evaluation.split import SplitEvaluation, is_own
 from project.errors import UserError
 
 OWN = {"report.html", "metrics.json", "per_tile.csv", "density.png", "errors.png"}
 OWN |= {"dsm/a.tif", "sem/a.tif", "figures/a.png"}
+EARLIER = '{"settings": {}}'
 OTHERS = {"notes.txt", "map.tif", "dsm/a.qml", "figures/a.tif", "mine/a.tif"}
 
 
-def test_an_earlier_evaluation_is_removed_and_nothing_else(tmp_path):
-    for name in OWN | OTHERS:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    remove_earlier(tmp_path)
-    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
-    assert left == OTHERS
-
-
-def test_the_first_evaluation_finds_nothing(tmp_path):
-    remove_earlier(tmp_path / "absent")
-
-
-@pytest.fixture
-def earlier(tmp_path):
-    """Returns a raster in the folder of the evaluation below."""
-    path = tmp_path / "mine" / "test_mtl" / "dsm" / "a.tif"
-    path.parent.mkdir(parents=True)
-    path.touch()
-    return path
-
-
-@pytest.fixture
-def evaluation(tmp_path, monkeypatch):
-    """Returns an evaluation of stage 1 on the test split of one tile."""
-    monkeypatch.setattr(split, "computed_settings", lambda settings: {})
+def evaluation_of(output_dir, monkeypatch):
+    """Returns an evaluation of one tile, whose folder is <output_dir>/mine/test_mtl."""
     monkeypatch.setattr(split, "stored_stage", lambda settings, stage: None)
     options = SimpleNamespace(figures=1)
-    settings = SimpleNamespace(output_dir=tmp_path, dataset_name="mine", options=options)
-    settings.batch_windows, settings.normal_coding = 1, "unit"
+    settings = SimpleNamespace(output_dir=output_dir, dataset_name="mine", options=options)
     record = SimpleNamespace(class_names=(), building_index=None)
     data = SimpleNamespace(record=record, gsd=0.5, tiles={"test": (SimpleNamespace(name="a"),)})
     return SplitEvaluation(settings, data, "test", "mtl")
 
 
-def test_nothing_is_removed_before_an_evaluation_runs(earlier, evaluation):
-    assert evaluation.drawn == {"a"} and earlier.is_file()
+def content(folder):
+    """Returns the bytes of all files below a folder, by relative path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_a_folder_that_no_evaluation_has_written_stays_as_it_is(earlier, evaluation):
-    with pytest.raises(UserError, match="test_mtl holds files, but no settings.json or metrics"):
-        evaluation.run(None, 1)
-    assert earlier.is_file()
+def test_an_evaluation_replaces_its_own_files_and_no_others(tmp_path, monkeypatch):
+    folder = tmp_path / "mine" / "test_mtl"
+    for name in OWN | OTHERS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(EARLIER)
+    evaluation = evaluation_of(tmp_path, monkeypatch)
+    assert evaluation.drawn == {"a"}
+    with evaluation.replacing():
+        assert set(content(folder)) == OWN | OTHERS
+        (evaluation.folder / "metrics.json").write_text("new")
+    assert content(folder) == dict.fromkeys(OTHERS, EARLIER.encode()) | {"metrics.json": b"new"}
+    assert [path.name for path in folder.parent.iterdir()] == ["test_mtl"]
 
 
-def test_an_evaluation_that_was_killed_may_be_repeated(evaluation, monkeypatch):
-    def killed(*_):
-        (evaluation.folder / "dsm" / "a.tif").touch()
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("name", sorted(OWN | OTHERS))
+def test_own_files_are_known_by_place_and_ending(name):
+    assert is_own(Path(name)) == (name in OWN)
 
-    monkeypatch.setattr(split, "evaluate_tiles", killed)
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
-            evaluation.run(None, 1)
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
+def test_an_evaluation_that_fails_leaves_the_earlier_one(tmp_path, monkeypatch, error):
+    folder = tmp_path / "mine" / "test_mtl"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(EARLIER)
+    evaluation = evaluation_of(tmp_path, monkeypatch)
+    with pytest.raises(error), evaluation.replacing():
+        (evaluation.folder / "metrics.json").write_text("new")
+        raise error
+    assert content(tmp_path) == {"mine/test_mtl/metrics.json": EARLIER.encode()}
+
+
+def test_a_folder_that_no_evaluation_has_written_stays_as_it_is(tmp_path, monkeypatch):
+    mine = tmp_path / "mine" / "test_mtl" / "dsm" / "a.tif"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    evaluation = evaluation_of(tmp_path, monkeypatch)
+    message = "test_mtl holds files, but no metrics.json"
+    with pytest.raises(UserError, match=message), evaluation.replacing():
+        pass
+    assert mine.is_file()

@@ -104,7 +104,7 @@ def test_photos_that_are_unfit_are_all_named(refusal, photos):
     ("script", "options", "message"),
     [
         ("test_dsm.py", ["--checkpoint_dir=none"], "no trained weights at none/blocks/mtl"),
-        ("test_dsm.py", ["--output_dir=others"], "test_dae holds files, but no settings.json or"),
+        ("test_dsm.py", ["--output_dir=others"], "test_dae holds files, but no metrics.json"),
         ("train_dae.py", ["--checkpoint_dir=none"], "Run train_mtl.py"),
         ("train_mtl.py", ["--crop_size=128"], "4 of 4 .* smaller than crop_size=128"),
         ("train_mtl.py", ["--dataset_name=Demo", "--shortcut_path=."], "1 of 1 .* smaller than"),

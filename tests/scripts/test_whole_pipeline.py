@@ -147,7 +147,6 @@ def test_figures_are_drawn_for_the_test_split_only(trained):
     assert {path.name for path in (trained[2] / "valid_dae").iterdir()} == {
         "metrics.json",
         "per_tile.csv",
-        "settings.json",
     }
 
 
