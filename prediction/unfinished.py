@@ -113,7 +113,7 @@ class UnfinishedScene:
             check_replaceable(path)
         for name in sorted(paths, key=lambda name: name == "heights"):
             for side in remove_derived(paths[name]):
-                print(f"{side} was of the earlier map and is removed.")
+                print(f"Removed {side}, which described the earlier map.")
             os.replace(self._part(name, "cog"), paths[name])
         self.discard()
 

@@ -92,7 +92,7 @@ def test_statistics_of_the_earlier_map_do_not_describe_the_new_one(tmp_path, cap
     statistics = tmp_path / "h.tif.aux.xml"
     statistics.write_text("<PAMDataset/>")
     finished(output)
-    assert not statistics.exists() and f"{statistics} was of" in capsys.readouterr().out
+    assert not statistics.exists() and f"Removed {statistics}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
