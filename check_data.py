@@ -12,8 +12,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from datasets.records.record import SPLITS
 from project.errors import UserError
+from project.files import check_own_folder
 from settings.loading import fail, load_named, read_splits
 
 OPTIONS = (
@@ -32,13 +34,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the script; returns the exit status."""
     settings = load_named(__doc__, arguments, OPTIONS)
     splits = read_splits(settings.options.splits)
+    folder = Path(settings.output_dir) / settings.dataset_name / "check"
+    try:
+        check_own_folder(folder, ("check.json",))
+    except UserError as error:
+        fail(error)
     # GDAL and OpenCV load only now, so that a wrong setting is refused at once.
     from datasets.checks.inspection import inspect_data_set
     from datasets.checks.progress import ensure_demo_data
     from datasets.checks.report import report_text, verdict_text, write_report
 
     start, record = time.perf_counter(), settings.record
-    folder = Path(settings.output_dir) / settings.dataset_name / "check"
     needs_labels = {"train": settings.sem_flag, "valid": settings.eval_metric == "miou"}
     labelled = [split for split, needed in needs_labels.items() if needed]
     try:

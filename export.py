@@ -10,11 +10,15 @@ Example: python export.py exported --dataset_name=Demo
 
 from pathlib import Path
 
+import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+from commands.errors import clear_errors
 from commands.options import option
 from project.files import whole_folder, write_json
 from project.version import checkout
-from runs.trained_model import trained_record
-from settings.loading import Settings, SettingsError, load
+from runs.early import check_export
+from runs.stored import adopt_stored_network, stored_stage
+from runs.trained_model import model_identity, trained_record
+from settings.loading import Settings, load
 
 OPTIONS = (
     ("folder", {"help": "folder to create; it must not exist yet"}),
@@ -32,14 +36,13 @@ def export(settings: Settings, folder: Path) -> None:
     Raises:
         SettingsError: if the folder exists.
     """
+    check_export(settings, folder)
+    # TensorFlow is imported only after what can be checked without it.
+    import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
     from models.height_network import Extras, make_height_network, make_raw_network, write_model
     from runs.networks import load_networks
     from runs.start import start_strategy
-    from runs.stored import stored_stage
-    from runs.trained_model import model_identity
 
-    if folder.exists():
-        raise SettingsError(f"{folder} already exists. Name a new folder, or remove it.")
     mtl, dae = load_networks(settings, start_strategy(settings))
     record, channels = settings.record, mtl.input_shape[-1]
     scales = [record.rgb_scale] * 3 + [record.sar_scale] * (channels - 3)
@@ -63,10 +66,6 @@ def export(settings: Settings, folder: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments, OPTIONS, trained_record)
-    # TensorFlow is imported only after the settings are checked.
-    from commands.errors import clear_errors
-    from runs.stored import adopt_stored_network
-
     with clear_errors():
         export(adopt_stored_network(settings), Path(settings.options.folder))
 

@@ -9,8 +9,12 @@ Example: python predict.py scene.tif heights.tif --tta=true
 import sys
 from pathlib import Path
 
+import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+from commands.errors import clear_errors
 from commands.options import option
-from prediction.scene_files import check_collisions, list_scenes, pair_with_outputs
+from prediction.scene_files import list_scenes, pair_with_outputs
+from runs.early import check_correction
+from runs.stored import adopt_stored_network, with_trained_dropout
 from runs.trained_model import trained_record
 from settings.loading import Settings, SettingsError, fail, load
 
@@ -39,34 +43,57 @@ def main(arguments: list[str] | None = None) -> None:
             raise SettingsError("--sar is the radar image of one scene. Name a single scene.")
     except SettingsError as error:
         fail(error)
-    # TensorFlow is imported only after the settings are checked.
-    from commands.errors import clear_errors
-
     with clear_errors():
-        errors = predict_all(settings, pairs)
+        settings = adopt_stored_network(settings)
+        usable, errors = check_all(settings, pairs)
+        if usable:
+            errors += predict_all(settings, usable)
     if len(pairs) == 1 and errors:
         sys.exit(f"error: {errors[0]}")
     if errors:
         sys.exit("\n".join([f"error: {len(errors)} of {len(pairs)} scenes failed:", *errors]))
 
 
+def check_all(
+    settings: Settings, pairs: list[tuple[Path, Path]]
+) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Checks what can be checked before TensorFlow is loaded: options, scenes, outputs.
+
+    Args:
+        settings: of `runs.stored.adopt_stored_network`.
+        pairs: scenes, and the files for their heights.
+
+    Returns:
+        (pairs whose scene can be predicted, what is wrong with each of the others).
+    """
+    # GDAL is imported only after the settings are checked.
+    from prediction.requests import check_options, check_outputs, check_scenes, requested_maps
+
+    maps = ("heights", *requested_maps(with_trained_dropout(settings, "mtl")))
+    check_options(settings)
+    check_correction(settings)
+    usable, errors = check_scenes(settings, pairs)
+    check_outputs(usable, maps, settings.options.sar)
+    return usable, errors
+
+
 def predict_all(settings: Settings, pairs: list[tuple[Path, Path]]) -> list[str]:
     """Predicts scenes one after the other, and continues if one of them fails.
 
     Args:
-        settings: of the script; with --dry-run, only memory and time are estimated.
+        settings: of `runs.stored.adopt_stored_network`; with --dry-run, only memory and time are
+            estimated.
         pairs: scenes, and the files for their heights.
 
     Returns:
         What is wrong with each scene that could not be predicted.
     """
+    # TensorFlow is imported only after what can be checked without it.
+    import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
     from datasets.rasters.reading import RasterError
     from prediction.predictor import Predictor
-    from prediction.unfinished import map_path
-    from runs.stored import adopt_stored_network
 
-    predictor = Predictor(adopt_stored_network(settings))
-    check_collisions([(s, map_path(o, name)) for s, o in pairs for name in predictor.names])
+    predictor = Predictor(settings)
     errors = []
     for scene, output in pairs:
         try:

@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from benchmarks.shared import process_memory, seconds, write_result
 from commands.options import option, whole
 from settings.loading import Settings, load
@@ -72,6 +73,7 @@ def run_phases(settings: Settings, repeats: int) -> Iterator[tuple[str, dict[str
 def main(arguments: Sequence[str] | None = None) -> None:
     settings = load(__doc__, arguments, OPTIONS)
     # TensorFlow is imported only now, so that a wrong setting is reported at once.
+    import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
     from commands.errors import clear_errors
 
     table, repeats = {}, settings.options.repeats

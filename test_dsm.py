@@ -9,9 +9,14 @@ Example: python test_dsm.py --dataset_name=Demo --splits=valid,test
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+from commands.errors import clear_errors
 from commands.options import option, whole
+from runs.early import check_evaluation
+from runs.stored import adopt_stored_network
 from settings.loading import Settings, fail, load, read_splits
 
 OPTIONS = (
@@ -43,32 +48,37 @@ def main(arguments: list[str] | None = None) -> None:
     splits = read_splits(settings.options.splits)
     if settings.match_gsd:
         print("match_gsd has no effect here: tiles are evaluated at their own resolution. Omit it.")
-    # TensorFlow is imported only after the settings are checked.
-    from commands.errors import clear_errors
+    with clear_errors():
+        settings = adopt_stored_network(settings)
+        check_evaluation(settings, splits)
+        evaluate(settings, splits)
+
+
+def evaluate(settings: Settings, splits: Sequence[str]) -> None:
+    """Evaluates the networks of settings that have been checked, and writes what comes of it."""
+    # TensorFlow is imported only after what can be checked without it.
+    import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
     from evaluation.report.page import write_report_page
     from evaluation.split import MOST_TRAINING_TILES, SplitEvaluation
     from models.height_network import Extras, make_height_network
     from prediction.tiles import make_predictor
     from runs.networks import load_networks
     from runs.start import prepare_data, start_strategy
-    from runs.stored import adopt_stored_network
 
-    with clear_errors():
-        settings = adopt_stored_network(settings)
-        strategy = start_strategy(settings)
-        data = prepare_data(settings, splits, MOST_TRAINING_TILES)
-        mtl, dae = load_networks(settings, strategy)
-        network = make_height_network(mtl, dae, Extras(settings.normal_coding, settings.tta))
-        predict = make_predictor(strategy, network)
-        stage = "mtl" if dae is None else "dae"
-        for split in splits:
-            start = time.perf_counter()
-            evaluation = SplitEvaluation(settings, data, split, stage)
-            with evaluation.replacing():
-                metrics = evaluation.run(predict, strategy.num_replicas_in_sync)
-                columns = evaluation.report(metrics, time.perf_counter() - start)
-                if split == "test":
-                    write_report_page(evaluation, columns)
+    strategy = start_strategy(settings)
+    data = prepare_data(settings, splits, MOST_TRAINING_TILES)
+    mtl, dae = load_networks(settings, strategy)
+    network = make_height_network(mtl, dae, Extras(settings.normal_coding, settings.tta))
+    predict = make_predictor(strategy, network)
+    stage = "mtl" if dae is None else "dae"
+    for split in splits:
+        start = time.perf_counter()
+        evaluation = SplitEvaluation(settings, data, split, stage)
+        with evaluation.replacing():
+            metrics = evaluation.run(predict, strategy.num_replicas_in_sync)
+            columns = evaluation.report(metrics, time.perf_counter() - start)
+            if split == "test":
+                write_report_page(evaluation, columns)
 
 
 if __name__ == "__main__":

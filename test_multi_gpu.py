@@ -6,12 +6,14 @@ on one device and over the replicas: the losses must agree, and so must the weig
 
 from collections.abc import Sequence
 
+import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from settings.loading import load
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     settings = load(__doc__, arguments)
     # TensorFlow takes seconds to import; a wrong setting is reported before.
+    import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
     from commands.errors import clear_errors
     from devices.gpus import device_table, memory_lines
     from devices.strategy import describe_devices, list_gpus

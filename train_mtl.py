@@ -6,19 +6,23 @@ and Geometric Guidance", IEEE Access 2021.
 Example: python train_mtl.py --dataset_name=Demo --mtl_epochs=5
 """
 
+import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+from commands.errors import clear_errors
+from runs.early import check_training
 from settings.loading import load
 
 
 def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments)
-    # TensorFlow is imported only after the settings are checked.
-    from commands.errors import clear_errors
-    from devices.workers import chief_first, find_cluster
-    from runs.start import prepare_data, start_strategy
-    from training.stages.run import train_stage
-    from training.stages.stage import StageRun, mtl_stage
-
     with clear_errors():
+        check_training(settings, "mtl")
+        # TensorFlow is imported only after what can be checked without it.
+        import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
+        from devices.workers import chief_first, find_cluster
+        from runs.start import prepare_data, start_strategy
+        from training.stages.run import train_stage
+        from training.stages.stage import StageRun, mtl_stage
+
         strategy = start_strategy(settings, find_cluster())
         with chief_first(strategy):
             data = prepare_data(settings)

@@ -215,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except MeasurementError as error:
         sys.exit(f"error: {error}")
     # TensorFlow is imported only now, so that it takes no memory beside the processes.
+    import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
     from commands.errors import clear_errors
 
     with clear_errors():

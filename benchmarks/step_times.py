@@ -169,6 +169,7 @@ def measure(settings: Settings, steps: int) -> dict:
 def main(arguments: Sequence[str] | None = None) -> None:
     settings = load_named(__doc__, arguments, OPTIONS)
     # TensorFlow is imported only now, so that a wrong setting is reported at once.
+    import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
     from commands.errors import clear_errors
 
     with clear_errors():

@@ -1,5 +1,8 @@
 """A few training steps of a stage and their checks: quick_test_mtl.py and quick_test_dae.py."""
 
+import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
+
+# isort: split
 import math
 import time
 from collections.abc import Sequence

@@ -23,8 +23,9 @@ from evaluation.tiles import evaluate_tiles, true_normals
 from prediction.maps import NODATA, class_codes, class_layer
 from prediction.streaming import BatchPredictor
 from prediction.tiles import predict_maps
-from project.files import replaced_folder, write_json, write_rows
+from project.files import check_own_folder, replaced_folder, write_json, write_rows
 from project.version import checkout
+from runs.early import RECORDS
 from runs.folders import output_folder
 from runs.start import Data, computed_settings, evenly_spaced, tile_reader
 from runs.stored import stored_stage
@@ -75,9 +76,11 @@ class SplitEvaluation:
         """Lets what is written within take the place of an earlier evaluation when it is complete.
 
         Raises:
+            UserError: if the folder holds something, but no evaluation.
             OSError: if the folder cannot be replaced.
         """
         folder = self.folder
+        check_own_folder(folder, RECORDS)
         with replaced_folder(folder, is_own) as self.folder:
             yield
         self.folder = folder

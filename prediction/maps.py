@@ -13,7 +13,6 @@ from prediction.tiles import unit_vectors
 from project.palette import class_colours
 
 NODATA = -9999.0  # of all maps but the classes
-EXTRA_MAPS = ("classes", "probabilities", "normals", "uncertainty")
 # The output of the network that a map is made of.
 SOURCES = {
     "heights": "heights",

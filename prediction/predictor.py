@@ -17,15 +17,17 @@ from datasets.rasters.photos import Photo, cache_limit, file_state, open_photo, 
 from datasets.rasters.reading import Grid, read_info
 from devices.memory import free_memory
 from models.height_network import Extras, make_height_network
-from prediction.maps import EXTRA_MAPS, SOURCES, class_codes, map_layers
+from prediction.maps import SOURCES, class_codes, map_layers
+from prediction.requests import check_options, requested_maps
+from prediction.scene_files import map_path
 from prediction.streaming import Reader, Windows, band_bytes, stream_windows
 from prediction.tiles import make_predictor
-from prediction.unfinished import IDENTITY_TAG, UnfinishedScene, digest, is_finished, map_path
-from project.version import checkout
+from prediction.unfinished import IDENTITY_TAG, UnfinishedScene, digest, is_finished
+from project.version import SOFTWARE, checkout
 from runs.folders import weights_file
-from runs.networks import load_networks, with_trained_dropout
+from runs.networks import load_networks
 from runs.start import computed_settings, start_strategy
-from runs.stored import stored_stage
+from runs.stored import stored_stage, with_trained_dropout
 from runs.trained_model import model_identity
 from settings.loading import Settings
 from settings.table import NETWORK, SettingsError
@@ -56,9 +58,7 @@ class Predictor:
         settings = with_trained_dropout(settings, "mtl")
         self.settings, self.record = settings, settings.record
         self.names = ("heights", *requested_maps(settings))
-        check_radar(settings)
-        if settings.resume not in ("auto", "never"):
-            raise SettingsError(f"resume={settings.resume}: predict.py accepts auto or never.")
+        check_options(settings)
         self.gsd = stored_stage(settings, "mtl").gsd
         strategy = start_strategy(settings)
         self.batch = settings.batch_windows * strategy.num_replicas_in_sync
@@ -228,7 +228,7 @@ class Predictor:
     def _tags(self, scene: Path, identity: dict) -> dict[str, str]:
         """Returns the metadata of the maps."""
         return {
-            "TIFFTAG_SOFTWARE": f"DSMNet {checkout()}",
+            "TIFFTAG_SOFTWARE": f"{SOFTWARE} {checkout()}",
             "DSMNET_SCENE": scene.name,
             "DSMNET_MODEL": str(weights_file(self.settings, "mtl")),
             **{f"DSMNET_{k.upper()}_SHA256": v for k, v in identity["weights"].items()},
@@ -241,44 +241,6 @@ class Predictor:
         start = time.perf_counter()
         self.predict_batch(batch)
         return time.perf_counter() - start
-
-
-def requested_maps(settings: Settings) -> list[str]:
-    """Returns the names in --outputs, in the order of `EXTRA_MAPS`.
-
-    Raises:
-        SettingsError: for an unknown one, or one that the network cannot give.
-    """
-    given = [name.strip() for name in settings.options.outputs.split(",") if name.strip()]
-    unknown = sorted(set(given) - set(EXTRA_MAPS))
-    if unknown:
-        raise SettingsError(
-            f"--outputs: {', '.join(unknown)} is not known; expected of {', '.join(EXTRA_MAPS)}."
-        )
-    without = {
-        "classes": None if settings.sem_flag else "it has no semantic decoder (sem_flag)",
-        "normals": None if settings.norm_flag else "it has no normal decoder (norm_flag)",
-        "uncertainty": None
-        if settings.tta or settings.dropout
-        else "it has no dropout to sample from; give --tta=true, too",
-    }
-    without["probabilities"] = without["classes"]
-    for name in given:
-        if without[name]:
-            raise SettingsError(f"--outputs={name}: the network cannot: {without[name]}.")
-    return [name for name in EXTRA_MAPS if name in given]
-
-
-def check_radar(settings: Settings) -> None:
-    """Raises SettingsError unless --sar is given exactly where the network needs it."""
-    fusion = settings.sar_mode == "fusion"
-    if fusion and not settings.options.sar:
-        raise SettingsError(
-            "The network was trained with sar_mode=fusion and needs radar: give --sar=FILE, one "
-            "band on the scene's grid."
-        )
-    if settings.options.sar and not fusion:
-        raise SettingsError("--sar is given, but the network was trained without radar.")
 
 
 def image_reader(photo: Photo, radar: Photo | None = None) -> Reader:

@@ -67,8 +67,13 @@ def pair_with_outputs(scenes: list[Path], text: str) -> list[tuple[Path, Path]]:
     return pairs
 
 
+def map_path(output: Path, name: str) -> Path:
+    """Returns the path of a map: the output's own, or <output>_<name> beside it."""
+    return output if name == "heights" else output.with_name(f"{output.stem}_{name}{output.suffix}")
+
+
 def check_collisions(written: list[tuple[Path, Path]]) -> None:
-    """Checks that no file is written twice or over a scene.
+    """Checks that no file is written twice.
 
     Args:
         written: (scene, file) of all maps.
@@ -76,11 +81,8 @@ def check_collisions(written: list[tuple[Path, Path]]) -> None:
     Raises:
         SettingsError: naming the first such file.
     """
-    scenes = {scene.resolve() for scene, _ in written}
     seen: dict[Path, Path] = {}
     for scene, output in written:
-        if output.resolve() in scenes:
-            raise SettingsError(f"{output} is a scene itself. Give another output.")
         if output in seen:
             raise SettingsError(
                 f"{seen[output]} and {scene} would both be written to {output}. Rename one, or "

@@ -11,18 +11,15 @@ from typing import IO
 
 import numpy as np
 
+from datasets.rasters.ownership import check_replaceable, remove_derived
 from datasets.rasters.reading import Grid, RasterError
 from datasets.rasters.writing import Layer, RowFile, read_tags, write_cog
 from prediction.maps import map_rows
+from prediction.scene_files import map_path
 from project.files import write_json
 
 IDENTITY_TAG = "DSMNET_IDENTITY"
 PROGRESS, LOCK = "progress.json", "lock"  # in the work folder
-
-
-def map_path(output: Path, name: str) -> Path:
-    """Returns the path of a map: the output's own, or <output>_<name> beside it."""
-    return output if name == "heights" else output.with_name(f"{output.stem}_{name}{output.suffix}")
 
 
 def work_folder(output: Path) -> Path:
@@ -76,8 +73,11 @@ class UnfinishedScene:
             resume: False = start again in any case.
 
         Raises:
+            RasterError: if a map would replace a file that is not this project's.
             BlockingIOError: if another process predicts the same output.
         """
+        for name in layers:
+            check_replaceable(map_path(output, name))
         self.output, self.layers, self.codes, self.grid = output, layers, codes, grid
         self.folder = work_folder(output)
         self.digest = digest(identity)
@@ -100,12 +100,21 @@ class UnfinishedScene:
         self._note(row + len(valid))
 
     def finish(self) -> None:
-        """Writes the Cloud-Optimized GeoTIFFs and takes the folder away; the heights come last."""
+        """Writes the Cloud-Optimized GeoTIFFs and takes the folder away; the heights come last.
+
+        Raises:
+            RasterError: if a file of others has come where a map belongs; the rows stay.
+        """
         for name, file in self.files.items():
             file.close()
             write_cog(file.path, self._part(name, "cog"), classes=name == "classes")
-        for name in sorted(self.files, key=lambda name: name == "heights"):
-            os.replace(self._part(name, "cog"), map_path(self.output, name))
+        paths = {name: map_path(self.output, name) for name in self.files}
+        for path in paths.values():  # again: it may be hours since the scene was begun
+            check_replaceable(path)
+        for name in sorted(paths, key=lambda name: name == "heights"):
+            for side in remove_derived(paths[name]):
+                print(f"Removed {side}, which described the earlier map.")
+            os.replace(self._part(name, "cog"), paths[name])
         self.discard()
 
     def discard(self) -> None:

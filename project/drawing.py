@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from project.palette import class_colours
+from project.version import SOFTWARE, VERSION
 
 # Tiles, classes and data sets may be called a$b_{c: a formula for matplotlib and TeX, and an error.
 rcParams["text.parse_math"] = rcParams["text.usetex"] = False
@@ -27,7 +28,8 @@ def png_bytes(figure: Figure, dpi: int = DPI) -> bytes:
     with warnings.catch_warnings():
         # Boxes stand for letters that the font lacks, and say so themselves.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(png, dpi=dpi, format="png")
+        metadata = {"Software": f"{SOFTWARE} {VERSION}"}
+        figure.savefig(png, dpi=dpi, format="png", metadata=metadata)
     return png.getvalue()
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from project.errors import UserError
+
 ABANDONED_SECONDS = 3600
 
 
@@ -146,6 +148,53 @@ def _link(old: Path, new: Path) -> None:
         raise
     except OSError:
         shutil.copy2(old, new, follow_symlinks=False)
+
+
+def check_writable(folder: Path) -> None:
+    """Checks that files can be written to a folder, which need not exist yet; makes nothing.
+
+    Raises:
+        UserError: naming what is in the way.
+    """
+    absolute = Path(os.path.abspath(folder))
+    there = next(path for path in (absolute, *absolute.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise UserError(
+            f"Nothing can be written to {folder}: {there} is not a folder. Give another folder."
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(
+            f"Nothing can be written to {folder}: {there} is read-only for you. Give another "
+            "folder, or change its permissions."
+        )
+
+
+def check_own_folder(folder: Path, records: Sequence[str]) -> None:
+    """Checks that a folder may be written to: it is absent or empty, or this project wrote to it.
+
+    Args:
+        folder: whose content is to be replaced.
+        records: names of JSON files with settings; the project leaves one of them in the folder.
+
+    Raises:
+        UserError: if the folder holds anything else, or cannot be written.
+    """
+    check_writable(folder)
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not any(_has_settings(folder / name) for name in records):
+        raise UserError(
+            f"{folder} holds files, but no {' or '.join(records)} that this project wrote, so "
+            "nothing in it is replaced. Move the folder away, or give another one."
+        )
+
+
+def _has_settings(path: Path) -> bool:
+    """Returns whether a file is JSON of this project: it says with which settings it was made."""
+    try:
+        return "settings" in dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:

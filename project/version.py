@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 VERSION = "0.1.0"
+SOFTWARE = "DSMNet"  # begins the tag of what this project writes
 ROOT = Path(__file__).parents[1]
 
 

@@ -1,17 +1,14 @@
 """The networks of the settings, and the trained weights of their stages."""
 
-from dataclasses import replace
-
 import keras
 import tensorflow as tf
 
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
 from project.errors import first_line
-from runs.folders import is_trained, stage_folder, weights_digest, weights_file
-from runs.stored import FILE, ResumeError, stored_stage
+from runs.folders import weights_file
+from runs.stored import ResumeError, use_correction, with_trained_dropout
 from settings.loading import Settings
-from settings.table import Kind, SettingsError, Source
 
 
 def network_options(settings: Settings) -> NetworkOptions:
@@ -53,41 +50,6 @@ def load_stage(settings: Settings, stage: str, model: keras.Model) -> None:
             f"{path} cannot be loaded ({reason}): it is damaged or of another network. Train it "
             "again."
         ) from None
-
-
-def use_correction(settings: Settings) -> bool:
-    """Decides whether stage 2 takes part in an evaluation.
-
-    Raises:
-        FileNotFoundError: if `correction` is true and stage 2 has not been trained.
-        SettingsError: if `correction` is true and stage 2 was trained on another stage 1.
-    """
-    folder = stage_folder(settings, "dae")
-    if settings.correction == "false":
-        return False
-    if settings.correction == "auto" and not is_trained(settings, "dae"):
-        return False
-    trained_on = stored_stage(settings, "dae").identity["mtl_weights"]
-    if trained_on == weights_digest(settings, "mtl"):
-        return True
-    message = f"{folder} was trained on an earlier stage 1. Run train_dae.py again."
-    if settings.correction == "true":
-        raise SettingsError(message)
-    print(f"warning: {message} Continuing without the correction.")
-    return False
-
-
-def with_trained_dropout(settings: Settings, stage: str) -> Settings:
-    """Returns the settings with the dropout of a stage's training, unless the user sets one."""
-    if settings.sources["dropout"].is_user:
-        return settings
-    stored = stored_stage(settings, stage).settings["dropout"]
-    source = Source(Kind.STORED, str(stage_folder(settings, stage) / FILE))
-    return replace(
-        settings,
-        values=settings.values | {"dropout": stored},
-        sources=settings.sources | {"dropout": source},
-    )
 
 
 def load_networks(

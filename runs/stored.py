@@ -1,15 +1,15 @@
 """What earlier runs stored beside their weights: settings.json."""
 
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 
 from project.errors import UserError
 from project.files import write_json
 from project.version import VERSION
-from runs.folders import stage_folder, weights_file
+from runs.folders import is_trained, stage_folder, weights_digest, weights_file
 from settings.loading import Settings, adopt_network
-from settings.table import SettingsError
+from settings.table import Kind, SettingsError, Source
 
 FILE = "settings.json"
 
@@ -118,3 +118,38 @@ def adopt_stored_network(settings: Settings) -> Settings:
             f"has {names}. Train it again, or restore the record."
         )
     return adopt_network(settings, stored.settings, origin)
+
+
+def use_correction(settings: Settings) -> bool:
+    """Decides whether stage 2 takes part in an evaluation.
+
+    Raises:
+        FileNotFoundError: if `correction` is true and stage 2 has not been trained.
+        SettingsError: if `correction` is true and stage 2 was trained on another stage 1.
+    """
+    folder = stage_folder(settings, "dae")
+    if settings.correction == "false":
+        return False
+    if settings.correction == "auto" and not is_trained(settings, "dae"):
+        return False
+    trained_on = stored_stage(settings, "dae").identity["mtl_weights"]
+    if trained_on == weights_digest(settings, "mtl"):
+        return True
+    message = f"{folder} was trained on an earlier stage 1. Run train_dae.py again."
+    if settings.correction == "true":
+        raise SettingsError(message)
+    print(f"warning: {message} Continuing without the correction.")
+    return False
+
+
+def with_trained_dropout(settings: Settings, stage: str) -> Settings:
+    """Returns the settings with the dropout of a stage's training, unless the user sets one."""
+    if settings.sources["dropout"].is_user:
+        return settings
+    stored = stored_stage(settings, stage).settings["dropout"]
+    source = Source(Kind.STORED, str(stage_folder(settings, stage) / FILE))
+    return replace(
+        settings,
+        values=settings.values | {"dropout": stored},
+        sources=settings.sources | {"dropout": source},
+    )

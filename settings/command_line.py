@@ -63,7 +63,15 @@ def read_arguments(
             raise SettingsError(f"{text!a} is not UTF-8. Rename the file or folder.")
     names = [name for name, _ in options] + [f"--{name}" for name in ("help", "version", *TABLE)]
     spelled = _spelled(arguments, {name.replace("_", "-"): name for name in names})
-    own = vars(_parser(purpose, options).parse_args(spelled))
+    parser = _parser(purpose, options)
+    found, extra = parser.parse_known_args(spelled)
+    if extra:
+        # Only a script that reads a file or pattern and writes another takes two names.
+        two = sum(not name.startswith("--") for name, _ in options) > 1
+        hint = ". If the shell has made several names of a pattern such as *.tif, put it in quotes"
+        shown = " ".join(extra[:3]) + (f" and {len(extra) - 3} more" if len(extra) > 3 else "")
+        parser.error(f"unrecognized arguments: {shown}{hint if two else ''}")
+    own = vars(found)
     given = {name: own.pop(name) for name in TABLE}
     for name, texts in given.items():
         if texts and len(texts) > 1:

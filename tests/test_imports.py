@@ -33,10 +33,11 @@ LIGHT = (
     "project.errors",
     "project.version",
 )
+IMPORTS = ast.Import | ast.ImportFrom
 MEASURES = "evaluation.measures."  # these import the standard library, NumPy, OpenCV and each other
 READS_SETTINGS = tuple(
     "benchmarks. commands. settings. runs. training.stages. "
-    "evaluation.split evaluation.report.page prediction.predictor".split()
+    "evaluation.split evaluation.report.page prediction.predictor prediction.requests".split()
 )
 IMPORTS_SETTINGS = (*READS_SETTINGS, "prediction.scene_files")  # which raises SettingsError
 
@@ -181,6 +182,29 @@ def test_the_project_keeps_the_rule():
 def test_a_planted_import_is_found(module, line):
     found = problems(PROJECT | {module: f"{PROJECT[module]}\n{line}\n"})
     assert any(problem.startswith(f"{module} ") for problem in found)
+
+
+@functools.cache
+def loads_tensorflow(module):
+    """Returns whether a module loads TensorFlow as soon as it is imported."""
+    if module.split(".")[0] in ("tensorflow", "keras"):
+        return True
+    top = [n for n in ast.parse(PROJECT.get(module, "")).body if isinstance(n, IMPORTS)]
+    return any(loads_tensorflow(name) for n in top for name in imports_of(ast.unparse(n), PROJECT))
+
+
+@pytest.mark.parametrize("script", ["predict", "test_dsm", "export", "train_mtl", "train_dae"])
+def test_tensorflow_is_silenced_before_it_is_loaded(script):
+    nodes = [n for n in ast.walk(ast.parse(PROJECT[script])) if isinstance(n, IMPORTS)]
+    lines = {node.lineno: imports_of(ast.unparse(node), PROJECT) for node in nodes}
+    silent = next(n for n in sorted(lines) if lines[n] == {"devices.quiet_tensorflow"})
+    assert silent < min(n for n in lines if any(map(loads_tensorflow, lines[n])))
+
+
+def test_ctrl_c_is_caught_before_anything_slow_is_imported():
+    for script in {name for name in PROJECT if "." not in name} - {"config"}:
+        found = [name for name, _ in import_lines(PROJECT[script])]
+        assert [name for name in found if name in PROJECT][0] == "commands.interrupts", script
 
 
 def test_no_star_imports():

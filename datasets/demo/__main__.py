@@ -8,6 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datasets.demo.data_set import make_demo
+from datasets.rasters.ownership import check_replaceable
 from datasets.rasters.reading import read_raster
 from datasets.records.record import SPLITS
 from project.files import write_bytes
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sheet", type=Path, help="PNG to draw: photos and heights of some tiles")
     options = parser.parse_args(arguments)
     try:
+        if options.sheet:
+            check_replaceable(options.sheet)
         with tqdm(total=sum(options.counts), unit="tile", leave=False) as bar:
             make_demo(
                 options.folder,

@@ -14,7 +14,7 @@ from datasets.prepare.dfc2018_files import plan_dfc2018
 from datasets.prepare.dfc2019_files import plan_dfc2019
 from datasets.prepare.dfc2023_files import GSD, plan_dfc2023
 from datasets.prepare.pair import plan_pair
-from datasets.prepare.preparation import write_data_set
+from datasets.prepare.preparation import check_folder, write_data_set
 from datasets.prepare.vaihingen_files import plan_vaihingen
 from project.errors import UserError
 
@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the script; returns the exit status."""
     options = make_parser().parse_args(arguments)
     try:
+        check_folder(options.folder)  # planning may take minutes
         plan = options.plan(options)
         with tqdm(total=len(plan.jobs), unit="tile", leave=False) as bar:
             summary = write_data_set(plan, progress=lambda done, total: bar.update())

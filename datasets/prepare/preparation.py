@@ -16,7 +16,7 @@ from datasets.prepare.tile_files import (
     write_tile,
 )
 from datasets.records.record import SPLITS, TOML
-from project.files import write_bytes, write_json
+from project.files import check_writable, write_bytes, write_json
 
 MARKER = "preparation.json"
 VERSION = 2  # of the preparation: raise it when the same files give other tiles
@@ -177,16 +177,26 @@ def claim_folder(folder: Path, identity: dict[str, object]) -> None:
     Raises:
         PrepareError: if the folder holds something else or was made with other settings.
     """
+    check_folder(folder)
     marker = folder / MARKER
     if marker.is_file():
         _check_identity(marker, json.loads(json.dumps(identity)))
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    else:
+        write_json(marker, identity)
+
+
+def check_folder(folder: Path) -> None:
+    """Checks that a folder is new, empty or of an earlier run; it is quick.
+
+    Raises:
+        UserError: if the folder holds something else, or cannot be written.
+    """
+    check_writable(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
         raise PrepareError(
             f"{folder} exists and holds no {MARKER}, so it is not of an earlier run. Give a new or "
             "an empty folder."
         )
-    else:
-        write_json(marker, identity)
 
 
 def _check_identity(marker: Path, identity: dict[str, object]) -> None:

@@ -10,11 +10,13 @@ import test_dsm
 from evaluation import split
 from evaluation.split import SplitEvaluation, is_own
 from evaluation.tiles import true_normals
+from project.errors import UserError
 from runs.start import prepare_data, tile_reader
 from settings.loading import load
 
 OWN = {"report.html", "metrics.json", "per_tile.csv", "density.png", "errors.png"}
 OWN |= {"dsm/a.tif", "sem/a.tif", "figures/a.png"}
+EARLIER = '{"settings": {}}'
 OTHERS = {"notes.txt", "map.tif", "dsm/a.qml", "figures/a.tif", "mine/a.tif"}
 
 
@@ -38,13 +40,13 @@ def test_an_evaluation_replaces_its_own_files_and_no_others(tmp_path, monkeypatc
     folder = tmp_path / "mine" / "test_mtl"
     for name in OWN | OTHERS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("earlier")
+        (folder / name).write_text(EARLIER)
     evaluation = evaluation_of(tmp_path, monkeypatch)
     assert evaluation.drawn == {"a"}
     with evaluation.replacing():
         assert set(content(folder)) == OWN | OTHERS
         (evaluation.folder / "metrics.json").write_text("new")
-    assert content(folder) == dict.fromkeys(OTHERS, b"earlier") | {"metrics.json": b"new"}
+    assert content(folder) == dict.fromkeys(OTHERS, EARLIER.encode()) | {"metrics.json": b"new"}
     assert [path.name for path in folder.parent.iterdir()] == ["test_mtl"]
 
 
@@ -57,12 +59,23 @@ def test_own_files_are_known_by_place_and_ending(name):
 def test_an_evaluation_that_fails_leaves_the_earlier_one(tmp_path, monkeypatch, error):
     folder = tmp_path / "mine" / "test_mtl"
     folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text("earlier")
+    (folder / "metrics.json").write_text(EARLIER)
     evaluation = evaluation_of(tmp_path, monkeypatch)
     with pytest.raises(error), evaluation.replacing():
         (evaluation.folder / "metrics.json").write_text("new")
         raise error
-    assert content(tmp_path) == {"mine/test_mtl/metrics.json": b"earlier"}
+    assert content(tmp_path) == {"mine/test_mtl/metrics.json": EARLIER.encode()}
+
+
+def test_a_folder_that_no_evaluation_has_written_stays_as_it_is(tmp_path, monkeypatch):
+    mine = tmp_path / "mine" / "test_mtl" / "dsm" / "a.tif"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    evaluation = evaluation_of(tmp_path, monkeypatch)
+    message = "test_mtl holds files, but no metrics.json"
+    with pytest.raises(UserError, match=message), evaluation.replacing():
+        pass
+    assert mine.is_file()
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.rasters.reading import Grid, read_raster
+from datasets.rasters.reading import Grid, RasterError, read_raster
+from datasets.rasters.writing import write_raster
 from prediction.maps import NODATA, map_layers
 from prediction.unfinished import UnfinishedScene, digest, is_finished, map_path, work_folder
 
@@ -15,7 +16,7 @@ EVERY_MAP = ("heights", "classes", "probabilities", "normals", "uncertainty")
 
 
 def begin(output, identity=IDENTITY, names=("heights", "classes"), resume=True):
-    tags = {"DSMNET_IDENTITY": digest(identity)}
+    tags = {"TIFFTAG_SOFTWARE": "DSMNet 1", "DSMNET_IDENTITY": digest(identity)}
     layers = map_layers(names, GRID, CODES, NAMES, tags)
     return UnfinishedScene(output, layers, CODES, GRID, identity, resume)
 
@@ -60,6 +61,38 @@ def test_the_same_prediction_resumes_after_its_last_row(tmp_path):
     scene.finish()
     heights = read_raster(tmp_path / "h.tif").pixels[:, 0, 0]
     assert heights.tolist() == [3, 3, 3, 3, 7, 7]
+
+
+def finished(output):
+    scene = begin(output, names=("heights",))
+    scene.write(0, values(6, 3.0), all_valid(6))
+    scene.finish()
+    return output
+
+
+def test_a_file_of_others_is_not_replaced_even_if_it_comes_later(tmp_path):
+    output = tmp_path / "h.tif"
+    write_raster(output, np.full((6, 4), 9, "uint8"), GRID)
+    with pytest.raises(RasterError, match="h.tif is there already"):
+        begin(output)
+    output.rename(tmp_path / "photo.tif")
+    scene = begin(output)
+    scene.write(0, values(6, 3.0), all_valid(6))
+    (tmp_path / "photo.tif").rename(output)
+    with pytest.raises(RasterError, match="h.tif is there already"):
+        scene.finish()
+    scene.lock.close()
+    output.unlink()
+    begin(output).finish()  # the rows have stayed
+    assert (read_raster(output).pixels == 3).all()
+
+
+def test_statistics_of_the_earlier_map_do_not_describe_the_new_one(tmp_path, capsys):
+    output = finished(tmp_path / "h.tif")
+    statistics = tmp_path / "h.tif.aux.xml"
+    statistics.write_text("<PAMDataset/>")
+    finished(output)
+    assert not statistics.exists() and f"Removed {statistics}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

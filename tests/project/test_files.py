@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from project.files import replaced_folder, whole_file, whole_folder
+from project.errors import UserError
+from project.files import (
+    check_own_folder,
+    check_writable,
+    replaced_folder,
+    whole_file,
+    whole_folder,
+)
 
 ROOT = Path(__file__).parents[2]
 # Replaces a folder and is killed: while it fills the new one, or between the two renames.
@@ -166,3 +173,42 @@ def test_a_folder_that_a_killed_process_left_is_removed_after_a_day(tmp_path):
     with whole_folder(tmp_path / "a"):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {"a", new.name}
+
+
+def test_a_folder_that_can_be_made_is_writable_and_nothing_is_made(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(UserError, match="written to .*/a/b: .*/a is not a folder"):
+        check_writable(tmp_path / "a" / "b")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="read-only"):
+        check_writable(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("content", "owned"),
+    [
+        ({}, True),
+        ({"metrics.json": '{"settings": {}}'}, True),
+        ({"notes.txt": ""}, False),
+        ({"metrics.json": "{}"}, False),
+        ({"metrics.json": "[" * 100000}, False),
+        ({"settings.json": '{"settings": {}}'}, False),
+    ],
+)
+def test_a_folder_is_own_if_it_is_empty_or_holds_a_record(tmp_path, content, owned):
+    check_own_folder(tmp_path / "absent", ["metrics.json"])
+    for name, text in content.items():
+        (tmp_path / name).write_text(text)
+    if owned:
+        return check_own_folder(tmp_path, ["metrics.json"])
+    with pytest.raises(UserError, match="no metrics.json that this project wrote"):
+        check_own_folder(tmp_path, ["metrics.json"])

@@ -1,7 +1,9 @@
 import cv2
+import numpy as np
 import pytest
 
 from datasets.demo.__main__ import main
+from datasets.rasters.ownership import is_own
 
 
 def test_the_script_makes_the_data_and_the_sheet(tmp_path, capsys):
@@ -9,8 +11,17 @@ def test_the_script_makes_the_data_and_the_sheet(tmp_path, capsys):
     options = [f"--folder={folder}", "--tile_size=16", "--counts=2,1,1", f"--sheet={sheet}"]
     assert main(options) == 0
     assert len(list(folder.glob("*/rgb/*.tif"))) == 4
-    assert cv2.imread(str(sheet)).shape[1] > 1000
+    assert cv2.imread(str(sheet)).shape[1] > 1000 and is_own(sheet)  # another may replace it
     assert "4 tiles" in capsys.readouterr().out
+
+
+def test_a_picture_of_the_user_is_not_replaced_by_the_sheet(tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    cv2.imwrite(str(sheet), np.zeros((9, 9), "uint8"))
+    mine = sheet.read_bytes()
+    assert main([f"--folder={tmp_path / 'Demo'}", f"--sheet={sheet}"]) == 2
+    assert "sheet.png is there already" in capsys.readouterr().err
+    assert sheet.read_bytes() == mine and not (tmp_path / "Demo").exists()
 
 
 def test_a_wrong_folder_is_an_error_without_a_traceback(tmp_path, capsys):

@@ -1,0 +1,41 @@
+"""Ctrl-C ends a script in one line: import this first, so that it holds while others are imported.
+
+Libraries take seconds to import. A traceback out of their middle tells a user nothing, and some of
+them catch what Ctrl-C raises and go on.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import NoReturn
+
+
+def end() -> NoReturn:
+    """Prints a line and ends the process at once, with status 130, which a hook cannot set."""
+    with contextlib.suppress(RuntimeError):  # a signal may come while something is printed
+        print("\nInterrupted.", flush=True)
+    os._exit(130)
+
+
+def on_signal(number: int, frame: FrameType | None) -> None:
+    """Ends the script if it is importing something, else raises KeyboardInterrupt."""
+    inner = frame
+    while inner:
+        if inner.f_code.co_filename == "<frozen importlib._bootstrap>":
+            end()
+        inner = inner.f_back
+    signal.default_int_handler(number, frame)
+
+
+def on_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Takes the place of `sys.excepthook`: what Ctrl-C raises is no traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        end()
+    sys.__excepthook__(kind, error, trace)
+
+
+sys.excepthook = on_error
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not with nohup, for instance
+    signal.signal(signal.SIGINT, on_signal)
