@@ -3,6 +3,7 @@
 import glob
 from pathlib import Path
 
+from project.texts import is_utf8
 from settings.table import SettingsError
 
 EXTENSIONS = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".jpg", ".jpeg", ".bmp")
@@ -20,7 +21,7 @@ def list_scenes(text: str) -> list[Path]:
         The files, sorted by name.
 
     Raises:
-        SettingsError: if there are none.
+        SettingsError: if there are none, or a name is not UTF-8.
     """
     path = Path(text)
     if path.is_file():
@@ -35,6 +36,9 @@ def list_scenes(text: str) -> list[Path]:
             f"There is no scene at {text}. Name a raster file, a folder with some "
             f"({', '.join(EXTENSIONS)}), or a pattern in quotes."
         )
+    for file in found:
+        if not is_utf8(file):
+            raise SettingsError(f"The name {str(file)!a} is not UTF-8. Rename the file.")
     return sorted(found)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import config
+from project.texts import is_utf8
 from project.version import VERSION, checkout
 from settings.table import KINDS, TABLE, SettingsError, nearest, show
 
@@ -58,8 +59,7 @@ def read_arguments(
             is not UTF-8.
     """
     for text in arguments:
-        # Python turns bytes that are not UTF-8 into lone surrogates, which few libraries take.
-        if any("\ud800" <= letter <= "\udfff" for letter in text):
+        if not is_utf8(text):
             raise SettingsError(f"{text!a} is not UTF-8. Rename the file or folder.")
     names = [name for name, _ in options] + [f"--{name}" for name in ("help", "version", *TABLE)]
     spelled = _spelled(arguments, {name.replace("_", "-"): name for name in names})

@@ -31,6 +31,7 @@ LIGHT = (
     "datasets.records.",
     "datasets.catalogue.",
     "project.errors",
+    "project.texts",
     "project.version",
 )
 IMPORTS = ast.Import | ast.ImportFrom

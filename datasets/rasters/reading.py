@@ -13,6 +13,7 @@ from osgeo import gdal, gdal_array, osr
 
 from datasets.rasters.masks import pixel_bands, valid_pixels
 from project.errors import UserError
+from project.texts import is_utf8
 
 GDAL_VERSION = gdal.__version__
 gdal.UseExceptions()  # a failed call raises; by default GDAL 3 returns None
@@ -138,7 +139,7 @@ def gdal_errors(path: str | Path, action: str, advice: str) -> Iterator[None]:
 @contextlib.contextmanager
 def open_raster(path: str | Path, action: str = "open") -> Iterator[gdal.Dataset]:
     """Opens a local file for the `with` block, in which GDAL's errors become `RasterError`."""
-    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+    if not is_utf8(path):
         raise RasterError(f"{str(path)!a}: the path is not UTF-8. Rename the file or its folder.")
     with gdal_errors(path, action, BROKEN):
         yield gdal.Open(str(path))

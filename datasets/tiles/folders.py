@@ -6,6 +6,7 @@ from pathlib import Path
 from datasets.records.folder_names import rename_advice
 from datasets.records.record import KINDS, LAYOUT, Record
 from project.errors import UserError
+from project.texts import is_utf8
 
 # Endings of files that GDAL, GIS programs and desktops leave beside a raster.
 SIDE_FILES = (
@@ -151,8 +152,7 @@ def _files(folder, problems):
         )
         return {}
     for path in paths:
-        # Python turns bytes that are not UTF-8 into lone surrogates, which GDAL cannot take.
-        if any("\ud800" <= letter <= "\udfff" for letter in path.name):
+        if not is_utf8(path.name):
             problems.append(f"{folder}: the file name {path.name!a} is not UTF-8. Rename the file.")
         elif path.stem in files:
             problems.append(

@@ -48,3 +48,9 @@ def test_maps_that_collide_are_refused(photos):
     (photos / "b.png").touch()
     with pytest.raises(SettingsError, match="b.png and .*b.tif would both"):
         check_collisions(pair_with_outputs(list_scenes(str(photos)), str(photos / "out")))
+
+
+def test_scene_whose_name_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "caf\udce9.tif").touch()
+    with pytest.raises(SettingsError, match=r"caf.udce9.tif' is not UTF-8"):
+        list_scenes(str(tmp_path))

@@ -92,10 +92,12 @@ def test_classes_without_labels_are_refused(data):
         train_mtl.main(data[1])
 
 
-def test_undeclared_nodata_is_warned_about(data, capsys):
+def test_undeclared_nodata_stops_a_run_before_its_first_step(data, tmp_path):
     rewrite(data[0] / "dsm/train_0.tif", lambda pixels: np.nan_to_num(pixels, nan=-9999.0))
-    train_mtl.main(data[1])
-    assert "train_0.tif: heights from -9999" in capsys.readouterr().out
+    message = r"train_0.tif: \d+ heights of \d+ beyond .*height_limits = \[-100, 1000\]"
+    with pytest.raises(SystemExit, match=message):
+        train_mtl.main(data[1])
+    assert not (tmp_path / "out/mine/mtl/history.csv").exists()
 
 
 def test_nodata_and_place_of_a_tile_reach_the_height_map(data, tmp_path):
