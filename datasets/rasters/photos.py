@@ -21,6 +21,7 @@ from datasets.rasters.reading import (
     read_info,
     sample_values,
 )
+from datasets.rasters.references import check_named_file
 
 RGB = (gdal.GCI_RedBand, gdal.GCI_GreenBand, gdal.GCI_BlueBand)
 # Interpretations of the bands of a plain GeoTIFF, which may be red, green and blue.
@@ -93,6 +94,7 @@ def open_photo(path: str | Path, rgb_scale: float = 1.0, gsd: float | None = Non
         RasterError: if the file cannot be read, has no red, green and blue, has values beyond
             0-255 after scaling, or is to be resampled but has no georeference.
     """
+    mosaic_notes = check_named_file(path)
     with open_raster(path) as dataset:
         info = read_info(path)
         _check_kind(info)
@@ -106,7 +108,8 @@ def open_photo(path: str | Path, rgb_scale: float = 1.0, gsd: float | None = Non
     if gsd is not None:
         dataset = _resampled(path, gsd)
     sides = pixel_sides(info.grid)
-    return Photo(Path(path), grid_of(dataset), sides, tuple(notes), dataset, tuple(bands), scale)
+    notes = (*mosaic_notes, *notes)
+    return Photo(Path(path), grid_of(dataset), sides, notes, dataset, tuple(bands), scale)
 
 
 def open_radar(path: str | Path, grid: Grid, scale: float = 1.0, gsd: float | None = None) -> Photo:
@@ -121,6 +124,7 @@ def open_radar(path: str | Path, grid: Grid, scale: float = 1.0, gsd: float | No
     Raises:
         RasterError: if the file cannot be read, has several bands, or does not lie on the grid.
     """
+    notes = tuple(check_named_file(path))
     with gdal_errors(path, "open", BROKEN):
         dataset = _resampled(path, gsd) if gsd else gdal.Open(str(path))
         found, bands = grid_of(dataset), pixel_bands(dataset)
@@ -133,7 +137,7 @@ def open_radar(path: str | Path, grid: Grid, scale: float = 1.0, gsd: float | No
             f"{grid.geotransform}. Warp it to the photo's grid, for instance with gdalwarp."
         )
     sides = pixel_sides(read_info(path).grid)
-    return Photo(Path(path), found, sides, (), dataset, tuple(bands), scale)
+    return Photo(Path(path), found, sides, notes, dataset, tuple(bands), scale)
 
 
 def _resampled(path, gsd):
