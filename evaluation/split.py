@@ -3,7 +3,6 @@
 import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
 
 # isort: split
-import json
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from evaluation.tiles import evaluate_tiles, true_normals
 from prediction.maps import NODATA, class_codes, class_layer
 from prediction.streaming import BatchPredictor
 from prediction.tiles import predict_maps
-from project.files import write_json, write_rows
+from project.files import read_json, write_json, write_rows
 from project.version import checkout
 from runs.folders import output_folder
 from runs.start import Data, computed_settings, evenly_spaced, tile_reader
@@ -208,8 +207,9 @@ def stored_baseline(settings: Settings, split: str, measured: dict) -> dict[str,
     if not path.is_file():
         return {}
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        stored = read_json(path)
+        metrics_table({"boosting": stored})  # raises unless it has what a table shows
+    except (ValueError, KeyError, TypeError, AttributeError):
         print(f"warning: {path} is damaged; the table leaves it out.")
         return {}
     same = all(stored.get(name) == measured[name] for name in ("tiles", "valid_pixels"))

@@ -2,8 +2,10 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from evaluation import split
-from evaluation.split import SplitEvaluation, remove_earlier
+from evaluation.split import SplitEvaluation, remove_earlier, stored_baseline
 
 OWN = {"report.html", "metrics.json", "per_tile.csv", "density.png", "errors.png"}
 OWN |= {"dsm/a.tif", "sem/a.tif", "figures/a.png"}
@@ -34,3 +36,13 @@ def test_nothing_is_removed_before_an_evaluation_runs(tmp_path, monkeypatch):
     data = SimpleNamespace(record=record, gsd=0.5, tiles={"test": (SimpleNamespace(name="a"),)})
     assert SplitEvaluation(settings, data, "test", "mtl").drawn == {"a"}
     assert earlier.is_file()
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 10**5, '{"tiles": NaN}', '{"per_class": 3}'])
+def test_damaged_measures_of_the_baseline_are_left_out(tmp_path, capsys, text):
+    path = tmp_path / "mine" / "yardstick_test" / "metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    settings = SimpleNamespace(output_dir=tmp_path, dataset_name="mine")
+    assert stored_baseline(settings, "test", {"tiles": 1, "valid_pixels": 4}) == {}
+    assert "metrics.json is damaged; the table leaves it out" in capsys.readouterr().out

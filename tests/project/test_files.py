@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from project.files import whole_file, whole_folder
+from project.files import parse_json, read_json, whole_file, whole_folder
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -64,3 +64,24 @@ def test_what_a_killed_process_left_is_removed_after_an_hour(tmp_path):
     with whole_file(path) as part:
         part.write_text("all")
     assert set(tmp_path.iterdir()) == {path, new, mine}
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b'{"a": "\xe4"}', "can't decode byte 0xe4"),
+        (b'{"a": NaN}', "NaN is not a number of JSON"),
+        (b"[1]", "holds a list, expected an object"),
+        (b'{"a": 1', "delimiter"),
+    ],
+)
+def test_text_that_is_no_json_object_is_a_value_error(data, message):
+    with pytest.raises(ValueError, match=message):
+        parse_json(data)
+
+
+def test_json_that_an_editor_marked_as_utf_8_is_read(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": "\xc3\xa4"}')
+    assert read_json(tmp_path / "a.json") == {"a": "ä"}
