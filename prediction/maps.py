@@ -6,6 +6,8 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
+from datasets.rasters.grids import is_north_up
+from datasets.rasters.reading import Grid
 from datasets.rasters.writing import Layer
 from datasets.records.record import Record
 from prediction.tiles import unit_vectors
@@ -20,7 +22,9 @@ SOURCES = {
     "normals": "normals",
     "uncertainty": "uncertainty",
 }
-AXES = ("to the east", "to the south", "up")  # of a north-up image
+# Directions of the components of a surface normal, which counts along the pixels.
+NORTH_UP_AXES = ("to the east", "to the south", "up")
+PIXEL_AXES = ("along a row, to higher columns", "along a column, to higher rows", "up")
 # Okabe and Ito (2008), distinct for colour-blind readers as well
 CLASS_COLOURS = (
     "#F0E442",
@@ -35,12 +39,17 @@ CLASS_COLOURS = (
 
 
 def map_layers(
-    names: Sequence[str], codes: list[int], class_names: Sequence[str], tags: dict[str, str]
+    names: Sequence[str],
+    grid: Grid,
+    codes: list[int],
+    class_names: Sequence[str],
+    tags: dict[str, str],
 ) -> dict[str, Layer]:
     """Describes the rasters of some maps.
 
     Args:
         names: of `SOURCES`.
+        grid: of the maps.
         codes: the code in the file of each class index.
         class_names: in the same order.
         tags: metadata of all files.
@@ -49,7 +58,8 @@ def map_layers(
         The layer of each map, by its name.
     """
     probabilities = tuple(f"probability of {name}" for name in class_names)
-    normals = tuple(f"surface normal, {axis}" for axis in AXES)
+    axes = NORTH_UP_AXES if is_north_up(grid) else PIXEL_AXES
+    normals = tuple(f"surface normal, {axis}" for axis in axes)
     layers = {
         "heights": Layer("float32", NODATA, ("height above ground",), "metre", None, tags),
         "probabilities": Layer("float32", NODATA, probabilities, "", None, tags),

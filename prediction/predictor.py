@@ -14,7 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from datasets.rasters.photos import Photo, cache_limit, file_state, open_photo, open_radar
-from datasets.rasters.reading import read_info
+from datasets.rasters.reading import Grid, read_info
 from devices.memory import free_memory
 from models.height_network import Extras, make_height_network
 from prediction.maps import EXTRA_MAPS, SOURCES, class_codes, map_layers
@@ -102,9 +102,8 @@ class Predictor:
         if self._finished(output, identity):
             return
         windows = self._windows(photo)
-        layers = map_layers(
-            self.names, self.codes, self.record.class_names, self._tags(scene, identity)
-        )
+        tags = self._tags(scene, identity)
+        layers = map_layers(self.names, photo.grid, self.codes, self.record.class_names, tags)
         resume = self.settings.resume == "auto"
         unfinished = UnfinishedScene(output, layers, self.codes, photo.grid, identity, resume)
         if self._finished(output, identity):  # by another process, before the lock was taken
@@ -304,7 +303,7 @@ def gsd_notes(photo: Photo, gsd: float, match_gsd: bool) -> list[str]:
         match_gsd: whether the photo was resampled to it.
     """
     grid = photo.grid
-    notes = [] if grid.projection else ["no CRS; the heights will have none either"]
+    notes = place_notes(grid)
     if photo.sides is None:
         return [*notes, f"the network was trained at {gsd:.3g} m per pixel"]
     if match_gsd:
@@ -318,6 +317,17 @@ def gsd_notes(photo: Photo, gsd: float, match_gsd: bool) -> list[str]:
             "that ratio; --match_gsd=true resamples the scene."
         )
     return notes
+
+
+def place_notes(grid: Grid) -> list[str]:
+    """Returns notes on a scene that has no CRS, or is placed by something else."""
+    notes = []
+    if grid.control_points:
+        count = len(grid.control_points.points)
+        notes.append(f"placed by {count} ground control points, which the maps get as well")
+    if grid.rpcs:
+        notes.append("placed by polynomial coefficients (RPCs), which the maps get as well")
+    return notes if notes or grid.projection else ["no CRS; the heights will have none either"]
 
 
 def describe_sides(sides: tuple[float, float] | None) -> str:

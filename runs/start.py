@@ -72,6 +72,8 @@ def prepare_data(
             found = remembered_check(kept, record, split, tiles[split], crop_size, progress, skip)
         tiles[split] = tuple(tile for tile in tiles[split] if tile.name not in found.unusable)
         summaries[split] = found
+    for note in (text for summary in summaries.values() for text in summary.notes):
+        print(note)
     for warning in (text for summary in summaries.values() for text in summary.warnings):
         print(f"warning: {warning}")
     return Data(record, tiles, summaries)

@@ -11,8 +11,13 @@ from datasets.checks.alignment import MeanCorrelation, Offset
 from datasets.checks.leakage import Footprint, duplicates, footprint, leaks, overlaps
 from datasets.checks.progress import progress_bar
 from datasets.checks.tile_check import GSD_TOLERANCE, TileReport, check_tiles
-from datasets.checks.tile_statistics import BELOW_GROUND, BINS, HIGHEST, LOWEST
-from datasets.checks.validation import label_problems, list_problems, split_warnings
+from datasets.checks.tile_statistics import BELOW_GROUND, BINS, LOWEST
+from datasets.checks.validation import (
+    conversion_notes,
+    label_problems,
+    list_problems,
+    split_warnings,
+)
 from datasets.rasters.reading import describe_projection
 from datasets.records.record import KINDS, Record
 from datasets.tiles.folders import pair_files
@@ -46,6 +51,7 @@ class SplitInspection:
         split: "train", "valid" or "test".
         problems: texts on files that cannot be used.
         suspicions: texts on files that can be used but are suspicious.
+        notes: texts on what is converted while files are read.
         facts: for the report and for check.json, see docs/checking.md.
         tiles: the same of each tile, for check.json.
         digests: of the photos by tile name; without photos of a single colour.
@@ -57,6 +63,7 @@ class SplitInspection:
     split: str
     problems: list[str] = field(default_factory=list)
     suspicions: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     tiles: list[dict] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
@@ -131,6 +138,7 @@ def _inspect_split(record, split, crop_size, sar, progress):
     inspection.problems += list_problems(record, reports) if tiles else []
     inspection.facts = _split_facts(record, reports, inspection)
     inspection.suspicions += split_warnings(record, split, reports)
+    inspection.notes += conversion_notes(reports)
     inspection.suspicions += _misalignment(f"{split} split", inspection.correlation.offset, "split")
     return inspection
 
@@ -173,7 +181,7 @@ def _tile_suspicions(report: TileReport) -> list[str]:
             f"{low:.2f} m. Are they above ground (DSM - DTM)?",
         ),
         (
-            report.valid_pixels and ON_A_PEDESTAL < low <= HIGHEST,
+            report.valid_pixels and low > ON_A_PEDESTAL,
             f"{tile.dsm}: the lowest height is {low:.2f} m. Are the heights above ground (DSM - "
             "DTM), and not above sea level?",
         ),

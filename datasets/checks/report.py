@@ -38,6 +38,7 @@ def report_text(record: Record, inspection: Inspection) -> str:
     crs = dict.fromkeys(text for split in splits for text in split.facts["crs"])
     parts += ["", f"CRS: {'; '.join(crs) or 'none'}"]
     suspicions = [text for split in splits for text in split.suspicions] + inspection.suspicions
+    parts += _listed("Converted", [text for split in splits for text in split.notes])
     parts += _listed("Suspicious, but usable", suspicions)
     for split in splits:
         parts += _listed(f"Not usable in the {split.split} split", split.problems)
@@ -71,6 +72,7 @@ def write_report(
         "problems": {split.split: split.problems for split in splits},
         "suspicions": {split.split: split.suspicions for split in splits}
         | {"data set": inspection.suspicions},
+        "notes": {split.split: split.notes for split in splits},
         "duplicates": inspection.duplicates,
         "overlaps": inspection.overlaps,
         "splits": {split.split: split.facts for split in splits},

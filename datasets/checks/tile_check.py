@@ -8,14 +8,22 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from datasets.checks.tile_statistics import HIGHEST, LOWEST, TileStatistics
+from datasets.checks.tile_statistics import TileStatistics
 from datasets.rasters.grids import same_projection
+from datasets.rasters.heights import HeightUnits, height_units
 from datasets.rasters.reading import RasterError, RasterInfo, read_info
 from datasets.rasters.references import check_references
-from datasets.records.record import Record
+from datasets.rasters.warping import oblong_pixels
+from datasets.records.record import HEIGHT_LIMITS, Record
 from datasets.tiles.folders import DataError, Tile
-from datasets.tiles.labels import LabelError
-from datasets.tiles.samples import band_message, expected_bands, read_tile_window, used_part
+from datasets.tiles.labels import LabelError, counted
+from datasets.tiles.samples import (
+    band_message,
+    expected_bands,
+    limits_advice,
+    read_tile_window,
+    used_part,
+)
 
 GSD_TOLERANCE = 0.05  # share of the gsd
 SHIFT_TOLERANCE = 0.5  # pixels
@@ -33,6 +41,7 @@ class TileReport:
         problems: texts on files that cannot be used.
         warnings: texts on files that can be used but are suspicious.
         infos: header by kind, of the files whose header could be read.
+        units: how heights are stored, by kind ("dsm", "dem"), of the files that can be used.
         shape: (rows, columns) of the image; (0, 0) if there are problems with the headers.
         gsd: metres per pixel; None without a georeference.
         height_sum: metres, over the valid pixels.
@@ -46,6 +55,7 @@ class TileReport:
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     infos: dict[str, RasterInfo] = field(default_factory=dict)
+    units: dict[str, HeightUnits] = field(default_factory=dict)
     shape: tuple[int, int] = (0, 0)
     gsd: float | None = None
     height_sum: float = 0.0
@@ -78,6 +88,8 @@ def _check_tile(tile, record, crop_size, statistics):
     """Checks the headers, then the pixels, of the files of one tile."""
     report = TileReport(tile)
     report.infos, report.problems, report.warnings = _check_headers(tile, record, crop_size)
+    report.units, problems = _height_units(report.infos, record)
+    report.problems += problems
     if report.problems:
         return report
     grid = report.infos["rgb"].grid
@@ -89,6 +101,17 @@ def _check_tile(tile, record, crop_size, statistics):
     except (RasterError, LabelError, DataError) as error:
         report.problems.append(str(error))
     return report
+
+
+def _height_units(infos, record):
+    """Returns the `HeightUnits` by kind of file, and the problems with them."""
+    units, problems = {}, []
+    for kind in [kind for kind in ("dsm", "dem") if kind in infos]:
+        try:
+            units[kind] = height_units(infos[kind].path, record.height_scale)
+        except RasterError as error:
+            problems.append(str(error))
+    return units, problems
 
 
 def _check_headers(tile, record, crop_size):
@@ -189,6 +212,8 @@ def _place_problems(infos):
             "Correct it, or remove it and give gsd in dataset.toml."
             for info in flat
         ]
+    if oblong := [text for info in placed if (text := oblong_pixels(info))]:
+        return oblong[:1]  # of one tile, whose files are alike
     shifts = [(_shift(image.grid, info.grid), info) for info in placed if image in placed]
     return [
         f"{info.path}: its georeference is {shift:.1f} pixels off that of {image.path}; "
@@ -237,6 +262,7 @@ def _read_pixels(record, report):
     """Reads a tile block by block into the report's sums."""
     tile, (rows, columns) = report.tile, report.shape
     block = max(1, BLOCK_PIXELS // columns)
+    beyond = 0
     for row in range(0, rows, block):
         sample = read_tile_window(tile, record, row, 0, min(block, rows - row), columns)
         report.problems += _range_problems(tile, record, sample["image"])
@@ -247,6 +273,7 @@ def _read_pixels(record, report):
         report.height_sum += float(heights.sum(dtype="float64"))
         low, high = report.extremes
         report.extremes = (heights.min(initial=low), heights.max(initial=high))
+        beyond += _count_beyond(heights, record)
         classes = sample["classes"]
         report.class_counts += np.bincount(classes[classes >= 0], minlength=len(record.classes))
         if report.statistics:
@@ -256,11 +283,20 @@ def _read_pixels(record, report):
         report.warnings.append(
             f"{tile.dsm}: no pixel has both image and height; the tile is not used at all."
         )
-    elif low < LOWEST or high > HIGHEST:
-        report.warnings.append(
-            f"{tile.dsm}: heights from {low:g} to {high:g} m. Are they above ground, in metres, "
-            "and is the nodata value declared?"
+    if beyond:
+        report.problems.append(
+            f"{tile.dsm}: {counted(beyond, 'height')} of {report.valid_pixels} beyond "
+            f"{HEIGHT_LIMITS[0]:g} to {HEIGHT_LIMITS[1]:g} m above ground; they range from {low:g} "
+            f"to {high:g} m. {limits_advice()}"
         )
+
+
+def _count_beyond(heights, record):
+    """Returns how many valid heights cannot be true; none if the record has limits of its own."""
+    if record.height_limits is not None:
+        return 0
+    low, high = HEIGHT_LIMITS
+    return int(((heights < low) | (heights > high)).sum())
 
 
 def _range_problems(tile, record, image):

@@ -5,9 +5,10 @@ import hashlib
 import numpy as np
 
 from datasets.checks.alignment import MeanCorrelation, edge_correlation
+from datasets.records.record import HEIGHT_LIMITS
 
 THUMBNAIL = 128  # pixels of the longer side, at most
-LOWEST, HIGHEST = -100.0, 1000.0  # metres above ground; heights beyond are suspicious
+LOWEST, HIGHEST = HEIGHT_LIMITS  # of the histogram
 BELOW_GROUND = -5.0  # metres; lower heights are errors of DSM or DTM
 BINS = int(HIGHEST - LOWEST)  # of 1 m each
 

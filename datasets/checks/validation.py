@@ -15,7 +15,7 @@ from datasets.records.record import KINDS, Record
 from datasets.tiles.folders import DataError, Tile, unused_labels
 from project.files import read_json, write_json
 
-VERSION = 1  # of the checks; a new number makes earlier results invalid
+VERSION = 2  # of the checks; a new number makes earlier results invalid
 MOST_PROBLEMS = 10  # that an error lists
 MOST_CODES = 10  # of unused labels that a warning lists
 MOST_LABEL_PIXELS = 2_000_000  # that are read to find them
@@ -34,6 +34,7 @@ class SplitSummary:
         class_counts: pixels of each class index; () without classes.
         unusable: names of the tiles that were left out.
         warnings: texts on files that can be used but are suspicious.
+        notes: texts on what is converted while files are read.
         shapes: (rows, columns) of each tile.
         image_type: "uint8" if all images are stored in 8 bits, 0-255, else "float32".
     """
@@ -46,6 +47,7 @@ class SplitSummary:
     class_counts: tuple[int, ...]
     unusable: tuple[str, ...]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...]
     shapes: tuple[tuple[int, int], ...]
     image_type: str
 
@@ -147,13 +149,14 @@ def label_problems(record: Record, split: str, class_counts: Iterable[int]) -> l
 def split_warnings(record: Record, split: str, reports: Sequence[TileReport]) -> list[str]:
     """Lists what is suspicious about a split as a whole, in texts that name files."""
     infos = [r.infos[kind] for kind in ("dsm", "dem") for r in reports if kind in r.infos]
-    scaled = [info for info in infos if info.dtype.startswith("float") and record.height_scale != 1]
+    scale = record.height_scale or 1.0
+    scaled = [info for info in infos if info.dtype.startswith("float") and scale != 1]
     more = f" and {len(scaled) - 1} more" if len(scaled) > 1 else ""
     labels = unused_labels(record, split)
     return [
         *(
             f"{info.path}{more}: heights are {info.dtype} and height_scale is "
-            f"{record.height_scale:g}. Are they not in metres already?"
+            f"{scale:g}. Are they not in metres already?"
             for info in scaled[:1]
         ),
         *(
@@ -162,6 +165,37 @@ def split_warnings(record: Record, split: str, reports: Sequence[TileReport]) ->
             "remove the folder."
             for path in labels[:1]
         ),
+        *(_missing_classes(record, reports) if split == "train" else []),
+    ]
+
+
+def _missing_classes(record, reports):
+    """Names the classes that no training pixel has, if there are labels at all."""
+    counts = sum((report.class_counts for report in reports), np.zeros(len(record.classes), int))
+    missing = [x for x, count in zip(record.classes, counts.tolist(), strict=True) if not count]
+    if not missing or len(missing) == len(record.classes):
+        return []
+    names = ", ".join(f"{label.name} ({label.code})" for label in missing)
+    return [
+        f"{record.folder}: no training pixel has the class {names}; a network cannot learn it. "
+        "Correct the codes of classes in dataset.toml or the labels, or drop the class."
+    ]
+
+
+def conversion_notes(reports: Sequence[TileReport]) -> list[str]:
+    """Lists what the files of heights declare besides plain metres, each with its first file."""
+    paths: dict[str, list[Path]] = {}
+    for report in reports:
+        for kind, units in report.units.items():
+            if units.note:
+                paths.setdefault(units.note, []).append(report.infos[kind].path)
+    more = {
+        note: f" and {len(files) - 1} more" if len(files) > 1 else ""
+        for note, files in paths.items()
+    }
+    return [
+        f"{files[0]}{more[note]}: {note}; they are converted to metres"
+        for note, files in paths.items()
     ]
 
 
@@ -212,6 +246,7 @@ def _summary(record, split, reports, bad):
             *(text for report in reports for text in report.warnings),
             *split_warnings(record, split, reports),
         ),
+        notes=tuple(conversion_notes(reports)),
         shapes=tuple(report.shape for report in reports),
         image_type=_image_type(record, reports),
     )

@@ -25,7 +25,7 @@ from project.files import whole_folder
 UNREADABLE = (RasterError, DataError, LabelError)
 BLOCK_PIXELS = 1_000_000  # of a tile that are decoded at a time
 UNUSED_DAYS = 7  # after which an entry on disk is deleted
-FORMAT = 1  # of the decoded arrays; a new number makes earlier entries on disk useless
+FORMAT = 2  # of the decoded arrays; a new number makes earlier entries on disk useless
 
 
 class CacheError(UserError):

@@ -94,6 +94,9 @@ positive = reader(float, lambda value: 0 < value < math.inf, "a number above 0")
 share = reader(float, lambda value: 0 <= value < 1, "a share from 0 up to 1 (not included)")
 whole_number = reader(int, lambda value: value >= 0, "a whole number from 0 up")
 shares = reader(numbers(float), lambda value: len(value) == 3, "three shares: train,valid,test")
+limits = reader(
+    numbers(float), lambda pair: len(pair) == 2 and pair[0] < pair[1], "two numbers: lowest,highest"
+)
 bands = reader(numbers(int), lambda value: len(value) == 3, "three bands: red,green,blue")
 codes = reader(
     lambda text: tuple(label_code(part) for part in text.split(",")),
@@ -148,6 +151,10 @@ PAIR = {
     "rgb_scale": {"type": positive, "help": "0-255 = stored x rgb_scale, for 16-bit photos"},
     "height_scale": {"type": positive, "help": "metres = stored x height_scale"},
     "height_nodata": {"type": float, "help": "stored height that means nodata"},
+    "height_limits": {
+        "type": limits,
+        "help": "lowest,highest metres above ground; heights beyond are nodata, not an error",
+    },
     "building": {"type": codes, "default": (), "help": "codes that become 1, all others 0"},
     "tile": {"type": pixels, "default": 512, "help": "rows and columns, pixels"},
 }

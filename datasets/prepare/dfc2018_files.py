@@ -24,7 +24,6 @@ OTHERS = {
     "terrain": r"(UH17_GEG05)\.tif",
     "labels": r"(2018_IEEE_GRSS_DFC_GT_TR)\.tif",
 }
-LIMITS = (-1000.0, 1000.0)  # metres
 
 
 def plan_dfc2018(options: argparse.Namespace) -> PreparationPlan:
@@ -37,6 +36,7 @@ def plan_dfc2018(options: argparse.Namespace) -> PreparationPlan:
         PrepareError, RasterError: if files are missing or do not fit.
     """
     splits = CATALOGUE["DFC2018"]["splits"]
+    limits = tuple(CATALOGUE["DFC2018"]["height_limits"])
     files = list_source(options.source)
     photos = find_files(files, PHOTO)
     wanted = {name: split for split, names in splits.items() for name in names}
@@ -50,7 +50,7 @@ def plan_dfc2018(options: argparse.Namespace) -> PreparationPlan:
     for name, split in wanted.items():
         labels = given["labels"] if split != "test" else None
         rasters = Rasters(
-            photos[name].path, given["surface"], given["terrain"], labels, limits=LIMITS
+            photos[name].path, given["surface"], given["terrain"], labels, limits=limits
         )
         check_pair(rasters)
         grid = common_grid([rasters.image, *rasters.heights], options.gsd)

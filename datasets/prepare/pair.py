@@ -14,27 +14,28 @@ from datasets.prepare.sources import SourceFile, mark_files
 from datasets.prepare.splitting import Window, cut_windows, split_by_area
 from datasets.prepare.tile_files import PrepareError, TilePixels
 from datasets.rasters.grids import part_of_grid
+from datasets.rasters.heights import HeightUnits, height_units, vertical_datum
 from datasets.rasters.reading import (
     Grid,
     RasterInfo,
     file_list,
-    height_unit,
     pixel_size,
     read_info,
     sample_values,
-    vertical_datum,
 )
 from datasets.rasters.references import check_references
 from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heights
+from datasets.records.record import HEIGHT_LIMITS, SURFACE_LIMITS
+from datasets.tiles.labels import counted
 
-# Land and buildings lie between these metres above any sea level or ellipsoid; beyond is nodata.
-LOWEST, HIGHEST = -1000.0, 10000.0
 ABOVE_GROUND = 50.0  # metres; a higher median is hardly one of heights above ground
 WHOLE_NUMBERS = ("uint8", "uint16", "uint32", "int8", "int16", "int32")
 # Options that the tiles depend on; the files are noted apart.
 SETTINGS = (
     "gsd bands rgb_scale tile overlap least_valid splits seed building height_scale height_nodata"
 ).split()
+# Noted only where they are given, so that folders prepared by earlier versions can be continued.
+LATER_SETTINGS = ("height_limits",)
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,12 @@ class Rasters:
         image: photo; surface: heights of the top surface, or above ground if terrain is None;
             terrain: bare earth, or None; labels: codes or colours, or None.
         bands: three band numbers of the photo; None = it has three.
-        height_scale: metres = stored x height_scale, of surface and terrain.
+        height_scale: metres = stored x height_scale, of surface and terrain; None = as each of
+            them says.
         height_nodata: stored height of surface and terrain that means nodata, besides what they
             declare; or None.
-        limits: lowest and highest metres of surface and terrain; what lies beyond is nodata.
-            None = it is an error.
+        limits: lowest and highest metres above ground; what lies beyond is nodata. None = it is an
+            error beyond HEIGHT_LIMITS.
         binary: codes that become 1, all others 0; () = codes stay.
     """
 
@@ -58,7 +60,7 @@ class Rasters:
     terrain: str | None = None
     labels: str | None = None
     bands: tuple[int, ...] | None = None
-    height_scale: float = 1.0
+    height_scale: float | None = None
     height_nodata: float | None = None
     limits: tuple[float, float] | None = None
     binary: tuple = ()
@@ -67,6 +69,11 @@ class Rasters:
     def heights(self) -> list[str]:
         """The files of heights that are given, the surface first."""
         return [self.surface, self.terrain] if self.terrain else [self.surface]
+
+    @property
+    def stored_limits(self) -> tuple[float, float]:
+        """Lowest and highest metres in the files of heights."""
+        return SURFACE_LIMITS if self.terrain else self.limits or HEIGHT_LIMITS
 
 
 def plan_pair(options: argparse.Namespace) -> PreparationPlan:
@@ -85,15 +92,17 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
     given = {name: path for name, path in files.items() if path}
     for path in given.values():
         check_file(Path(path))
-    scale = height_scale_of(filter(None, (options.surface, options.terrain)), options.height_scale)
     rasters = Rasters(
         **files,
         bands=options.bands,
-        height_scale=scale,
+        height_scale=options.height_scale,
         height_nodata=options.height_nodata,
+        limits=options.height_limits,
         binary=options.building,
     )
-    settings = {name: getattr(options, name) for name in SETTINGS} | {"height_scale": scale}
+    settings = {name: getattr(options, name) for name in SETTINGS}
+    settings["height_scale"] = options.height_scale or 1.0
+    settings |= {n: getattr(options, n) for n in LATER_SETTINGS if getattr(options, n) is not None}
     record = _record_keys(options, [Path(path).name for path in given.values()])
     check_pair(rasters)
     grid = common_grid(list(given.values()), options.gsd)
@@ -105,7 +114,7 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
         jobs,
         {**record, "gsd": round(gsd, 6), **fitting_crop(options.tile)},
         options.least_valid,
-        [*notes, *datum_notes(rasters), *_height_notes(rasters)],
+        [*notes, *unit_notes(rasters), *datum_notes(rasters), *_height_notes(rasters)],
     )
 
 
@@ -186,6 +195,7 @@ def read_pair(rasters: Rasters, grid: Grid) -> TilePixels:
     heights = _metres(rasters, rasters.surface, grid)
     if rasters.terrain:
         heights = heights - _metres(rasters, rasters.terrain, grid)
+        heights = _within_limits(rasters, heights)
     labels = None
     if rasters.labels:
         codes, has_label = warp(rasters.labels, grid, "nearest")
@@ -214,7 +224,7 @@ def check_pair(rasters: Rasters) -> None:
         if info.bands != 1:
             raise PrepareError(f"{path}: {info.bands} bands, expected 1 of heights.")
         if rasters.limits is None:
-            _check_metres(path, _sample_metres(rasters, path))
+            _check_metres(path, _sample_metres(rasters, path), rasters.stored_limits)
     if rasters.labels:
         info = read_info(rasters.labels)
         if info.dtype not in WHOLE_NUMBERS or info.bands not in (1, 3):
@@ -225,31 +235,14 @@ def check_pair(rasters: Rasters) -> None:
             )
 
 
-def height_scale_of(paths: Iterable[str], given: float | None) -> float:
-    """Returns metres per stored height.
-
-    Args:
-        paths: files of heights.
-        given: the scale that the user gives, or None.
+def unit_notes(rasters: Rasters) -> list[str]:
+    """Returns a text for each file of heights that declares something else than plain metres.
 
     Raises:
-        PrepareError: if the files declare units other than the metre and no scale is given, or
-            units that differ.
+        RasterError: of `datasets.rasters.heights.height_units`.
     """
-    units = {path: unit for path in paths if (unit := height_unit(path))}
-    shown = ", ".join(f"{path}: {unit:.6g} m" for path, unit in units.items())
-    declared = set(units.values())
-    if len(declared) > 1:
-        raise PrepareError(
-            f"the files declare different units of height ({shown}). Bring them to one unit, for "
-            "instance with gdal_calc.py."
-        )
-    if given is None and declared - {1.0}:
-        raise PrepareError(
-            f"the declared unit of height is not the metre ({shown}). Give "
-            f"--height_scale={declared.pop():.6g}, or --height_scale=1 if heights are metres."
-        )
-    return 1.0 if given is None else given
+    notes = {path: height_units(path, rasters.height_scale).note for path in rasters.heights}
+    return [f"{path}: {note}, converted to metres" for path, note in notes.items() if note]
 
 
 def datum_notes(rasters: Rasters) -> list[str]:
@@ -294,34 +287,57 @@ def _check_photo(info: RasterInfo, bands: Sequence[int] | None) -> None:
 
 def _metres(rasters: Rasters, path: str, grid: Grid) -> np.ndarray:
     """Returns float64 (rows, columns), metres; NaN = nodata."""
-    stored = warp_heights(path, grid, smooth_method(path, grid), partial(_usable, rasters, path))
-    return stored.astype("float64") * rasters.height_scale
+    units = height_units(path, rasters.height_scale)
+    usable = partial(_usable, rasters, path, units)
+    stored = warp_heights(path, grid, smooth_method(path, grid), usable)
+    return stored.astype("float64") * units.scale + units.offset
 
 
-def _usable(rasters: Rasters, path: str, stored: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def _usable(
+    rasters: Rasters, path: str, units: HeightUnits, stored: np.ndarray, valid: np.ndarray
+) -> np.ndarray:
     """Returns which stored heights may be interpolated: a sentinel would spoil its neighbours."""
     if rasters.height_nodata is not None:
         valid = valid & (stored != rasters.height_nodata)
-    metres = stored.astype("float64") * rasters.height_scale
+    metres = stored.astype("float64") * units.scale + units.offset
     if rasters.limits is None:
-        _check_metres(path, metres[valid])
+        _check_metres(path, metres[valid], rasters.stored_limits)
         return valid
-    return valid & (metres >= rasters.limits[0]) & (metres <= rasters.limits[1])
+    low, high = rasters.stored_limits
+    return valid & (metres >= low) & (metres <= high)
+
+
+def _within_limits(rasters: Rasters, heights: np.ndarray) -> np.ndarray:
+    """Returns metres above ground, NaN beyond the limits of the pair.
+
+    Raises:
+        PrepareError: if the pair has none and some are impossible.
+    """
+    if rasters.limits is None:
+        subject = f"the difference of {rasters.surface} and {rasters.terrain}"
+        _check_metres(subject, heights[np.isfinite(heights)], HEIGHT_LIMITS)
+        return heights
+    low, high = rasters.limits
+    return np.where((heights >= low) & (heights <= high), heights, np.nan)
 
 
 def _sample_metres(rasters: Rasters, path: str) -> np.ndarray:
     """Returns some valid heights of a file, metres."""
-    return sample_values(path, rasters.height_nodata) * rasters.height_scale
+    units = height_units(path, rasters.height_scale)
+    return sample_values(path, rasters.height_nodata) * units.scale + units.offset
 
 
-def _check_metres(path: str, metres: np.ndarray) -> None:
-    """Raises PrepareError for metres that no place on earth has."""
-    wrong = metres[(metres < LOWEST) | (metres > HIGHEST)]
+def _check_metres(subject: str, metres: np.ndarray, limits: tuple[float, float]) -> None:
+    """Raises PrepareError for valid heights that cannot be true."""
+    low, high = limits
+    wrong = metres[(metres < low) | (metres > high)]
     if wrong.size:
         raise PrepareError(
-            f"{path} has a height of {wrong[0]:g} m, expected {LOWEST:g} to {HIGHEST:g} m. If it "
-            "stands for nodata, give --height_nodata=<stored value>; if heights are not metres, "
-            "--height_scale."
+            f"{subject} has {counted(wrong.size, 'height')} of {metres.size} beyond {low:g} to "
+            f"{high:g} m, such as {wrong[0]:g} m. If they stand for nodata, give --height_nodata="
+            f"<stored value>, or --height_limits={HEIGHT_LIMITS[0]:g},{HEIGHT_LIMITS[1]:g}, beyond "
+            "which heights above ground are nodata; if they are above the sea, --terrain; if they "
+            "are not metres, --height_scale."
         )
 
 

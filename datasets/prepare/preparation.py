@@ -220,11 +220,11 @@ def _do(plan: PreparationPlan, job: Job) -> JobResult:
     paths = tile_paths(plan.folder, job.split, job.name, job.has_labels, job.has_radar)
     if all(path.is_file() for path in paths.values()):
         return JobResult(job, read_facts(paths), "kept")
-    pixels = job.read()
-    share = pixels.valid_share
-    if share == 0 or share < plan.least_valid:
-        return JobResult(job, TileFacts(share), "dropped")
     try:
+        pixels = job.read()
+        share = pixels.valid_share
+        if share == 0 or share < plan.least_valid:
+            return JobResult(job, TileFacts(share), "dropped")
         return JobResult(job, write_tile(paths, pixels), "written")
     except PrepareError as error:
         raise PrepareError(f"{job.split}/{job.name}: {error}") from None

@@ -13,10 +13,11 @@ from datasets.prepare.sources import SourceFile, mark_files
 from datasets.prepare.splitting import cut_windows
 from datasets.prepare.tile_files import Masked, PrepareError, TilePixels
 from datasets.rasters.grids import part_of_grid
-from datasets.rasters.reading import Grid, read_info, read_window
+from datasets.rasters.heights import read_heights
+from datasets.rasters.reading import Grid, read_codes, read_info, read_window
+from datasets.rasters.warping import oblong_pixels
 from datasets.rasters.writing import TYPES
-
-LIMITS = (-1000.0, 1000.0)  # metres above ground; beyond them lies nodata
+from datasets.records.record import HEIGHT_LIMITS, Code, parse_record
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,10 @@ class PublishedImage:
         image, heights: paths that GDAL opens.
         labels: such a path, a function (row, column, rows, columns) that returns codes
             (rows, columns, 1), or None.
-        height_scale: metres = stored x height_scale.
+        height_scale: metres = stored x height_scale; None = as the file says.
         geotransform: for files that have none.
         radar: such a path, or None.
+        listed: label codes of the data set; they are labels even where the file has them as nodata.
     """
 
     name: str
@@ -38,9 +40,10 @@ class PublishedImage:
     image: str
     heights: str
     labels: str | Callable[[int, int, int, int], np.ndarray] | None = None
-    height_scale: float = 1.0
+    height_scale: float | None = None
     geotransform: tuple[float, ...] | None = None
     radar: str | None = None
+    listed: frozenset[Code] = frozenset()
 
 
 def plan_images(
@@ -51,6 +54,9 @@ def plan_images(
     **more: object,
 ) -> PreparationPlan:
     """Plans the tiles of published images; arguments and errors as of `image_jobs`, `plan_jobs`."""
+    classes = parse_record(CATALOGUE[like], options.folder, like).classes
+    listed = frozenset(code for label in classes for code in label.codes)
+    images = [replace(image, listed=listed) for image in images]
     cut = (image_jobs(image, options.tile, options.overlap) for image in images)
     return plan_jobs([job for jobs in cut for job in jobs], options, like, files, **more)
 
@@ -116,14 +122,16 @@ def read_image(
         rows, columns: its size.
     """
     window = (row, column, rows, columns)
-    stored, valid = read_window(image.heights, *window)
-    metres = stored[..., 0].astype("float32") * np.float32(image.height_scale)
-    valid = valid & (metres >= LIMITS[0]) & (metres <= LIMITS[1])
+    metres, valid = read_heights(image.heights, window, image.height_scale)
+    valid = valid & (metres >= HEIGHT_LIMITS[0]) & (metres <= HEIGHT_LIMITS[1])
     labels: Masked | None = None
     if callable(image.labels):
         labels = image.labels(*window), np.ones((rows, columns), bool)
     elif image.labels:
-        labels = read_window(image.labels, *window)
+        codes, has_label, nodata = read_codes(image.labels, window)
+        if nodata is not None and nodata not in image.listed:
+            has_label = has_label & (codes != nodata).any(axis=-1)
+        labels = codes, has_label
     return TilePixels(
         read_window(image.image, *window),
         np.where(valid, metres, np.float32(np.nan)),
@@ -149,6 +157,8 @@ def _check_image_files(image: PublishedImage) -> Grid:
                 f"{info.path} has {info.bands} bands, expected "
                 f"{' or '.join(map(str, expected[name]))} of {name}."
             )
+    if oblong := [text for info in infos.values() if (text := oblong_pixels(info))]:
+        raise PrepareError(oblong[0])
     if image.radar and infos["radar"].dtype not in TYPES:
         raise PrepareError(
             f"{image.radar} is {infos['radar'].dtype}, expected {', '.join(TYPES)}. Convert "

@@ -7,21 +7,23 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal
 
+from datasets.rasters.grids import missing_georeference, part_of_grid
+from datasets.rasters.masks import alpha_bands, pixel_bands
 from datasets.rasters.reading import (
     BROKEN,
     Grid,
     RasterError,
+    RasterInfo,
     file_list,
     gdal_errors,
-    grid_of,
     open_raster,
-    pixel_bands,
     pixel_sides,
     read_bands,
     read_info,
     sample_values,
 )
 from datasets.rasters.references import check_named_file
+from datasets.rasters.warping import square_grid, warp_dataset
 
 RGB = (gdal.GCI_RedBand, gdal.GCI_GreenBand, gdal.GCI_BlueBand)
 # Interpretations of the bands of a plain GeoTIFF, which may be red, green and blue.
@@ -35,29 +37,39 @@ class Photo:
     """An open photo, which is read in strips of rows.
 
     Attributes:
-        path: the file.
+        info: header of the file.
         grid: what is read: the file's own grid, or the resampled one.
-        sides: metres along a row and along a column of a pixel of the file itself; None = unknown.
         notes: what a user should know about how the file is read.
         dataset: open file; only one thread at a time may call `read`.
         bands: numbers of its bands that are read.
         scale: 0-255 = stored x scale.
+        method: of resampling to the grid; None = it is the file's own.
         clipped: pixels read so far with a band beyond 0-255.
     """
 
-    path: Path
+    info: RasterInfo
     grid: Grid
-    sides: tuple[float, float] | None
     notes: Sequence[str]
     dataset: gdal.Dataset
     bands: Sequence[int]
     scale: float
+    method: str | None = None
     clipped: int = 0
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.info.path
 
     @property
     def gsd(self) -> float | None:
         """Metres per pixel of the file itself, the mean of `sides`; None = unknown."""
-        return self.sides and sum(self.sides) / 2
+        return self.info.gsd
+
+    @property
+    def sides(self) -> tuple[float, float] | None:
+        """Metres along a row and along a column of a pixel of the file itself; None = unknown."""
+        return pixel_sides(self.info.grid)
 
     def read(self, row: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Reads `rows` whole rows from `row` on.
@@ -70,14 +82,20 @@ class Photo:
         Raises:
             RasterError: if the file cannot be read.
         """
-        with gdal_errors(self.path, "read", BROKEN):
-            window = (0, row, self.grid.columns, rows)
-            pixels, valid = read_bands(self.dataset, window, list(self.bands))
+        pixels, valid = self._stored(row, rows)
         image = np.where(valid[..., None], pixels, 0).astype("float32") * np.float32(self.scale)
         if pixels.dtype != np.uint8 or self.scale > 1:
             self.clipped += int(_beyond(image).any(axis=-1).sum())
             image.clip(0, 255, out=image)
         return image, valid
+
+    def _stored(self, row, rows):
+        """Reads whole rows of the grid: (pixels, valid), in the dtype and units of the file."""
+        if self.method is None:
+            with gdal_errors(self.path, "read", BROKEN):
+                return read_bands(self.dataset, (0, row, self.grid.columns, rows), self.bands)
+        strip = part_of_grid(self.grid, row, 0, rows, self.grid.columns)
+        return warp_dataset(self.dataset, self.info, strip, self.method, self.bands)
 
 
 def open_photo(path: str | Path, rgb_scale: float = 1.0, gsd: float | None = None) -> Photo:
@@ -105,11 +123,8 @@ def open_photo(path: str | Path, rgb_scale: float = 1.0, gsd: float | None = Non
     _bound_cache(dataset)
     values = sample_values(path)
     _check_range(path, values * np.float64(scale), values.dtype, scale)
-    if gsd is not None:
-        dataset = _resampled(path, gsd)
-    sides = pixel_sides(info.grid)
-    notes = (*mosaic_notes, *notes)
-    return Photo(Path(path), grid_of(dataset), sides, notes, dataset, tuple(bands), scale)
+    grid, method = _target(dataset, info, gsd)
+    return Photo(info, grid, (*mosaic_notes, *notes), dataset, tuple(bands), scale, method)
 
 
 def open_radar(path: str | Path, grid: Grid, scale: float = 1.0, gsd: float | None = None) -> Photo:
@@ -125,9 +140,9 @@ def open_radar(path: str | Path, grid: Grid, scale: float = 1.0, gsd: float | No
         RasterError: if the file cannot be read, has several bands, or does not lie on the grid.
     """
     notes = tuple(check_named_file(path))
-    with gdal_errors(path, "open", BROKEN):
-        dataset = _resampled(path, gsd) if gsd else gdal.Open(str(path))
-        found, bands = grid_of(dataset), pixel_bands(dataset)
+    with open_raster(path) as dataset:
+        info, bands = read_info(path), pixel_bands(dataset)
+    found, method = _target(dataset, info, gsd)
     if len(bands) != 1:
         raise RasterError(f"{path}: {len(bands)} bands, expected 1 of radar. Choose another file.")
     if not _same_place(found, grid):
@@ -136,38 +151,21 @@ def open_radar(path: str | Path, grid: Grid, scale: float = 1.0, gsd: float | No
             f"{found.geotransform}, but the photo has {grid.rows} x {grid.columns} at "
             f"{grid.geotransform}. Warp it to the photo's grid, for instance with gdalwarp."
         )
-    sides = pixel_sides(read_info(path).grid)
-    return Photo(Path(path), found, sides, notes, dataset, tuple(bands), scale)
+    return Photo(info, found, notes, dataset, tuple(bands), scale, method)
 
 
-def _resampled(path, gsd):
-    """Opens a raster on a grid of another pixel size; GDAL resamples each strip as it is read.
+def _target(dataset, info, gsd):
+    """Returns the grid on which a photo is read, and how it is resampled; None = it is not.
 
-    The grid covers the same extent in the same CRS, with pixels that are square on the ground:
-    their size is `gsd` metres, up to half a pixel over the extent. Gaps become an alpha band.
+    Raises:
+        RasterError: if the pixel size of the file is not known.
     """
-    sides = pixel_sides(read_info(path).grid)
-    if sides is None:
-        raise RasterError(
-            f"{path} has no georeference with a CRS, so its gsd is unknown. Leave match_gsd out, "
-            "or georeference the file, for instance with gdal_edit.py -a_srs and -a_ullr."
-        )
-    coarser = gsd >= sum(sides) / 2
-    with gdal_errors(path, "resample", BROKEN):
-        straight = grid_of(gdal.AutoCreateWarpedVRT(gdal.Open(str(path))))  # north is up
-        along_row, along_column = pixel_sides(straight)
-        return gdal.Warp(
-            "",
-            str(path),
-            format="VRT",
-            width=max(1, round(straight.columns * along_row / gsd)),
-            height=max(1, round(straight.rows * along_column / gsd)),
-            resampleAlg="average" if coarser else "cubic",
-            overviewLevel="NONE",  # overviews may have been made by leaving pixels out
-            dstAlpha=True,
-            # As in `read_window`, a nodata value hides only pixels that have it in every band.
-            warpOptions=["UNIFIED_SRC_NODATA=YES"],
-        )
+    if gsd is None:
+        return info.grid, None
+    if info.gsd is None:
+        raise RasterError(f"{info.path} {missing_georeference(info.grid)}, or leave match_gsd out.")
+    with gdal_errors(info.path, "resample", BROKEN):
+        return square_grid(dataset, gsd), "average" if gsd >= info.gsd else "cubic"
 
 
 def file_state(path: str | Path) -> list[list]:
@@ -198,9 +196,8 @@ def _rgb_bands(path, dataset):
     notes = []
     if len(numbers) > 3 or bands != numbers:
         notes.append(f"of {len(numbers)} bands, {bands} are taken as red, green, blue")
-    alpha = sorted({*range(1, dataset.RasterCount + 1)} - {*numbers})
-    if alpha:
-        notes.append(f"band {alpha[0]} is alpha: where it is 0 there is no data")
+    for number in alpha_bands(dataset):
+        notes.append(f"band {number} is alpha: where it is 0 there is no data")
     return bands, notes
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from osgeo import gdal, gdal_array, osr
 
+from datasets.rasters.masks import pixel_bands, valid_pixels
 from project.errors import UserError
 
 GDAL_VERSION = gdal.__version__
@@ -29,19 +31,29 @@ for _driver in [gdal.GetDriver(i) for i in range(gdal.GetDriverCount())]:
     if _driver.ShortName not in DRIVERS:
         _driver.Deregister()
 
+MOST_CODE = 2**32  # larger nodata values are no label codes
+
 BROKEN = (
     "It may be missing, damaged, incomplete or of a format other than GeoTIFF, PNG, JPEG, "
     "JPEG 2000, BMP, ASCII grid or VRT: replace it."
 )
-METRES = {  # in a unit of height, by the unit's name in lower case
-    **dict.fromkeys(["m", "metre", "meter", "metres", "meters"], 1.0),
-    **dict.fromkeys(["ft", "foot", "feet", "international foot"], 0.3048),
-    **dict.fromkeys(["us survey foot", "us-ft", "ftus", "foot_us"], 1200 / 3937),
-}
 
 
 class RasterError(UserError):
     """A raster file that cannot be read or written; gives the file and GDAL's own message."""
+
+
+@dataclass(frozen=True)
+class ControlPoints:
+    """Ground control points, which place a raster that is not rectified.
+
+    Attributes:
+        points: (column, row, x, y, z) of each, in pixels and in units of the projection.
+        projection: WKT; "" = unknown.
+    """
+
+    points: tuple[tuple[float, ...], ...]
+    projection: str
 
 
 @dataclass(frozen=True)
@@ -52,12 +64,16 @@ class Grid:
         rows, columns: size in pixels.
         geotransform: GDAL's six numbers, in units of the projection; None = not georeferenced.
         projection: WKT; "" = unknown.
+        control_points: of the file; None = it has none.
+        rpcs: (name, text) of its rational polynomial coefficients, as GDAL names them.
     """
 
     rows: int
     columns: int
     geotransform: tuple[float, ...] | None
     projection: str
+    control_points: ControlPoints | None = None
+    rpcs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -157,28 +173,63 @@ def read_shape(path: str | Path) -> tuple[int, int]:
 
 
 def read_window(
-    path: str | Path, row: int, column: int, rows: int, columns: int
+    path: str | Path,
+    row: int,
+    column: int,
+    rows: int,
+    columns: int,
+    bands: Sequence[int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads a rectangle of a raster file, and nothing else of it.
-
-    A pixel is valid if the file's mask (nodata value, alpha band or .msk file) says so and all
-    bands are finite. A nodata value hides only pixels that have it in every band, so a photo whose
-    nodata is black keeps its pure red.
 
     Args:
         path: of a local file that GDAL can open.
         row, column: upper left pixel of the rectangle.
         rows, columns: size of the rectangle in pixels.
+        bands: numbers (from 1, alpha not counted) of the bands to read; None = all but alpha.
 
     Returns:
         (pixels, valid): (rows, columns, bands) in the dtype and units of the file, without alpha;
-        bool (rows, columns).
+        bool (rows, columns), what `datasets.rasters.masks.valid_pixels` decides.
 
     Raises:
         RasterError: if the file cannot be read or the rectangle leaves the raster.
     """
     with open_raster(path, "read") as dataset:
-        return read_bands(dataset, (column, row, columns, rows), pixel_bands(dataset))
+        numbers = pixel_bands(dataset)
+        chosen = [numbers[band - 1] for band in bands] if bands else numbers
+        return read_bands(dataset, (column, row, columns, rows), chosen)
+
+
+def read_codes(
+    path: str | Path, window: tuple[int, int, int, int]
+) -> tuple[np.ndarray, np.ndarray, int | tuple[int, ...] | None]:
+    """Reads a window of a file of label codes.
+
+    Whether a pixel with the declared nodata value has a label is for the caller to decide: many
+    files declare 0, which is also the code of a class.
+
+    Args:
+        path: of a local file that GDAL can open.
+        window: (row, column, rows, columns).
+
+    Returns:
+        (codes, valid, nodata): (rows, columns, bands); bool (rows, columns), without regard to
+        nodata values; the code that the file declares as nodata: a number, one for each of several
+        bands, or None.
+
+    Raises:
+        RasterError: as `read_window` does.
+    """
+    row, column, rows, columns = window
+    with open_raster(path, "read") as dataset:
+        numbers = pixel_bands(dataset)
+        codes, valid = read_bands(dataset, (column, row, columns, rows), numbers, use_nodata=False)
+        declared = [dataset.GetRasterBand(number).GetNoDataValue() for number in numbers]
+    if any(value is None or abs(value) > MOST_CODE or value != int(value) for value in declared):
+        return codes, valid, None
+    nodata = tuple(int(value) for value in declared)
+    return codes, valid, nodata[0] if len(nodata) == 1 else nodata
 
 
 def read_raster(path: str | Path) -> Raster:
@@ -208,43 +259,12 @@ def sample_values(path: str | Path, nodata: float | None = None, count: int = 64
         RasterError: if the file cannot be read.
     """
     with open_raster(path, "read") as dataset:
-        band = dataset.GetRasterBand(1)
-        size = {"buf_xsize": min(count, band.XSize), "buf_ysize": min(count, band.YSize)}
-        values, mask = band.ReadAsArray(**size), band.GetMaskBand().ReadAsArray(**size)
-    kept = values[(mask > 0) & np.isfinite(values)]
+        rows, columns = dataset.RasterYSize, dataset.RasterXSize
+        shape = min(count, rows), min(count, columns)
+        first = pixel_bands(dataset)[:1]
+        pixels, valid = read_bands(dataset, (0, 0, columns, rows), first, shape=shape)
+    kept = pixels[valid][:, 0]
     return kept if nodata is None else kept[kept != nodata]
-
-
-def height_unit(path: str | Path) -> float | None:
-    """Returns the declared unit of heights in metres, or None if none is declared.
-
-    The unit of a vertical CRS takes precedence over that of the first band.
-
-    Raises:
-        RasterError: if the file cannot be opened.
-    """
-    with open_raster(path) as dataset:
-        unit = (dataset.GetRasterBand(1).GetUnitType() or "").strip().lower()
-        projection = dataset.GetProjection()
-    factor = projection and osr.SpatialReference(projection).GetAttrValue("VERT_CS|UNIT", 1)
-    return float(factor) if factor else METRES.get(unit)
-
-
-def vertical_datum(path: str | Path) -> str | None:
-    """Returns the name of the declared vertical datum, or None if none is declared.
-
-    Heights above an ellipsoid, as in a three-dimensional CRS, are named after its datum.
-
-    Raises:
-        RasterError: if the file cannot be opened.
-    """
-    projection = read_info(path).grid.projection
-    if not projection:
-        return None
-    system = osr.SpatialReference(projection)
-    if system.GetAxesCount() == 3 and not system.IsCompound():
-        return f"ellipsoid of {system.GetAttrValue('DATUM')}"
-    return system.GetAttrValue("VERT_CS|VERT_DATUM") or system.GetAttrValue("VERT_CS")
 
 
 def file_list(path: str | Path) -> list[str]:
@@ -254,7 +274,7 @@ def file_list(path: str | Path) -> list[str]:
         RasterError: if the file cannot be opened.
     """
     with open_raster(path) as dataset:
-        return sorted({str(path), *(dataset.GetFileList() or [])})
+        return sorted({str(path), *map(os.fsdecode, dataset.GetFileList() or [])})
 
 
 def pixel_size(grid: Grid) -> float | None:
@@ -318,46 +338,60 @@ def describe_projection(wkt: str) -> str:
 
 def grid_of(dataset: gdal.Dataset) -> Grid:
     """Returns the grid of an open dataset."""
-    place = dataset.GetGeoTransform(can_return_null=True), dataset.GetProjection() or ""
-    return Grid(dataset.RasterYSize, dataset.RasterXSize, *place)
+    points = tuple(
+        (gcp.GCPPixel, gcp.GCPLine, gcp.GCPX, gcp.GCPY, gcp.GCPZ) for gcp in dataset.GetGCPs()
+    )
+    return Grid(
+        dataset.RasterYSize,
+        dataset.RasterXSize,
+        dataset.GetGeoTransform(can_return_null=True),
+        text_of(dataset.GetProjection()),
+        ControlPoints(points, text_of(dataset.GetGCPProjection())) if points else None,
+        tuple(sorted((k, text_of(v)) for k, v in dataset.GetMetadata("RPC").items())),
+    )
 
 
-def pixel_bands(dataset: gdal.Dataset) -> list[int]:
-    """Returns the numbers (from 1) of the bands of an open dataset that are not alpha."""
-    bands = {i: dataset.GetRasterBand(i) for i in range(1, dataset.RasterCount + 1)}
-    return [i for i in bands if bands[i].GetColorInterpretation() != gdal.GCI_AlphaBand]
+def text_of(value: str | bytes | None) -> str:
+    """Returns a text that GDAL read from a file; "" for None.
+
+    Texts that are not UTF-8 are taken for Latin-1. GDAL's bindings return them as bytes, or with
+    surrogates, and do not accept either where a text is expected.
+    """
+    data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value or b""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def read_bands(
-    dataset: gdal.Dataset, window: tuple[int, int, int, int], numbers: Sequence[int]
+    dataset: gdal.Dataset,
+    window: tuple[int, int, int, int],
+    numbers: Sequence[int],
+    use_nodata: bool = True,
+    shape: tuple[int, int] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads a window of an open dataset; call it within `gdal_errors` or `open_raster`.
 
     Args:
         dataset: of any format.
         window: (column, row, columns, rows).
-        numbers: bands to read, from 1.
+        numbers: bands to read, from 1; not alpha.
+        use_nodata: False = pixels with the declared nodata value are valid.
+        shape: (rows, columns) to take from the window, evenly spread; None = all of them.
 
     Returns:
-        (pixels, valid) as for `read_window`.
+        (pixels, valid): (rows, columns, bands) in the dtype and units of the file;
+        `datasets.rasters.masks.valid_pixels`.
     """
-    pixels = check_result(dataset.ReadAsArray(*window, interleave="pixel", band_list=numbers))
-    pixels = pixels.reshape(window[3], window[2], len(numbers))
-    valid = _mask(dataset, numbers, window)
-    if np.issubdtype(pixels.dtype, np.inexact):
-        valid &= np.isfinite(pixels).all(axis=-1)
-    return pixels, valid
-
-
-def _mask(dataset, numbers, window):
-    """Returns the mask of a window: True where any band has data."""
-    valid = np.zeros((window[3], window[2]), bool)
-    for number in numbers:
-        band = dataset.GetRasterBand(number)
-        flags = band.GetMaskFlags()
-        if flags & gdal.GMF_ALL_VALID:
-            return np.ones_like(valid)
-        valid |= band.GetMaskBand().ReadAsArray(*window) > 0
-        if flags & gdal.GMF_PER_DATASET:
-            break  # alpha or .msk: the same for every band
-    return valid
+    rows, columns = shape or (window[3], window[2])
+    pixels = check_result(
+        dataset.ReadAsArray(
+            *window,
+            interleave="pixel",
+            band_list=list(numbers),
+            buf_xsize=columns,
+            buf_ysize=rows,
+        )
+    ).reshape(rows, columns, len(numbers))
+    return pixels, valid_pixels(dataset, window, numbers, pixels, use_nodata)

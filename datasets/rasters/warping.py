@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from osgeo import gdal, gdal_array, osr
 
 from datasets.rasters.grids import (
     horizontal_system,
+    missing_georeference,
     new_dataset,
     part_of_grid,
     projection_wkt,
@@ -18,9 +22,13 @@ from datasets.rasters.reading import (
     BROKEN,
     Grid,
     RasterError,
+    RasterInfo,
     check_result,
     gdal_errors,
+    grid_of,
+    pixel_sides,
     pixel_size,
+    read_bands,
     read_info,
     read_window,
 )
@@ -28,6 +36,7 @@ from datasets.rasters.reading import (
 SNAP = 1e-6  # pixels: edges that differ by less are the same edge
 MOST_PIXELS = 2**24  # read at once from a file, so that large tiles fit into memory
 WARP_ERROR = 0.01  # pixels, of GDAL's interpolation between exactly transformed points
+OBLONG = 0.01  # share by which the sides of a pixel may differ on the ground
 UTM_LATITUDES = (-80.0, 84.0)  # degrees
 PROBES = 21  # points along each side of a grid that are transformed to find its source pixels
 MARGIN = 4  # pixels around those points, for interpolation
@@ -81,7 +90,7 @@ def warp(
 
     A pixel has data if the source pixel below its centre has data ("average": any source pixel in
     it); values beside gaps are means over the source pixels with data. Which pixels have data is
-    decided by `datasets.rasters.reading.read_window` before anything is interpolated.
+    decided by `datasets.rasters.masks.valid_pixels` before anything is interpolated.
 
     Args:
         path: of a local file that GDAL can open.
@@ -96,11 +105,25 @@ def warp(
     Raises:
         RasterError: if the file cannot be read.
     """
+    return _warp(read_info(path), grid, method, partial(read_window, path, bands=bands))
 
-    def select(pixels, valid):
-        return (pixels[..., [band - 1 for band in bands]] if bands else pixels), valid
 
-    return _warp(read_info(path), grid, method, select)
+def warp_dataset(
+    dataset: gdal.Dataset, info: RasterInfo, grid: Grid, method: str, numbers: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Does what `warp` does, with an open file, whose decoded blocks stay in GDAL's cache.
+
+    Args:
+        dataset: the file; info: its header.
+        grid: as for `warp`.
+        method: "nearest", "bilinear", "cubic" or "average".
+        numbers: of the bands to read, from 1; not alpha.
+    """
+
+    def read(row, column, rows, columns):
+        return read_bands(dataset, (column, row, columns, rows), numbers)
+
+    return _warp(info, grid, method, read)
 
 
 def warp_heights(
@@ -124,12 +147,13 @@ def warp_heights(
         RasterError: if the file cannot be read.
     """
 
-    def select(pixels, valid):
+    def read(*window):
+        pixels, valid = read_window(path, *window)
         stored = pixels[..., 0]
         valid = usable(stored, valid) if usable else valid
         return np.where(valid, stored, 0).astype("float32")[..., None], valid
 
-    heights, valid = _warp(read_info(path), grid, method, select)
+    heights, valid = _warp(read_info(path), grid, method, read)
     return np.where(valid, heights[..., 0], np.float32(np.nan))
 
 
@@ -139,19 +163,58 @@ def smooth_method(path: str | Path, grid: Grid) -> str:
     return "average" if own and wanted and wanted >= 2 * own else "bilinear"
 
 
+def square_grid(dataset: gdal.Dataset, gsd: float) -> Grid:
+    """Returns a grid of pixels that are square on the ground over the extent of an open raster.
+
+    Args:
+        dataset: has a geotransform and a CRS, in which the grid is.
+        gsd: metres per pixel; the extent changes it by up to half a pixel over all.
+    """
+    straight = grid_of(gdal.AutoCreateWarpedVRT(dataset))  # north is up
+    along_row, along_column = cast(tuple[float, float], pixel_sides(straight))
+    columns = max(1, round(straight.columns * along_row / gsd))
+    rows = max(1, round(straight.rows * along_column / gsd))
+    left, x_step, _, top, _, y_step = cast(tuple[float, ...], straight.geotransform)
+    x_step, y_step = x_step * straight.columns / columns, y_step * straight.rows / rows
+    place = (left, x_step, 0.0, top, 0.0, y_step)
+    return replace(straight, rows=rows, columns=columns, geotransform=place)
+
+
 def _check_place(info):
     """Raises RasterError for a raster whose place on the ground is unknown."""
     if info.grid.geotransform is None:
-        raise RasterError(
-            f"{info.path} has no georeference. Add one, for instance with "
-            "gdal_edit.py -a_ullr <left> <top> <right> <bottom>, or a world file."
-        )
+        raise RasterError(f"{info.path} {missing_georeference(info.grid)}.")
     system = osr.SpatialReference(info.grid.projection)
     if not (system.IsProjected() or system.IsGeographic()):
         raise RasterError(
             f"{info.path} has no coordinate reference system of the earth. Add the one it was "
             "made in, for instance with gdal_edit.py -a_srs EPSG:<number>."
         )
+
+
+def oblong_pixels(info: RasterInfo) -> str:
+    """Says of a raster whose pixels are not square on the ground what they are and what to do.
+
+    Returns:
+        "" if they are square up to `OBLONG`, or their size is not known.
+    """
+    sides = pixel_sides(info.grid)
+    if sides is None or max(sides) <= min(sides) * (1 + OBLONG):
+        return ""
+    system = osr.SpatialReference(_working_projection(info))
+    code = (
+        ""
+        if horizontal_system(info.grid.projection).IsProjected()
+        else system.GetAuthorityCode(None)
+    )
+    target = f"-t_srs EPSG:{code} " if code else ""
+    step = float(f"{sum(sides) / 2 / system.GetLinearUnits():.3g}")
+    return (
+        f"{info.path}: its pixels are {sides[0]:.3g} m (along a row) x {sides[1]:.3g} m on the "
+        "ground, expected squares. Warp it, and the other files of the tile to the same grid: "
+        f"gdalwarp {target}-tr {step:g} {step:g} -r average {info.path.name} <warped file>, with "
+        "-r near for labels."
+    )
 
 
 def _working_projection(info):
@@ -195,7 +258,7 @@ def _bounds(info, projection):
         return osr.CoordinateTransformation(*systems).TransformBounds(*bounds, 21)
 
 
-def _warp(info, grid, method, select):
+def _warp(info, grid, method, read):
     """Returns (pixels, valid) of a raster on a grid.
 
     Only the pixels that the grid needs are read, in parts if they are many. GDAL gets them with
@@ -205,18 +268,20 @@ def _warp(info, grid, method, select):
     Args:
         info: `datasets.rasters.reading.RasterInfo`.
         grid, method: as for `warp`.
-        select: function (pixels, valid) of the file's pixels; returns those to interpolate.
+        read: function (row, column, rows, columns) that returns the (pixels, valid) of the file
+            to interpolate.
     """
     _check_place(info)
+    place = replace(info.grid, control_points=None, rpcs=())  # the geotransform counts
     with gdal_errors(info.path, "warp", BROKEN):
-        window = _source_window(info.grid, grid)
+        window = _source_window(place, grid)
     if window[2] * window[3] > MOST_PIXELS and max(grid.rows, grid.columns) > 1:
         halves, axis = _halves(grid)
-        parts = [_warp(info, half, method, select) for half in halves]
+        parts = [_warp(info, half, method, read) for half in halves]
         return tuple(np.concatenate(arrays, axis) for arrays in zip(*parts, strict=True))
-    pixels, valid = select(*read_window(info.path, *window))
+    pixels, valid = read(*window)
     with gdal_errors(info.path, "warp", BROKEN):
-        source = _in_memory(pixels, valid, part_of_grid(info.grid, *window))
+        source = _in_memory(pixels, valid, part_of_grid(place, *window))
         warped = check_result(gdal.Warp("", source, options=_options(grid, method)))
         pixels = warped.ReadAsArray(interleave="pixel")
     valid = pixels[..., -1] > 0

@@ -18,6 +18,8 @@ SPLITS = ("train", "valid", "test")
 KINDS = ("rgb", "dsm", "dem", "sem", "sar")  # of a tile's files, and the folders of a split
 TOML = "dataset.toml"
 MADE_ON_DEMAND = ("Demo",)
+HEIGHT_LIMITS = (-100.0, 1000.0)  # metres above ground that buildings, trees and pits have
+SURFACE_LIMITS = (-1000.0, 10000.0)  # metres of land and buildings above any sea or ellipsoid
 LAYOUT = "{train,valid,test}/{rgb,dsm,dem,sem,sar}/<tile>.<ext>, dem, sem and sar optional"
 
 Code = int | tuple[int, int, int]  # a label code: a whole number, or red, green, blue
@@ -67,8 +69,10 @@ class Record:
         ignore_codes: label codes that every loss and metric ignores.
         building_code: code of the building class, or None.
         loss_weights: of the losses named height, semantic, normal; absent = no advice.
-        height_scale: metres = stored height x height_scale, for surface and terrain.
-        height_limits: lowest and highest in metres; beyond is nodata. None = no limits.
+        height_scale: metres = stored height x height_scale, for surface and terrain; None = as
+            the files say, which are metres if they say nothing.
+        height_limits: lowest and highest in metres above ground; beyond is nodata. None = heights
+            beyond HEIGHT_LIMITS are an error.
         rgb_scale: 0-255 = stored image value x rgb_scale.
         sar_scale: 0-255 = stored radar value x sar_scale.
         recommended: settings by name; checked when the settings are read.
@@ -91,7 +95,7 @@ class Record:
     ignore_codes: tuple[Code, ...] = ()
     building_code: Code | None = None
     loss_weights: dict[str, float] = field(default_factory=dict)
-    height_scale: float = 1.0
+    height_scale: float | None = None
     height_limits: tuple[float, float] | None = None
     rgb_scale: float = 1.0
     sar_scale: float = 1.0

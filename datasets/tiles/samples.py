@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict
 import numpy as np
 
 from datasets.rasters.grids import part_of_grid
-from datasets.rasters.reading import Grid, read_info, read_shape, read_window
-from datasets.records.record import Record
+from datasets.rasters.heights import read_heights
+from datasets.rasters.reading import Grid, read_codes, read_info, read_shape, read_window
+from datasets.records.record import HEIGHT_LIMITS, SURFACE_LIMITS, Record
 from datasets.tiles.folders import DataError, Tile
 from datasets.tiles.labels import LabelError, class_indices, counted, label_bands
 
@@ -164,38 +165,54 @@ def _scaled(pixels, scale, image_type):
 
 def _read_heights(tile, record, window):
     """Reads float32 metres above ground (rows, columns), and where these are known."""
-    metres, known = _read_metres(tile.dsm, record, window)
-    if tile.dem is None:
-        return metres, known
-    terrain, has_terrain = _read_metres(tile.dem, record, window)
-    with np.errstate(over="ignore", invalid="ignore"):  # nodata values may be huge or infinite
-        metres = metres - terrain
-    return metres, known & has_terrain & _is_plausible(metres, record)
+    metres, known = read_heights(tile.dsm, window, record.height_scale)
+    known = known & np.isfinite(metres)
+    if tile.dem is not None:
+        known = known & _is_on_earth(tile.dsm, metres, known, record)
+        terrain, has_terrain = read_heights(tile.dem, window, record.height_scale)
+        known = known & has_terrain & _is_on_earth(tile.dem, terrain, has_terrain, record)
+        metres = np.where(known, metres - np.where(known, terrain, 0), np.float32(np.nan))
+    if record.height_limits is not None:
+        low, high = record.height_limits
+        known = known & (metres >= low) & (metres <= high)
+    return metres, known
 
 
-def _read_metres(path, record, window):
-    """Reads a file of heights: float32 metres (rows, columns), and where these are plausible."""
-    stored, valid = _read(path, window, 1)
-    with np.errstate(over="ignore"):  # a nodata value may be too large for float32
-        metres = stored[..., 0].astype("float32") * np.float32(record.height_scale)
-    return metres, valid & _is_plausible(metres, record)
+def _is_on_earth(path, metres, known, record):
+    """Returns where metres above the sea are those of land: a sentinel would cancel another.
+
+    Raises:
+        DataError: if others are known and the record has no limits that make them nodata.
+    """
+    low, high = SURFACE_LIMITS
+    plausible = (metres >= low) & (metres <= high)
+    beyond = known & ~plausible
+    if record.height_limits is None and beyond.any():
+        raise DataError(
+            f"{path}: {counted(int(beyond.sum()), 'height')} beyond {low:g} to {high:g} m, such as "
+            f"{metres[beyond][0]:g}. {limits_advice()}"
+        )
+    return plausible
 
 
-def _is_plausible(metres, record):
-    """Returns where heights are numbers within the record's limits."""
-    if record.height_limits is None:
-        return np.isfinite(metres)
-    low, high = record.height_limits
-    return (metres >= low) & (metres <= high)
+def limits_advice() -> str:
+    """Returns what to do about heights that cannot be true."""
+    low, high = HEIGHT_LIMITS
+    return (
+        f"If they stand for nodata, add height_limits = [{low:g}, {high:g}] to dataset.toml, which "
+        "makes heights above ground beyond these metres nodata; if they are not metres, "
+        "height_scale."
+    )
 
 
 def _read_classes(tile, record, window, has_image):
     """Reads the class indices of a window, all -1 if there are no labels."""
     if tile.sem is None:
         return np.full(has_image.shape, -1, "int32")
-    codes, has_label = _read(tile.sem, window, label_bands(record))
+    codes, has_label, nodata = read_codes(tile.sem, window)
+    _check_bands(tile.sem, codes, label_bands(record))
     try:
-        return class_indices(codes, has_label & has_image, record)
+        return class_indices(codes, has_label & has_image, record, nodata)
     except LabelError as error:
         raise LabelError(f"{tile.sem}: {error}") from None
 
@@ -203,9 +220,14 @@ def _read_classes(tile, record, window, has_image):
 def _read(path, window, bands):
     """Reads a window and checks the number of bands."""
     pixels, valid = read_window(path, *window)
+    _check_bands(path, pixels, bands)
+    return pixels, valid
+
+
+def _check_bands(path, pixels, bands):
+    """Raises DataError for pixels (rows, columns, bands) with another number of bands."""
     if pixels.shape[2] != bands:
         raise DataError(band_message(path, pixels.shape[2], bands))
-    return pixels, valid
 
 
 def band_message(path: object, found: int, expected: int) -> str:

@@ -16,7 +16,7 @@ EVERY_MAP = ("heights", "classes", "probabilities", "normals", "uncertainty")
 
 def begin(output, identity=IDENTITY, names=("heights", "classes"), resume=True):
     tags = {"DSMNET_IDENTITY": digest(identity)}
-    layers = map_layers(names, CODES, NAMES, tags)
+    layers = map_layers(names, GRID, CODES, NAMES, tags)
     return UnfinishedScene(output, layers, CODES, GRID, identity, resume)
 
 

@@ -171,7 +171,7 @@ def data_identity(data: Data) -> dict:
         "gsd": data.gsd,
         "rgb_scale": record.rgb_scale,
         "sar_scale": record.sar_scale,
-        "height_scale": record.height_scale,
+        "height_scale": record.height_scale or 1.0,
         "height_limits": list(record.height_limits or ()),
     }
 

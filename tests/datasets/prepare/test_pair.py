@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -205,8 +206,19 @@ def far(files):
     write(files["terrain"], plane(9, 9, 1.0), 1.0, LEFT + 1e5)
 
 
-def in_feet(files):
-    write(files["surface"], plane(480, 720, 0.25), 0.25, LEFT + 1.5, TOP + 3, unit="ft")
+def in_unknown_unit(files):
+    write(files["surface"], plane(480, 720, 0.25), 0.25, LEFT + 1.5, TOP + 3, unit="parsnip")
+
+
+def scale_tag(files, scale=0.1, offset=0.0):
+    """Stores the heights with tags that make metres of them again."""
+    for name in ("surface", "terrain"):
+        dataset = gdal.Open(str(files[name]), gdal.GA_Update)
+        band = dataset.GetRasterBand(1)
+        band.WriteArray((band.ReadAsArray() - offset) / scale)
+        band.SetScale(scale)
+        band.SetOffset(offset)
+        dataset = band = None
 
 
 def float_labels(files):
@@ -245,8 +257,13 @@ WRONG = {
     "bands": (lambda files: None, ("--bands=1,2,4",), "bands is 1, 2, 4, expected .* 1 to 3"),
     "float photo": (photo_of(3, "float32"), (), "float32, expected uint8 or uint16"),
     "16 bit": (photo_of(3, "uint16"), (), "--rgb_scale"),
-    "sentinel": (spoil_surface(-9999), (), "dsm.tif has a height of -9999.*--height_nodata"),
-    "feet": (in_feet, (), "dsm.tif: 0.3048 m.*--height_scale=0.3048"),
+    "sentinel": (
+        spoil_surface(-9999),
+        (),
+        "dsm.tif has .* beyond -1000 to 10000 m, such as -9999.*--height_nodata",
+    ),
+    "unit": (in_unknown_unit, (), 'dsm.tif: .*unit "parsnip".*--height_scale=<metres>'),
+    "tags": (scale_tag, ("--height_scale=0.01",), "dsm.tif declares .*Scale 0.1.*height_scale"),
     "datums": (two_datums, (), "different vertical datums .*1988.*EGM96"),
     "network": (network, (), "vsicurl.*on a network"),
     "buildings": (
@@ -319,7 +336,45 @@ def test_a_single_sentinel_is_found_before_it_is_interpolated(files, tmp_path, c
     surface[200, 301] = -9999  # sampling of the file misses it
     write(files["surface"], surface, 0.25, LEFT + 1.5, TOP + 3)
     assert run(files, tmp_path / "town", f"--gsd={gsd}", "--tile=128", "--splits=1,0,0") == 2
-    assert "dsm.tif has a height of -9999" in capsys.readouterr().err
+    assert "dsm.tif has 1 height of" in (error := capsys.readouterr().err) and "-9999" in error
+
+
+@pytest.mark.parametrize("scale, offset", [(0.1, 0.0), (0.3048, -50.0)])
+def test_scale_and_offset_tags_of_surface_and_terrain_are_applied(
+    files, tmp_path, capsys, scale, offset
+):
+    scale_tag(files, scale, offset)
+    assert run(files, tmp_path / "town", *FEW) == 0
+    assert re.search(rf"dsm.tif: heights have Scale {scale}.*metres", capsys.readouterr().out)
+    for raster in heights_of(tmp_path / "town").values():
+        np.testing.assert_allclose(raster.pixels, 7, atol=1e-3)
+
+
+def test_a_surface_in_feet_and_a_terrain_in_metres(files, tmp_path, capsys):
+    surface = (plane(480, 720, 0.25, LEFT + 1.5, TOP + 3) + 7) / np.float32(FOOT)
+    write(files["surface"], surface, 0.25, LEFT + 1.5, TOP + 3, unit="ft")
+    assert run(files, tmp_path / "town", *FEW) == 0
+    assert "dsm.tif: heights have the unit ft (0.3048 m)" in capsys.readouterr().out
+    for raster in heights_of(tmp_path / "town").values():
+        np.testing.assert_allclose(raster.pixels, 7, atol=1e-3)
+
+
+def test_heights_above_ground_beyond_the_limits(files, tmp_path, capsys):
+    surface = plane(480, 720, 0.25, LEFT + 1.5, TOP + 3) + 7
+    surface[200:202, 300:302] = 3000  # a bird or a cloud, above the sea like the rest
+    write(files["surface"], surface, 0.25, LEFT + 1.5, TOP + 3)
+    options = (*FEW, "--gsd=0.5", "--least_valid=0.1")
+    assert run(files, tmp_path / "town", *options) == 2
+    assert re.search(
+        r"error: train/\S+: the difference of .*dsm.tif and .*dtm.tif has 1 height of .* beyond "
+        r"-100 to 1000 m, such as 2\d\d\d.*--height_limits=-100,1000",
+        capsys.readouterr().err,
+    )
+    shutil.rmtree(tmp_path / "town", ignore_errors=True)
+    assert run(files, tmp_path / "town", *options, "--height_limits=-100,1000") == 0
+    rasters = heights_of(tmp_path / "town").values()
+    assert sum(int((~np.isfinite(raster.pixels)).sum()) for raster in rasters) == 1
+    assert all(np.abs(raster.pixels[raster.valid] - 7).max() < 0.01 for raster in rasters)
 
 
 def test_one_vertical_datum_of_two_is_noted(files, tmp_path, capsys):

@@ -9,12 +9,10 @@ from datasets.rasters.reading import (
     Grid,
     RasterError,
     describe_projection,
-    height_unit,
     pixel_size,
     read_info,
     read_raster,
     read_window,
-    vertical_datum,
 )
 
 FEET = 0.5 / 0.3048  # feet in half a metre
@@ -225,31 +223,27 @@ def test_reading_writes_nothing_beside_the_data(tmp_path):
     assert before == after
 
 
-@pytest.mark.parametrize(
-    "crs, unit, metres",
-    [
-        ("EPSG:32610", "", None),
-        ("EPSG:32610", "metre", 1.0),
-        ("EPSG:32610", "ft", 0.3048),
-        ("EPSG:2992+5703", "", 1.0),
-        ("EPSG:2992+6360", "", pytest.approx(1200 / 3937)),
-    ],
-)
-def test_the_declared_unit_of_height_is_found(tmp_path, crs, unit, metres):
-    path = write(tmp_path / "a.tif", ramp(), epsg=crs, unit=unit)
-    assert height_unit(path) == metres
+def test_texts_that_are_not_utf8_are_taken_for_latin_1(tmp_path):
+    path = write(
+        tmp_path / "a.tif", ramp(), epsg="+proj=tmerc +ellps=bessel +to_meter=0.5 +type=crs"
+    )
+    dataset = gdal.Open(str(path), gdal.GA_Update)
+    dataset.SetProjection(dataset.GetProjection().replace('GEOGCS["unknown', 'GEOGCS["Parish'))
+    dataset.SetGeoTransform((0, 1, 0, 0, 0, -1))
+    dataset = None
+    assert path.read_bytes().count(b"Parish") == 1
+    path.write_bytes(path.read_bytes().replace(b"Parish", b"Par\xefsh"))
+    info = read_info(path)
+    assert 'GEOGCS["Par\xefsh"' in info.grid.projection
+    assert info.gsd == 0.5
 
 
-@pytest.mark.parametrize(
-    "crs, datum",
-    [
-        ("EPSG:32610", None),
-        ("EPSG:32610+5703", "North American Vertical Datum 1988"),
-        ("EPSG:32610+6360", "North American Vertical Datum 1988"),  # the same in feet
-        ("EPSG:32610+5773", "EGM96 geoid"),
-        ("EPSG:4979", "ellipsoid of WGS_1984"),
-    ],
-)
-def test_the_declared_vertical_datum_is_found(tmp_path, crs, datum):
-    path = write(tmp_path / "a.tif", ramp(), epsg=crs)
-    assert vertical_datum(path) == datum
+def test_control_points_and_rpcs_are_part_of_the_place(tmp_path):
+    path = write(tmp_path / "a.tif", ramp())
+    dataset = gdal.Open(str(path), gdal.GA_Update)
+    dataset.SetGCPs([gdal.GCP(7.0, 9.0, 2.0, 3.0, 4.0)], wkt("EPSG:32632"))
+    dataset.SetMetadata({"LINE_OFF": "12"}, "RPC")
+    dataset = None
+    grid = read_info(path).grid
+    assert (grid.geotransform, grid.control_points.points) == (None, ((3.0, 4.0, 7.0, 9.0, 2.0),))
+    assert "32632" in grid.control_points.projection

@@ -4,15 +4,17 @@ import sys
 
 import numpy as np
 import pytest
-from osgeo import gdal
+from osgeo import gdal, osr
 from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
 
-from datasets.rasters.grids import part_of_grid, projection_wkt
-from datasets.rasters.reading import Grid, RasterError, read_info, read_raster
+from datasets.rasters.grids import part_of_grid, projection_wkt, same_projection
+from datasets.rasters.reading import ControlPoints, Grid, RasterError, read_info, read_raster
 from datasets.rasters.writing import Layer, RowFile, read_tags, write_cog, write_raster
 
 GRID = Grid(1100, 700, (5e5, 0.5, 0.0, 5e6, 0.0, -0.5), projection_wkt(32632))
 SMALL = part_of_grid(GRID, 0, 0, 2, 3)
+RPC_NAMES = ("LINE", "SAMP", "LAT", "LONG", "HEIGHT")
+RPC_PARTS = ("LINE_NUM", "LINE_DEN", "SAMP_NUM", "SAMP_DEN")
 HEIGHTS = Layer("float32", -9999.0, ("height",), "metre", None, {"MODEL": "a", "VERSION": "1"})
 
 
@@ -172,3 +174,37 @@ def test_a_file_to_continue_must_exist(tmp_path):
 def test_full_disk_or_missing_folder_is_named(tmp_path):
     with pytest.raises(RasterError, match="absent/rows.tif.*space"):
         RowFile(tmp_path / "absent" / "rows.tif", HEIGHTS, GRID)
+
+
+def test_heights_keep_the_horizontal_crs_alone(tmp_path):
+    system = osr.SpatialReference()
+    system.SetFromUserInput("EPSG:32610+6360")  # heights in US survey feet above NAVD88
+    grid = Grid(2, 3, SMALL.geotransform, system.ExportToWkt())
+    write_raster(tmp_path / "a.tif", np.zeros((2, 3, 3), "float32"), grid, unit="metre")
+    write_cog(tmp_path / "a.tif", tmp_path / "b.tif")
+    for name in ("a.tif", "b.tif"):
+        dataset = gdal.Open(str(tmp_path / name))
+        assert same_projection(dataset.GetProjection(), projection_wkt(32610))
+        assert dataset.GetSpatialRef().GetAxesCount() == 2
+        assert dataset.GetRasterBand(1).GetUnitType() == "metre"
+    write_raster(tmp_path / "c.tif", np.zeros((2, 3), "float32"), grid)
+    assert gdal.Open(str(tmp_path / "c.tif")).GetRasterBand(1).GetUnitType() == ""
+
+
+def test_control_points_and_rpcs_are_carried_over(tmp_path):
+    corners = ((0, 0, 5e5, 5e6, 1.0), (700, 0, 500350, 5e6, 1.0), (0, 1100, 5e5, 4999450, 1.0))
+    rpcs = {f"{name}_COEFF": " ".join(["0.5"] * 20) for name in RPC_PARTS}
+    rpcs |= {f"{name}_{end}": "7" for name in RPC_NAMES for end in ("OFF", "SCALE")}
+    points = ControlPoints(corners, projection_wkt(32632))
+    grid = Grid(1100, 700, None, "", points, tuple(sorted(rpcs.items())))
+    part = part_of_grid(grid, 100, 200, 5, 6)
+    write_raster(tmp_path / "a.tif", np.zeros((5, 6), "float32"), part)
+    write_cog(tmp_path / "a.tif", tmp_path / "b.tif")
+    for name in ("a.tif", "b.tif"):
+        dataset = gdal.Open(str(tmp_path / name))
+        found = [(gcp.GCPPixel, gcp.GCPLine, gcp.GCPX) for gcp in dataset.GetGCPs()]
+        assert found == [(-200, -100, 5e5), (500, -100, 500350), (-200, 1000, 5e5)]
+        assert same_projection(dataset.GetGCPProjection(), projection_wkt(32632))
+        stored = dataset.GetMetadata("RPC")
+        offsets = {key: float(stored[key]) for key in ("LINE_OFF", "SAMP_OFF", "LAT_OFF")}
+        assert offsets == {"LINE_OFF": 7 - 100, "SAMP_OFF": 7 - 200, "LAT_OFF": 7}

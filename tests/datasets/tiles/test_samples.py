@@ -96,12 +96,12 @@ def test_unsigned_integers_below_the_terrain_do_not_wrap(tmp_path):
     assert read_tile_window(tile, record_of(), 0, 0, 1, 1)["heights"].tolist() == [[-2]]
 
 
-def test_limits_hold_for_surface_terrain_and_their_difference(tmp_path):
-    surface = np.array([[1100, -500, 900, 70]], "float32")
-    terrain = np.array([[1060, -1060, -200, 60]], "float32")  # differences: 40, 560, 1100, 10
+def test_limits_hold_above_ground_and_surfaces_must_be_on_earth(tmp_path):
+    surface = np.array([[2100, -9999, 900, 70]], "float32")
+    terrain = np.array([[2060, -9999, -200, 60]], "float32")  # differences: 40, 0, 1100, 10
     tile = tile_of(tmp_path, np.zeros((1, 4, 3), "uint8"), surface, dem=terrain)
     sample = read_tile_window(tile, record_of(height_limits=(-1000.0, 1000.0)), 0, 0, 1, 4)
-    assert sample["valid"].tolist() == [[False, False, False, True]]
+    assert sample["valid"].tolist() == [[True, False, False, True]]
     assert sample["heights"][0, 3] == 10
 
 

@@ -1,0 +1,216 @@
+"""Files of heights as metres, whatever their tags, units and vertical systems say."""
+
+import functools
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from osgeo import gdal, osr
+
+from datasets.rasters.masks import pixel_bands
+from datasets.rasters.reading import RasterError, open_raster, read_bands, read_info, text_of
+
+FOOT, SURVEY_FOOT = 0.3048, 1200 / 3937
+METRES = {  # in a unit, by its name as `_plain_name` returns it
+    **dict.fromkeys(["m", "metre", "meter"], 1.0),
+    **dict.fromkeys(["dm", "decimetre", "decimeter"], 0.1),
+    **dict.fromkeys(["cm", "centimetre", "centimeter"], 0.01),
+    **dict.fromkeys(["mm", "millimetre", "millimeter"], 0.001),
+    **dict.fromkeys(["ft", "foot", "feet", "international foot", "international feet"], FOOT),
+    **dict.fromkeys(["foot international", "foot intl", "ift", "ft international"], FOOT),
+    **dict.fromkeys(["us survey foot", "us survey feet", "survey foot", "sft"], SURVEY_FOOT),
+    **dict.fromkeys(["foot us", "foot us survey", "us foot", "us feet"], SURVEY_FOOT),
+    **dict.fromkeys(["us ft", "usft", "ftus", "ft us", "us survey ft"], SURVEY_FOOT),
+}
+SAME = 1e-5  # share by which two scales may differ; the two feet differ by 2e-6
+
+
+@dataclass(frozen=True)
+class HeightUnits:
+    """How a file stores heights: metres = stored x scale + offset.
+
+    Attributes:
+        scale: metres per stored unit.
+        offset: metres.
+        note: what of it the file itself declares, unless it is plain metres; else "".
+    """
+
+    scale: float
+    offset: float = 0.0
+    note: str = ""
+
+
+def height_units(path: str | Path, height_scale: float | None = None) -> HeightUnits:
+    """Returns how a file stores heights.
+
+    GDAL's Scale and Offset tags come first, then the unit of the band or of a vertical CRS.
+
+    Args:
+        path: of a local file that GDAL can open.
+        height_scale: metres per stored unit as the user says; None = as the file says, which is
+            metres if it says nothing.
+
+    Raises:
+        RasterError: if the file cannot be opened, declares a unit that is not known or two that
+            differ, or contradicts `height_scale`.
+    """
+    with open_raster(path) as dataset:
+        return _units(path, dataset, height_scale)
+
+
+def read_heights(
+    path: str | Path,
+    window: tuple[int, int, int, int],
+    height_scale: float | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a window of a file of heights.
+
+    Args:
+        path: of a local file with one band besides alpha.
+        window: (row, column, rows, columns).
+        height_scale: as for `height_units`.
+
+    Returns:
+        (metres, valid): float32 (rows, columns), of any value where not valid; bool (rows,
+        columns), see `datasets.rasters.reading.read_window`.
+
+    Raises:
+        RasterError: as `height_units` and `datasets.rasters.reading.read_window` do, or if there
+            are several bands.
+    """
+    row, column, rows, columns = window
+    with open_raster(path, "read") as dataset:
+        numbers = pixel_bands(dataset)
+        if len(numbers) != 1:
+            raise RasterError(
+                f"{path}: {len(numbers)} bands (alpha not counted), expected 1 of heights. Convert "
+                "the file, for instance with gdal_translate -b."
+            )
+        units = _units(path, dataset, height_scale)
+        stored, valid = read_bands(dataset, (column, row, columns, rows), numbers)
+    return to_metres(stored[..., 0], units), valid
+
+
+def to_metres(stored: np.ndarray, units: HeightUnits) -> np.ndarray:
+    """Returns float32 metres of stored heights; infinite where float32 cannot hold them."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a nodata value may be too large
+        if units.offset:
+            return (stored * np.float64(units.scale) + units.offset).astype("float32")
+        return stored.astype("float32") * np.float32(units.scale)
+
+
+def vertical_datum(path: str | Path) -> str | None:
+    """Returns the name of the declared vertical datum, or None if none is declared.
+
+    Heights above an ellipsoid, as in a three-dimensional CRS, are named after its datum.
+
+    Raises:
+        RasterError: if the file cannot be opened.
+    """
+    projection = read_info(path).grid.projection
+    if not projection:
+        return None
+    system = osr.SpatialReference(projection)
+    if system.GetAxesCount() == 3 and not system.IsCompound():
+        return f"ellipsoid of {system.GetAttrValue('DATUM')}"
+    return system.GetAttrValue("VERT_CS|VERT_DATUM") or system.GetAttrValue("VERT_CS")
+
+
+def _units(path, dataset, height_scale):
+    """Returns the `HeightUnits` of an open dataset."""
+    band = dataset.GetRasterBand((pixel_bands(dataset) or [1])[0])
+    scale, offset = _tags(path, band)
+    unit, name = _declared_unit(path, dataset, band, height_scale)
+    declared = HeightUnits(scale * unit, offset * unit, _note(scale, offset, unit, name))
+    if height_scale is None or math.isclose(declared.scale, height_scale, rel_tol=SAME):
+        return declared
+    if declared.note:
+        raise RasterError(
+            f"{path} declares that {declared.note}, but height_scale is {height_scale:g}. Leave "
+            "height_scale out, or correct what the file declares, for instance with "
+            f"gdal_edit.py {_right_tags(scale, offset, unit)} {Path(path).name}"
+        )
+    return HeightUnits(height_scale)
+
+
+def _tags(path: str | Path, band: gdal.Band) -> tuple[float, float]:
+    """Returns the Scale and Offset tags of a band; 1 and 0 without them."""
+    scale, offset = band.GetScale(), band.GetOffset()
+    scale, offset = 1.0 if scale is None else scale, 0.0 if offset is None else offset
+    if not (math.isfinite(scale) and math.isfinite(offset) and scale > 0):
+        raise RasterError(
+            f"{path}: its tags say Scale {scale:g} and Offset {offset:g}, expected a number above "
+            "0 and a number. Correct them, for instance with gdal_edit.py -scale 1 -offset 0."
+        )
+    return scale, offset
+
+
+def _declared_unit(path, dataset, band, height_scale):
+    """Returns (metres, name) of the declared unit of heights; (1, "") if there is none."""
+    name = text_of(band.GetUnitType()).strip()
+    of_band = METRES.get(_plain_name(name)) if name else None
+    of_system = _unit_of_system(text_of(dataset.GetProjection()))
+    if name and of_band is None and height_scale is None:
+        raise RasterError(
+            f'{path}: heights are in the unit "{name}", which is not known. Say how many metres '
+            "one stored unit has: height_scale = <metres> in dataset.toml, or "
+            "--height_scale=<metres> for prepare."
+        )
+    if of_band and of_system and not math.isclose(of_band, of_system, rel_tol=SAME):
+        if height_scale is None:
+            raise RasterError(
+                f'{path}: the band is in the unit "{name}", but the vertical CRS in units of '
+                f"{of_system:.6g} m. Say which one is right: height_scale = <metres per stored "
+                "unit> in dataset.toml, or --height_scale=<metres> for prepare."
+            )
+        return 1.0, ""  # what the user says decides
+    metres = of_band or of_system
+    return (metres, name or "that of the vertical CRS") if metres else (1.0, "")
+
+
+def _plain_name(unit):
+    """Returns the name of a unit in lower case, without brackets, separators and plural."""
+    words = "".join(letter if letter.isalnum() else " " for letter in unit.lower()).split()
+    text = " ".join(words)
+    return text if text in METRES else text.removesuffix("s")
+
+
+@functools.lru_cache(64)  # of a whole data set, for every window
+def _unit_of_system(wkt: str) -> float | None:
+    """Returns metres per unit of the vertical axis of a CRS, or None if it has none."""
+    if not wkt:
+        return None
+    system = osr.SpatialReference(wkt)
+    if system.GetAxesCount() != 3:
+        return None
+    axis = _axes(json.loads(system.ExportToPROJJSON()))[-1]
+    unit = axis.get("unit", "metre")
+    return float(unit["conversion_factor"]) if isinstance(unit, dict) else METRES.get(unit)
+
+
+def _axes(crs: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the axes of a CRS in PROJJSON, those of the parts of a compound one in order."""
+    if "components" in crs:
+        return [axis for part in crs["components"] for axis in _axes(part)]
+    if "coordinate_system" in crs:
+        return crs["coordinate_system"]["axis"]
+    return _axes(crs["source_crs"])  # of a CRS bound to a transformation
+
+
+def _note(scale, offset, unit, name):
+    """Returns what the file declares in words; "" if it is plain metres."""
+    if (scale, offset, unit) == (1, 0, 1):
+        return ""
+    texts = [f"Scale {scale:g}"] * (scale != 1) + [f"Offset {offset:g}"] * (offset != 0)
+    tags = " and ".join(texts)
+    unit_text = f"the unit {name} ({unit:.7g} m)" if unit != 1 else ""
+    return "heights have " + " in ".join(filter(None, [tags, unit_text]))
+
+
+def _right_tags(scale, offset, unit):
+    """Returns the options of gdal_edit.py that remove what contradicts."""
+    tags = "-scale 1 -offset 0" if (scale, offset) != (1, 0) else ""
+    return " ".join(filter(None, [tags, "-units m" if unit != 1 else ""]))
