@@ -111,7 +111,10 @@ def parse_json(data: bytes) -> dict:
         raise ValueError(f"{name} is not a number of JSON")
 
     try:
-        content = json.loads(data.decode("utf-8-sig"), parse_constant=refuse)
+        text = data.decode("utf-8-sig")
+        content = json.loads(text, parse_constant=refuse)
+        if "\\ud" in text.lower():  # half of a character, which cannot be written or shown
+            json.dumps(content, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("its brackets are nested too deeply") from None
     if not isinstance(content, dict):

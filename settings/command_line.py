@@ -56,6 +56,10 @@ def read_arguments(
     Raises:
         SettingsError: for an unknown name, a missing value, or a setting given twice.
     """
+    for argument in arguments:
+        # Python turns other bytes into half characters, which GDAL and terminals do not take.
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise SettingsError(f"the argument {argument!a} is not UTF-8. Rename what it names.")
     names = [name for name, _ in options] + [f"--{name}" for name in ("help", "version", *TABLE)]
     spelled = _spelled(arguments, {name.replace("_", "-"): name for name in names})
     own = vars(_parser(purpose, options).parse_args(spelled))

@@ -50,12 +50,28 @@ def draw_footprints(segmentations: list[Segmentation], rows: int, columns: int) 
     """
     labels = np.zeros((rows, columns), "uint8")
     for segmentation in segmentations:
-        if isinstance(segmentation, dict):
-            labels |= _decode(segmentation, rows, columns)
-        else:
-            for polygon in segmentation:
-                _fill(labels, np.array(polygon, "float64").reshape(-1, 2))
+        try:
+            if isinstance(segmentation, dict):
+                labels |= _decode(segmentation, rows, columns)
+            else:
+                for polygon in segmentation:
+                    _fill(labels, _corners(polygon))
+        except PrepareError:
+            raise
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise PrepareError(
+                f"a footprint is neither polygons nor a run-length code ({error}). Download the "
+                "footprints again."
+            ) from None
     return labels[..., None]
+
+
+def _corners(polygon: list[float]) -> np.ndarray:
+    """Returns float64 (corners, x and y); raises ValueError unless they are some finite numbers."""
+    corners = np.array(polygon, "float64").reshape(-1, 2)
+    if not corners.size or not np.isfinite(corners).all():
+        raise ValueError("a polygon without corners, or with one that is not finite")
+    return corners
 
 
 def _fill(labels: np.ndarray, corners: np.ndarray) -> None:

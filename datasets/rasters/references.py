@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from osgeo import gdal
 
+from datasets.rasters.grids import has_pixel_size
 from datasets.rasters.reading import RasterError, open_raster
 
 HEAD_BYTES = 4096  # GDAL looks for a VRT in the first 1024
@@ -168,8 +169,9 @@ def _check_source(path, source, folder):
 
 
 def _check_header(path):
-    """Raises RasterError if overviews are said to be elsewhere, or pixels cannot be in the file."""
+    """Raises RasterError for a header that cannot be right, or that names a file of overviews."""
     with open_raster(path) as dataset:
+        place = dataset.GetGeoTransform(can_return_null=True)
         elsewhere = dataset.GetMetadataItem("OVERVIEW_FILE", "OVERVIEWS")
         rows, columns = dataset.RasterYSize, dataset.RasterXSize
         kind = dataset.GetDriver().ShortName
@@ -177,6 +179,11 @@ def _check_header(path):
         raise RasterError(
             f"{path}: its overviews are in {elsewhere}. Remove {Path(path).name}.aux.xml, "
             "or save its pixels with gdal_translate and use that file."
+        )
+    if place is not None and not has_pixel_size(place):
+        raise RasterError(
+            f"{path}: its georeference gives pixels no size: {place}. Correct it, for instance "
+            "with gdal_edit.py -a_ullr <left> <top> <right> <bottom>, or remove it."
         )
     size = os.path.getsize(path)
     if kind == "AAIGrid":

@@ -222,7 +222,7 @@ def with_config(chance: random.Random, call: Callable[[], object]) -> None:
     before = {name: getattr(config, name) for name in names}
     try:
         for name in names:
-            setattr(config, name, chance.choice((*VALUES, 10**5000, math.pi)))
+            setattr(config, name, chance.choice((*VALUES, math.pi)))
         call()
     finally:
         for name, value in before.items():

@@ -73,6 +73,7 @@ def test_what_a_killed_process_left_is_removed_after_an_hour(tmp_path):
         (b'{"a":' * 100_000, "nested too deeply"),
         (b'{"a": "\xe4"}', "can't decode byte 0xe4"),
         (b'{"a": NaN}', "NaN is not a number of JSON"),
+        (b'{"a": "\\ud800"}', "can't encode character"),
         (b"[1]", "holds a list, expected an object"),
         (b'{"a": 1', "delimiter"),
     ],

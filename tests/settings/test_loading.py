@@ -396,3 +396,7 @@ def test_published_preset_decides_all_that_the_authors_decided():
         # These have no effect on a constant rate.
         *("decay_epochs", "decay_factor", "min_learning_rate"),
     }
+
+
+def test_argument_that_is_not_utf_8_is_refused(capsys):
+    assert r"--output_dir=\udce4' is not UTF-8" in refused(capsys, "--output_dir=\udce4")

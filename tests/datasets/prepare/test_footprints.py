@@ -44,3 +44,12 @@ def test_json_of_another_kind_is_named(tmp_path, text):
     path.write_text(text)
     with pytest.raises(PrepareError, match="roofs.json has no footprints in the COCO format"):
         read_footprints(SourceFile("roofs.json", str(path)))
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [None, [[1, 2, 3]], [["a", "b"]], [[1, [2]]], [[]], [[1e400, 1, 2, 2, 1, 2]], {"size": [2, 2]}],
+)
+def test_a_footprint_of_another_kind_is_named(segmentation):
+    with pytest.raises(PrepareError, match="a footprint is neither polygons nor a run-length code"):
+        draw_footprints([segmentation], 2, 2)

@@ -242,3 +242,19 @@ def test_mosaic_of_an_address_is_refused_wherever_it_lies(data):
     path = vrt(data / "a.vrt", "/vsicurl/http://127.0.0.1:9/a.tif")
     with pytest.raises(RasterError, match="on a network"):
         check_named_file(path)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        (0, np.nan, 0, 0, 0, -1),
+        (np.inf, 1, 0, 0, 0, -1),
+        (5e5, 0, 0, 5e6, 0, 0),
+        (0, 1, 1, 0, 1, 1),
+    ],
+)
+def test_georeference_that_places_no_pixel_is_refused(data, place):
+    path = data / "a.tif"
+    write_raster(path, PIXELS, Grid(3, 4, place, ""))
+    with pytest.raises(RasterError, match=r"a\.tif: its georeference gives pixels no size"):
+        check_references(path, data)
