@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 HEAD = 600  # bytes, where headers are
+MOST_BYTES = 2**20
 NUMBERS = (
     *(0, 1, -1, 2, 3, 4, 7, 8, 16, 32, 127, 128, 255, 256, 1000, 32767, 32768, 60000, 65535),
     *(65536, 10**6, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1),
@@ -72,7 +73,7 @@ def damage(data: bytes, name: str, random: Random) -> bytes:
         data = random.choice(kinds)(data, random)
     if name.endswith(".png") and random.random() < 0.7:
         data = _with_checksums(data)
-    return data
+    return data[:MOST_BYTES]
 
 
 def _place(data: bytes, random: Random) -> int:

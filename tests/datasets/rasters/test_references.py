@@ -147,6 +147,10 @@ def test_mosaic_of_a_missing_file_names_it(data):
             "a text .*without pixels",
         ),
         (' \n{"type": "FeatureCollection"}', "a text .*without pixels"),
+        ('{"a":' * 10**5, "a text .*without pixels"),
+        ("[" * 10**5, "GDAL cannot open"),
+        ("<VRTDataset>" + "<a>" * 2000 + "</a>" * 2000 + "</VRTDataset>", "a damaged VRT"),
+        ("<VRTDataset>" + "<a>" * 10**5, "a damaged VRT"),
     ],
 )
 def test_other_descriptions_are_refused(data, text, message):
@@ -182,7 +186,8 @@ def ascii_grid(path, rows, columns, values):
 
 
 @pytest.mark.parametrize("values", [range(4), range(60), range(119), ["1\0", *range(199)]])
-def test_ascii_grid_with_fewer_numbers_than_pixels_is_refused(data, values):
+def test_ascii_grid_with_fewer_numbers_than_pixels_is_refused(data, values, monkeypatch):
+    monkeypatch.setattr("datasets.rasters.references.BLOCK_BYTES", 100)
     # GDAL would search for the last rows of 60 for years.
     path = ascii_grid(data / "a.asc", 60, 2, values)
     with pytest.raises(RasterError, match=r"smaller than its header says: 60 x 2 pixels"):
