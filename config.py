@@ -13,7 +13,7 @@ seed: int = 0  # of crops, their order, augmentation and initial weights
 crop_size: int | None = None  # pixels, multiple of 32 (encoder stride); None = 256
 batch_size: int | None = None  # crops per replica in stage 1 (MTL); None = 4
 dae_batch_size: int | None = None  # crops per replica in stage 2 (DAE); None = batch_size
-samples_per_epoch: int | None = None  # crops; None = enough to cover the training tiles once
+samples_per_epoch: int | None = None  # random crops; None = as many as a grid over the tiles has
 augment: bool | None = None  # random augmentation; False = none of the six below; None = True
 flips: bool | None = None  # random flips, left-right and top-bottom; False = off; None = True
 turns: bool | None = None  # random quarter turns; False = off; None = True

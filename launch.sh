@@ -5,7 +5,19 @@
 set -Eeuo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-"$here/setup.sh"
-# -P: Python imports modules from the project, not from the user's current folder.
+python=${VIRTUAL_ENV:-$here/.venv}/bin/python
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
-exec "${VIRTUAL_ENV:-$here/.venv}/bin/python" -P -m commands.launch "$@"
+launch() { # -P: Python imports modules from the project, not from the user's current folder
+  exec "$python" -P -m commands.launch "$@"
+}
+
+for argument in "$@"; do
+  if [[ $argument == --help || $argument == -h ]]; then
+    [[ -x $python ]] || python=python3 # help needs no environment, but Python 3.11
+    (launch --help 2>/dev/null) ||
+      sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" # the comment above
+    exit
+  fi
+done
+"$here/setup.sh"
+launch "$@"

@@ -25,6 +25,10 @@ print(*(s.getsockname()[1] for s in sockets))
 PYTHON
 }
 
+if [[ ${1:-} == --help || ${1:-} == -h ]]; then
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" # the comment above
+    exit
+fi
 count="${1:-}"
 [[ "$count" =~ ^[1-9][0-9]*$ ]] || usage "the number of workers is '$count', expected 1 or more."
 shift

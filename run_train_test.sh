@@ -10,6 +10,11 @@ set -Eeuo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${VIRTUAL_ENV:-$here/.venv}/bin/python
 
+list_settings() { # needs no environment, but Python 3.11
+  [[ -x $python ]] || python=python3
+  "$python" "$here/train_mtl.py" --help 2>/dev/null
+}
+
 settings=()
 train=("$python")
 while (($#)); do
@@ -19,7 +24,12 @@ while (($#)); do
         "itself. Leave it out, or run test_dsm.py instead." >&2
       exit 2
       ;;
-    --help | -h | --version)
+    --help | -h)
+      sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" # the comment above
+      list_settings || echo "docs/settings.md lists the settings."
+      exit
+      ;;
+    --version)
       "$here/setup.sh"
       exec "$python" "$here/train_mtl.py" "$1"
       ;;

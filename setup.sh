@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sets up a Python environment with GDAL and the packages of requirements.txt.
 #
-#   ./setup.sh          installs what running needs
+#   ./setup.sh          installs what running needs, and tries once to install the commands that
+#                       messages recommend, such as gdalwarp (later: apt-get install -y gdal-bin)
 #   ./setup.sh --dev    installs what testing needs, too, and tries once to install Chromium for the
 #                       tests of report.html (later: apt-get install -y chromium chromium-driver)
 #
@@ -14,7 +15,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 environment=${VIRTUAL_ENV:-$here/.venv}
 python=$environment/bin/python
 oldest=11 newest=13 # Python 3 versions for which TensorFlow and Keras have packages
-outcome=error       # how a failure is reported; a missing browser is only "skipped"
+outcome=error       # how a failure is reported; an optional package is only "skipped"
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { printf "setup: %s: %s\n" "$outcome" "$*" >&2; exit 1; }
@@ -92,7 +93,24 @@ require_build_tools() {
   command -v g++ >/dev/null || missing+=(g++)
   command -v gdal-config >/dev/null || missing+=(libgdal-dev)
   [[ -f $include/Python.h ]] || missing+=("python3.$(minor_version "$python")-dev")
-  if ((${#missing[@]})); then install_packages "${missing[@]}"; fi
+  if ((${#missing[@]})); then
+    has_gdal_commands || missing+=(gdal-bin)
+    install_packages "${missing[@]}"
+  fi
+}
+
+has_gdal_commands() { # gdal-bin brings them all, and through python3-gdal those that end in .py
+  command -v gdalinfo >/dev/null && command -v gdal_translate >/dev/null &&
+    command -v gdalwarp >/dev/null
+}
+
+try_packages() { # a file that remembers a failure, what a failure means, names of Debian packages
+  if [[ -f $1 && $(<"$1") == "$(wanted)" ]]; then return; fi
+  # In a subshell, so that a failure does not end the setup.
+  (outcome=skipped install_packages "${@:3}") || {
+    say "$2"
+    wanted >"$1"
+  }
 }
 
 require_browser() {
@@ -100,12 +118,8 @@ require_browser() {
   command -v chromium >/dev/null || missing+=(chromium)
   command -v chromedriver >/dev/null || missing+=(chromium-driver)
   if ((${#missing[@]} == 0)); then return; fi
-  if [[ -f $no_browser && $(<"$no_browser") == "$(wanted)" ]]; then return; fi
-  # In a subshell, so that a failure does not end the setup: few tests need the browser.
-  (outcome=skipped install_packages "${missing[@]}") || {
-    say "Chromium is not installed: the browser tests will be skipped"
-    wanted >"$no_browser"
-  }
+  try_packages "$environment/.no-chromium" \
+    "Chromium is not installed: the browser tests will be skipped" "${missing[@]}"
 }
 
 pip_install() {
@@ -131,12 +145,15 @@ wanted() { # prints a fingerprint of everything that decides what is installed
 }
 
 case "$*" in
+  --help | -h)
+    sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" # the comment above
+    exit
+    ;;
   "") requirements="requirements.txt" ;;
   --dev) requirements="requirements-dev.txt" ;;
-  *) fail "unknown arguments: $*. Expected --dev, or no argument." ;;
+  *) fail "unknown arguments: $*. Expected --dev, --help, or no argument." ;;
 esac
 stamp=$environment/.ready-$requirements
-no_browser=$environment/.no-chromium # the output of `wanted` when Chromium could not be installed
 
 if [[ ! -x $python || ! -f $stamp || $(<"$stamp") != "$(wanted)" ]]; then
   make_environment
@@ -145,5 +162,9 @@ if [[ ! -x $python || ! -f $stamp || $(<"$stamp") != "$(wanted)" ]]; then
   pip_install -r "$here/$requirements"
   bindings_work || build_bindings
   wanted | tee "$environment/.ready-requirements.txt" >"$stamp" # requirements-dev.txt includes requirements.txt
+fi
+if ! has_gdal_commands; then
+  try_packages "$environment/.no-gdal-bin" \
+    "gdalinfo, gdalwarp and the like, which messages recommend, are not installed" gdal-bin
 fi
 if [[ $* == --dev ]]; then require_browser; fi

@@ -64,10 +64,11 @@ def main(arguments: list[str] | None = None) -> None:
         for split in splits:
             start = time.perf_counter()
             evaluation = SplitEvaluation(settings, data, split, stage)
-            metrics = evaluation.run(predict, strategy.num_replicas_in_sync)
-            columns = evaluation.report(metrics, time.perf_counter() - start)
-            if split == "test":
-                write_report_page(evaluation, columns)
+            with evaluation.replacing():
+                metrics = evaluation.run(predict, strategy.num_replicas_in_sync)
+                columns = evaluation.report(metrics, time.perf_counter() - start)
+                if split == "test":
+                    write_report_page(evaluation, columns)
 
 
 if __name__ == "__main__":

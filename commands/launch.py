@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from commands.options import command_line, one_of, option, whole
+from devices.cuda import count_gpus
 from project.errors import UserError
 from settings.arithmetic import STAGES, crops_per_replica, global_batch_size, learning_rate
 from settings.command_line import read_arguments
@@ -155,7 +156,10 @@ def fitting_modes(options: argparse.Namespace) -> tuple[str, ...]:
 
 def find_gpus(settings: Settings) -> list[int]:
     """Shows the GPUs; returns the indices of those that the settings allow."""
-    # TensorFlow is imported only now, so that a wrong option is reported at once.
+    if settings.gpu_devices == "auto" and not count_gpus():
+        print("GPUs: none (NVIDIA's driver offers none)")
+        return []
+    # TensorFlow, whose import takes seconds, is needed only where it may see a GPU.
     import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
 
     # isort: split

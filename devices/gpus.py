@@ -3,7 +3,6 @@
 Memory, load and the driver's version need NVIDIA's package nvidia-ml-py (NVML).
 """
 
-import ctypes
 import time
 from collections.abc import Callable, Sequence
 from importlib import metadata
@@ -11,6 +10,8 @@ from types import ModuleType
 
 import numpy as np
 import tensorflow as tf
+
+from devices.cuda import pci_address
 
 UNKNOWN = "unknown"
 COLUMNS = ("device", "model", "memory", "compute capability", "driver")
@@ -171,25 +172,3 @@ def find_gpu(nvml: ModuleType, gpu: tf.config.PhysicalDevice) -> object | None:
         return nvml.nvmlDeviceGetHandleByPciBusId(address) if address else None
     except nvml.NVMLError:
         return None
-
-
-def pci_address(number: int) -> str | None:
-    """Asks CUDA for the PCI address of a GPU, which TensorFlow does not report.
-
-    Args:
-        number: CUDA's number of the GPU in this process, which is in TensorFlow's device name.
-
-    Returns:
-        The address, such as "0000:3b:00.0"; None = there is no CUDA or no such GPU.
-    """
-    try:
-        cuda = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    device, address = ctypes.c_int(), ctypes.create_string_buffer(32)
-    failed = (
-        cuda.cuInit(0)
-        or cuda.cuDeviceGet(ctypes.byref(device), number)
-        or cuda.cuDeviceGetPCIBusId(address, len(address), device)
-    )
-    return None if failed else address.value.decode()

@@ -3,6 +3,8 @@
 import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
 
 # isort: split
+import contextlib
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,12 +17,12 @@ from evaluation.measures.metrics import SplitMetrics
 from evaluation.measures.tile_maps import TileMaps
 from evaluation.report.figures import HeightPairs, tile_figure
 from evaluation.report.gallery import SPACED_TILES, Gallery
-from evaluation.report.tables import intervals_table, metrics_table
+from evaluation.report.tables import intervals_table, metrics_table, verdict
 from evaluation.tiles import evaluate_tiles, true_normals
 from prediction.maps import NODATA, class_codes, class_layer
 from prediction.streaming import BatchPredictor
 from prediction.tiles import predict_maps
-from project.files import read_json, write_json, write_rows
+from project.files import read_json, replaced_folder, write_json, write_rows
 from project.version import checkout
 from runs.folders import output_folder
 from runs.start import Data, computed_settings, evenly_spaced, tile_reader
@@ -67,14 +69,26 @@ class SplitEvaluation:
         self.gallery = Gallery(spaced, len(self.record.class_names), self.gsd)
         self.pairs = HeightPairs()
 
+    @contextlib.contextmanager
+    def replacing(self) -> Iterator[None]:
+        """Lets what is written within take the place of an earlier evaluation when it is complete.
+
+        Raises:
+            OSError: if the folder cannot be replaced.
+        """
+        folder = self.folder
+        with replaced_folder(folder, is_own) as self.folder:
+            yield
+        self.folder = folder
+        print(f"Written to {folder}")
+
     def run(self, predict: BatchPredictor, replicas: int) -> SplitMetrics:
-        """Replaces what an earlier evaluation wrote, and predicts and measures all tiles.
+        """Predicts and measures all tiles, and writes their files.
 
         Args:
             predict: as of `prediction.tiles.make_predictor`.
             replicas: on which `predict` runs.
         """
-        remove_earlier(self.folder)
         if self.split == "test":
             for name in RASTERS:
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
@@ -175,20 +189,15 @@ class SplitEvaluation:
         print(metrics_table(columns))
         if intervals:
             print(f"\n{intervals_table(intervals)}")
-        print(f"Written to {self.folder}")
+        if sentence := verdict(title, columns[title]):
+            print(f"\n{sentence}")
         return columns
 
 
-def remove_earlier(folder: Path) -> None:
-    """Removes what an earlier evaluation wrote into a folder; files of other names stay.
-
-    The measures go first: if the process is killed, none stay beside rasters of another network.
-    """
-    for name in WRITTEN:
-        (folder / name).unlink(missing_ok=True)
-    for name, ending in RASTERS.items():
-        for path in (folder / name).glob(f"*{ending}"):
-            path.unlink()
+def is_own(name: Path) -> bool:
+    """Returns whether an evaluation writes a file of this name, relative to its folder."""
+    inner = len(name.parts) == 2 and RASTERS.get(name.parts[0]) == name.suffix
+    return str(name) in WRITTEN or inner
 
 
 def stored_baseline(settings: Settings, split: str, measured: dict) -> dict[str, dict]:

@@ -131,9 +131,10 @@ def make_raw_network(network: Network, scales: Sequence[float]) -> Network:
 
     Returns:
         Function (image float32 (batch, rows, columns, bands)) -> dict of float32 tensors: `heights`
-        (..., 1) metres, and where the network has them `probabilities` and `normals`. Images are
-        padded to multiples of 32 with their mirror image on both sides, as predict.py does, and the
-        outputs are cropped to the size of the image.
+        (..., 1) metres, and where the network has them `probabilities` and `normals`, which are
+        unit vectors even if the network returns means over views. Images are padded to multiples of
+        32 with their mirror image on both sides, as predict.py does, and the outputs are cropped to
+        the size of the image.
     """
 
     def mirrored(length):
@@ -148,13 +149,20 @@ def make_raw_network(network: Network, scales: Sequence[float]) -> Network:
         padded = tf.gather(tf.gather(image, row_places, axis=1), column_places, axis=2)
         outputs = network(padded * tf.constant(scales))
         outputs = {"probabilities" if k == "semantics" else k: v for k, v in outputs.items()}
-        return {
+        result = {
             name: tf.cast(value, tf.float32)[:, above : above + rows, left : left + columns]
             for name, value in outputs.items()
             if name != "correction"
         }
+        return result | {n: _unit_vectors(v) for n, v in result.items() if n == "normals"}
 
     return run
+
+
+def _unit_vectors(vectors: tf.Tensor) -> tf.Tensor:
+    """Does what `prediction.tiles.unit_vectors` does, in the graph of a SavedModel."""
+    length = tf.norm(vectors, axis=-1, keepdims=True)
+    return tf.where(length > 0, tf.math.divide_no_nan(vectors, length), [0.0, 0.0, 1.0])
 
 
 def write_model(folder: Path, stages: Sequence[keras.Model], serve: Network, channels: int) -> None:

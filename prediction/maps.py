@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 
 from datasets.rasters.grids import is_north_up
@@ -11,6 +10,7 @@ from datasets.rasters.reading import Grid
 from datasets.rasters.writing import Layer
 from datasets.records.record import Record
 from prediction.tiles import unit_vectors
+from project.palette import class_colours
 
 NODATA = -9999.0  # of all maps but the classes
 EXTRA_MAPS = ("classes", "probabilities", "normals", "uncertainty")
@@ -25,17 +25,6 @@ SOURCES = {
 # Directions of the components of a surface normal, which counts along the pixels.
 NORTH_UP_AXES = ("to the east", "to the south", "up")
 PIXEL_AXES = ("along a row, to higher columns", "along a column, to higher rows", "up")
-# Okabe and Ito (2008), distinct for colour-blind readers as well
-CLASS_COLOURS = (
-    "#F0E442",
-    "#009E73",
-    "#D55E00",
-    "#0072B2",
-    "#56B4E9",
-    "#CC79A7",
-    "#E69F00",
-    "#000000",
-)
 
 
 def map_layers(
@@ -124,10 +113,3 @@ def class_codes(record: Record) -> list[int]:
     codes = [label.code for label in record.classes if isinstance(label.code, int)]
     usable = len(codes) == len(record.classes) and all(0 <= code < 65536 for code in codes)
     return codes if usable else list(range(len(record.classes)))
-
-
-def class_colours(count: int) -> Sequence:
-    """Returns `count` colours: those for colour-blind readers as long as they last."""
-    if count <= len(CLASS_COLOURS):
-        return CLASS_COLOURS[:count]
-    return tuple(colormaps["tab20" if count <= 20 else "turbo"].resampled(count).colors)

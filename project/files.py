@@ -8,9 +8,9 @@ import json
 import math
 import os
 import secrets
-import tempfile
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,7 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(path.parent)
-    # Another process may be writing the same file.
-    part = path.with_name(f".part.{secrets.token_hex(4)}.{path.name}")
+    part = _part_of(path)
     try:
         yield part
         os.replace(part, path)
@@ -42,12 +41,23 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def _part_of(path: Path) -> Path:
+    """Returns a hidden name beside a path, one that no other process uses."""
+    return path.with_name(f".part.{secrets.token_hex(4)}.{path.name}")
+
+
 @functools.cache  # once for each folder: a folder may hold, and get, thousands of files
 def _remove_abandoned(folder: Path) -> None:
-    """Removes what processes that were killed an hour ago or earlier have left in a folder."""
+    """Removes what processes that were killed have left in a folder: files after an hour.
+
+    Folders stay for a day after the last change in them, since a large tile may take hours.
+    """
     for part in folder.glob(f".part.{8 * '[0-9a-f]'}.*"):
         with contextlib.suppress(OSError):  # another process may be as quick
-            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+            changed = max(path.lstat().st_mtime for path in (part, *part.rglob("*")))
+            if part.is_dir() and time.time() - changed > 24 * ABANDONED_SECONDS:
+                shutil.rmtree(part)
+            elif not part.is_dir() and time.time() - changed > ABANDONED_SECONDS:
                 part.unlink()
 
 
@@ -66,11 +76,76 @@ def whole_folder(path: Path) -> Iterator[Path]:
         OSError: if `path` holds something by then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as parent:
-        part = Path(parent) / path.name
-        part.mkdir()  # with the user's rights; those of a temporary folder are narrower
+    _remove_abandoned(path.parent)
+    part = _part_of(path)
+    part.mkdir()
+    try:
         yield part
         part.rename(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def replaced_folder(path: Path, is_own: Callable[[Path], bool]) -> Iterator[Path]:
+    """Replaces a folder by a complete new one; until then the earlier one stays as it is.
+
+    Args:
+        path: the folder, which may be absent, or a link to it.
+        is_own: says of a path relative to the folder whether it is what a new folder replaces.
+            All else that the earlier one holds is carried over.
+
+    Yields:
+        An empty folder to fill, on the same disk.
+
+    Raises:
+        OSError: if the folder cannot be replaced.
+    """
+    path = Path(os.path.realpath(path))
+    earlier = path.with_name(f".{path.name}.earlier")
+    _finish_replacing(path, earlier)
+    if path.exists() and not (path.is_dir() and os.access(path, os.W_OK)):
+        raise PermissionError(
+            f"{path} was to be replaced, but is not a folder that may be written. Move it away."
+        )
+    try:
+        with whole_folder(path) as part:
+            yield part
+            if path.exists():
+                _carry_over(path, part, is_own)
+                path.rename(earlier)
+    finally:
+        _finish_replacing(path, earlier)
+
+
+def _finish_replacing(path: Path, earlier: Path) -> None:
+    """Removes the earlier folder, or puts it back where its successor did not take its place."""
+    if path.exists():
+        shutil.rmtree(earlier, ignore_errors=True)
+    elif earlier.exists():
+        earlier.rename(path)
+
+
+def _carry_over(path: Path, part: Path, is_own: Callable[[Path], bool]) -> None:
+    """Puts what others have written into a folder into its successor, too."""
+    for old in sorted(path.rglob("*")):
+        name = old.relative_to(path)
+        if old.is_dir() and not old.is_symlink():
+            (part / name).mkdir(parents=True, exist_ok=True)
+        elif not is_own(name):
+            with contextlib.suppress(FileExistsError):  # the new folder's own file stays
+                _link(old, part / name)
+    shutil.copymode(path, part)
+
+
+def _link(old: Path, new: Path) -> None:
+    """Gives a file a second name, or copies it where the disk has no such links."""
+    try:
+        os.link(old, new, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copy2(old, new, follow_symlinks=False)
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:

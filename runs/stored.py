@@ -35,6 +35,8 @@ class StoredRun:
         unusable_tiles: names of the training tiles that were skipped.
         encoder_weights: what stage 1's encoder was initialised with.
         parameters: numbers that the stage trains.
+        total_steps: optimizer steps that were asked for when the run last began or went on.
+        schedule_steps: those for which its learning rate is planned; 0 = not stored.
         version: of the project that wrote the file; empty before 0.1.0.
     """
 
@@ -50,6 +52,8 @@ class StoredRun:
     unusable_tiles: list[str] = field(default_factory=list)
     encoder_weights: str = ""
     parameters: int = 0
+    total_steps: int = 0
+    schedule_steps: int = 0
     version: str = ""
 
     def write(self, folder: Path) -> None:

@@ -54,12 +54,13 @@ def read_arguments(
         (texts of the given settings by name, the script's own options).
 
     Raises:
-        SettingsError: for an unknown name, a missing value, or a setting given twice.
+        SettingsError: for an unknown name, a missing value, a setting given twice, or a text that
+            is not UTF-8.
     """
-    for argument in arguments:
-        # Python turns other bytes into half characters, which GDAL and terminals do not take.
-        if any("\ud800" <= letter <= "\udfff" for letter in argument):
-            raise SettingsError(f"the argument {argument!a} is not UTF-8. Rename what it names.")
+    for text in arguments:
+        # Python turns bytes that are not UTF-8 into lone surrogates, which few libraries take.
+        if any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise SettingsError(f"{text!a} is not UTF-8. Rename the file or folder.")
     names = [name for name, _ in options] + [f"--{name}" for name in ("help", "version", *TABLE)]
     spelled = _spelled(arguments, {name.replace("_", "-"): name for name in names})
     own = vars(_parser(purpose, options).parse_args(spelled))

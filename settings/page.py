@@ -1,5 +1,6 @@
 """Writes docs/settings.md: `python -m settings.page`."""
 
+import argparse
 from pathlib import Path
 
 from settings.command_line import PRECEDENCE, comments
@@ -30,6 +31,7 @@ def page() -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m settings.page", description=__doc__).parse_args()
     target = Path(__file__).parents[1] / "docs" / "settings.md"
     target.write_text(page(), encoding="utf-8")
     print(f"Wrote {target}")

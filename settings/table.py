@@ -191,6 +191,32 @@ TABLE = {
     "preset": Setting(None, "run", choices=("published", "improved")),
 }
 
+# What other projects call a setting, where the most similar name would be a wrong guess; by the
+# names that are meant. What is below "" is no setting here.
+_ELSEWHERE = {
+    "dataset_name shortcut_path": "data data_dir data_root data_path datadir dataset_dir root name",
+    "mtl_learning_rate dae_learning_rate": "lr learning_rate base_lr init_lr lr0",
+    "mtl_epochs dae_epochs": "epochs epoch num_epochs n_epochs max_epochs",
+    "mtl_steps dae_steps": "steps num_steps max_steps iterations iters max_iters",
+    "batch_size": "batch bs train_batch_size",
+    "crop_size": "size image_size img_size imgsz input_size patch_size tile_size",
+    "gpu_devices": "gpu gpus num_gpus device devices cuda cuda_devices",
+    "input_threads": "workers num_workers n_workers",
+    "model checkpoint_dir": "checkpoint_path ckpt ckpt_path load model_path",  # predict.py: --model
+    "output_dir": "out output_path save_dir save_path log_dir logdir results",
+    "backbone": "arch encoder encoder_name model network",
+    "model backbone_weights": "weights",
+    "backbone_weights": "encoder_weights pretrained",
+    "learning_rate_schedule": "lr_schedule lr_scheduler schedule scheduler",
+    "gradient_clip_norm": "clip clip_grad grad_clip max_grad_norm",
+    "gradient_accumulation_steps": "accumulate grad_accum accum_iter",
+    "early_stopping_patience": "patience",
+    "precision": "amp bf16 dtype fp16 half",
+    "overlap": "stride",
+    "": "bands channels classes gsd momentum nodata num_classes optim optimizer wd weight_decay",
+}
+_MEANT = {name: meant.split() for meant, names in _ELSEWHERE.items() for name in names.split()}
+
 NETWORK = tuple(name for name, setting in TABLE.items() if setting.role == "network")
 
 
@@ -284,6 +310,17 @@ def show(value: object) -> str:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns a sentence that suggests the most similar of `names`, or else --help."""
-    near = difflib.get_close_matches(name, list(names), 1)
-    return f" Did you mean {near[0]}?" if near else " --help lists all settings."
+    """Returns a sentence that suggests those of `names` that are meant, or else --help.
+
+    Args:
+        name: as the user writes it, perhaps with two dashes.
+        names: known ones, with two dashes if `name` has them.
+    """
+    names, plain = list(names), name.removeprefix("--")
+    meant = _MEANT.get(plain.replace("-", "_").lower())
+    if meant is None:
+        near = difflib.get_close_matches(name, names, 1)
+    else:
+        dashed = (name.removesuffix(plain) + other for other in meant)
+        near = [other for other in dashed if other in names]
+    return f" Did you mean {' or '.join(near)}?" if near else " --help lists all settings."

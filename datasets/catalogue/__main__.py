@@ -1,5 +1,6 @@
 """Writes docs/datasets.md: `python -m datasets.catalogue`."""
 
+import argparse
 from pathlib import Path
 
 from datasets.catalogue import CATALOGUE
@@ -99,5 +100,6 @@ def _class_table(classes):
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m datasets.catalogue", description=__doc__).parse_args()
     PAGE.write_text(page(), encoding="utf-8")
     print(f"Wrote {PAGE}")

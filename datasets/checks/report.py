@@ -7,23 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from datasets.checks import inspection as inspections
 from datasets.checks.inspection import Drawing, Inspection
 from datasets.checks.tile_statistics import LOWEST
 from datasets.records.record import Record
-from project.files import write_json
+from project.drawing import NODATA, add_legend, png_bytes, shortened
+from project.files import write_bytes, write_json
+from project.palette import class_colours
 
 EDGES = (-1, 1, 3, 6, 10, 15, 20, 30, 40, 60, 100)  # metres, of the histogram's lines
 # Of the contact sheet:
-ACROSS = 4  # tiles side by side
+ACROSS = 4  # tiles side by side, at most
 INCHES = 1.3  # of a panel
 TITLES = {"unusable": "tab:red", "suspicious": "tab:orange", "": "black"}  # the worst first
-TOP = 30.0  # metres, of the colour scale
+SCALE = Normalize(0.0, 30.0)  # metres, of the heights' colours
+BAR_INCHES = 0.9  # width of the part with the colour bar
 LETTERS = 34  # of a title
+DPI = 110
 
 
 def report_text(record: Record, inspection: Inspection) -> str:
@@ -82,7 +88,8 @@ def write_report(
     write_json(folder / "check.json", report)
     drawings = [drawing for split in splits for drawing in split.drawings]
     chosen = choose_drawings(drawings, inspections.MOST_DRAWN)
-    draw_contact_sheet(folder / "contact_sheet.png", chosen, len(record.classes))
+    sheet = contact_sheet(chosen, record.class_names)
+    write_bytes(folder / "contact_sheet.png", png_bytes(sheet, DPI))
 
 
 def choose_drawings(drawings: Sequence[Drawing], most: int) -> list[Drawing]:
@@ -95,26 +102,40 @@ def choose_drawings(drawings: Sequence[Drawing], most: int) -> list[Drawing]:
     return bad
 
 
-def draw_contact_sheet(path: Path, drawings: Sequence[Drawing], class_count: int) -> None:
-    """Draws photo, heights (0 to 30 m, white = nodata) and classes of tiles.
+def contact_sheet(drawings: Sequence[Drawing], class_names: Sequence[str]) -> Figure:
+    """Draws photo, heights (0 to 30 m) and classes of tiles; hatched where there is no data.
 
     Args:
-        path: of the PNG file; its folder must exist.
         drawings: the tiles.
-        class_count: of the data set; 0 = no classes are drawn.
+        class_names: of the data set, in the order of the class indices; () = no classes are drawn.
     """
-    kinds = ("image", "heights", "classes") if class_count else ("image", "heights")
-    lines = max(1, -(-len(drawings) // ACROSS))
-    figure = Figure(
-        figsize=(ACROSS * len(kinds) * INCHES + 1, lines * (INCHES + 0.35)), layout="constrained"
-    )
-    figures = figure.subfigures(lines, ACROSS, squeeze=False).flat
-    for part, drawing in zip(figures, drawings, strict=False):
+    kinds = ("image", "heights", "classes") if class_names else ("image", "heights")
+    across = max(1, min(ACROSS, len(drawings)))
+    lines = max(1, -(-len(drawings) // across))
+    width = across * len(kinds) * INCHES
+    size = (width + BAR_INCHES, lines * (INCHES + 0.35))
+    figure = Figure(figsize=size, layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(width, BAR_INCHES))
+    parts = left.subfigures(lines, across, squeeze=False).flat
+    for part, drawing in zip(parts, drawings, strict=False):
         part.suptitle(_title(drawing), fontsize=7, color=TITLES[drawing.verdict])
         for axis, kind in zip(part.subplots(1, len(kinds)), kinds, strict=True):
             axis.set_axis_off()
-            _draw(axis, kind, drawing.thumbnail.get(kind), class_count)
-    FigureCanvasAgg(figure).print_figure(path, dpi=110, format="png")
+            _draw(axis, kind, drawing.thumbnail.get(kind), len(class_names))
+    bar = right.colorbar(ScalarMappable(SCALE, "viridis"), cax=right.subplots(), extend="both")
+    bar.set_label("height (m)", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    bar.ax.set_box_aspect(20)
+    add_legend(figure, class_names, *_shown(drawings, kinds))
+    return figure
+
+
+def _shown(drawings, kinds):
+    """Returns the set of class indices on the sheet, and whether there are pixels without data."""
+    parts = {kind: [d.thumbnail[kind] for d in drawings if kind in d.thumbnail] for kind in kinds}
+    indices = {int(index) for part in parts.get("classes", ()) for index in np.unique(part)}
+    present = {index for index in indices if index >= 0}
+    return present, present != indices or any(np.isnan(p).any() for p in parts["heights"])
 
 
 def _lines(facts):
@@ -188,21 +209,20 @@ def _listed(title, texts):
 
 
 def _title(drawing):
-    """Returns the end of the name, which distinguishes tiles, and the verdict."""
-    name = drawing.name if len(drawing.name) <= LETTERS else f"...{drawing.name[3 - LETTERS :]}"
-    # A dollar sign would begin a formula.
-    return f"{name} {drawing.verdict}".strip().replace("$", r"\$")
+    return f"{shortened(drawing.name, LETTERS)} {drawing.verdict}".strip()
 
 
-def _draw(axis, kind, pixels, class_count):
+def _draw(axis: Axes, kind: str, pixels: np.ndarray | None, class_count: int) -> None:
     """Draws one panel; a text replaces what could not be read."""
     if pixels is None:
         axis.text(0.5, 0.5, "not read", ha="center", va="center", fontsize=7)
-    elif kind == "image":
+        return
+    axis.add_patch(Rectangle((0, 0), 1, 1, transform=axis.transAxes, zorder=-1, **NODATA))
+    if kind == "image":
         axis.imshow(pixels)
     elif kind == "heights":
-        axis.imshow(pixels, cmap="viridis", vmin=0, vmax=TOP)
+        axis.imshow(pixels, cmap="viridis", norm=SCALE)
     else:
-        colours = colormaps["tab20" if class_count > 10 else "tab10"]
-        shown = np.ma.masked_less(pixels, 0) % colours.N
-        axis.imshow(shown, cmap=colours, vmin=0, vmax=colours.N - 1, interpolation="nearest")
+        style = {"vmin": -0.5, "vmax": class_count - 0.5, "interpolation": "nearest"}
+        known = np.ma.masked_less(pixels, 0)
+        axis.imshow(known, cmap=ListedColormap(class_colours(class_count)), **style)

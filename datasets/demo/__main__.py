@@ -10,6 +10,7 @@ from tqdm import tqdm
 from datasets.demo.data_set import make_demo
 from datasets.rasters.reading import read_raster
 from datasets.records.record import SPLITS
+from project.files import write_bytes
 
 SHEET_TILES = 8  # of each split, at most
 
@@ -56,6 +57,8 @@ def draw_sheet(folder: Path, path: Path) -> None:
     """
     from matplotlib.figure import Figure  # slow to import, and needed here only
 
+    from project.drawing import png_bytes
+
     tiles = [f for s in SPLITS for f in sorted((folder / s / "rgb").glob("*.tif"))[:SHEET_TILES]]
     lines = -(-len(tiles) // SHEET_TILES)
     figure = Figure(figsize=(2 * SHEET_TILES, 4 * lines), layout="constrained")
@@ -70,7 +73,7 @@ def draw_sheet(folder: Path, path: Path) -> None:
         metres = read_raster(tile.parents[1] / "dsm" / tile.name).pixels[..., 0]
         shown = heights.imshow(metres, vmin=0, vmax=30)
     figure.colorbar(shown, ax=axes, label="height above ground, metres", shrink=0.5)
-    figure.savefig(path, dpi=130)
+    write_bytes(path, png_bytes(figure, dpi=130))
 
 
 if __name__ == "__main__":

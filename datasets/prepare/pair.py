@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -12,7 +12,7 @@ import numpy as np
 from datasets.prepare.preparation import Job, PreparationPlan, fitting_crop
 from datasets.prepare.sources import SourceFile, mark_files
 from datasets.prepare.splitting import Window, cut_windows, split_by_area
-from datasets.prepare.tile_files import PrepareError, TilePixels
+from datasets.prepare.tile_files import MOST_CODES, NO_LABEL, PrepareError, TilePixels
 from datasets.rasters.grids import part_of_grid
 from datasets.rasters.heights import HeightUnits, height_units, vertical_datum
 from datasets.rasters.reading import (
@@ -20,14 +20,23 @@ from datasets.rasters.reading import (
     RasterInfo,
     file_list,
     pixel_size,
+    read_codes,
     read_info,
     sample_values,
 )
 from datasets.rasters.references import check_references
+from datasets.rasters.vectors import (
+    Polygons,
+    burn_polygons,
+    is_vector,
+    read_polygons,
+    vector_files,
+)
 from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heights
 from datasets.records.record import HEIGHT_LIMITS, SURFACE_LIMITS
 from datasets.tiles.labels import counted
 
+SAMPLED_ROWS = 64  # of labels, to estimate how many have the nodata value
 ABOVE_GROUND = 50.0  # metres; a higher median is hardly one of heights above ground
 WHOLE_NUMBERS = ("uint8", "uint16", "uint32", "int8", "int16", "int32")
 # Options that the tiles depend on; the files are noted apart.
@@ -35,7 +44,7 @@ SETTINGS = (
     "gsd bands rgb_scale tile overlap least_valid splits seed building height_scale height_nodata"
 ).split()
 # Noted only where they are given, so that folders prepared by earlier versions can be continued.
-LATER_SETTINGS = ("height_limits",)
+LATER_SETTINGS = ("height_limits", "label_layer", "label_attribute")
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,7 @@ class Rasters:
 
     Attributes:
         image: photo; surface: heights of the top surface, or above ground if terrain is None;
-            terrain: bare earth, or None; labels: codes or colours, or None.
+            terrain: bare earth, or None; labels: codes, colours or polygons, or None.
         bands: three band numbers of the photo; None = it has three.
         height_scale: metres = stored x height_scale, of surface and terrain; None = as each of
             them says.
@@ -53,6 +62,7 @@ class Rasters:
         limits: lowest and highest metres above ground; what lies beyond is nodata. None = it is an
             error beyond HEIGHT_LIMITS.
         binary: codes that become 1, all others 0; () = codes stay.
+        polygons: what labels hold if they are a vector file, in the CRS of the tiles; else None.
     """
 
     image: str
@@ -64,6 +74,7 @@ class Rasters:
     height_nodata: float | None = None
     limits: tuple[float, float] | None = None
     binary: tuple = ()
+    polygons: Polygons | None = None
 
     @property
     def heights(self) -> list[str]:
@@ -87,11 +98,10 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
             the splits are impossible.
     """
     files = {name: getattr(options, name) for name in ("image", "surface", "terrain", "labels")}
-    if options.building and not options.labels:
-        raise PrepareError("building is given without labels. Give --labels, or leave it out.")
+    check_label_options(options)
     given = {name: path for name, path in files.items() if path}
-    for path in given.values():
-        check_file(Path(path))
+    for name, path in given.items():
+        check_file(Path(path), may_be_vector=name == "labels")
     rasters = Rasters(
         **files,
         bands=options.bands,
@@ -105,7 +115,10 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
     settings |= {n: getattr(options, n) for n in LATER_SETTINGS if getattr(options, n) is not None}
     record = _record_keys(options, [Path(path).name for path in given.values()])
     check_pair(rasters)
-    grid = common_grid(list(given.values()), options.gsd)
+    covering = [p for n, p in given.items() if n != "labels" or not _has_polygons(options)]
+    grid = common_grid(covering, options.gsd)
+    if _has_polygons(options):
+        rasters = replace(rasters, polygons=label_polygons(options, grid))
     jobs, notes = _jobs_by_area(rasters, grid, options)
     gsd = cast(float, pixel_size(grid))  # a common grid is projected
     return PreparationPlan(
@@ -114,11 +127,40 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
         jobs,
         {**record, "gsd": round(gsd, 6), **fitting_crop(options.tile)},
         options.least_valid,
-        [*notes, *unit_notes(rasters), *datum_notes(rasters), *_height_notes(rasters)],
+        [*notes, *_file_notes(rasters)],
     )
 
 
-def check_file(path: Path) -> None:
+def _file_notes(rasters: Rasters) -> list[str]:
+    """Returns what the summary says of the files."""
+    heights = [*unit_notes(rasters), *datum_notes(rasters), *_height_notes(rasters)]
+    return [*polygon_notes(rasters), *label_notes(rasters), *heights]
+
+
+def _has_polygons(options: argparse.Namespace) -> bool:
+    """Returns whether the labels are a vector file."""
+    return bool(options.labels) and is_vector(options.labels)
+
+
+def check_label_options(options: argparse.Namespace) -> None:
+    """Raises PrepareError for options of labels that do not fit what is given as labels."""
+    vector = _has_polygons(options)
+    if options.building and not options.labels:
+        raise PrepareError("building is given without labels. Give --labels, or leave it out.")
+    if options.building and vector and not options.label_attribute:
+        raise PrepareError(
+            f"building is given, but every polygon of {options.labels} is a building without "
+            "--label_attribute. Name the attribute that holds the codes, or leave building out."
+        )
+    for name in ("label_attribute", "label_layer"):
+        if getattr(options, name) and not vector:
+            raise PrepareError(
+                f"{name} is given, but labels is {options.labels or 'not given'}, expected a "
+                "vector file (GeoJSON, GeoPackage or Shapefile). Give one, or leave it out."
+            )
+
+
+def check_file(path: Path, may_be_vector: bool = False) -> None:
     """Checks that a file that the user names is there, and that GDAL may open it.
 
     What a VRT names may lie anywhere on this machine: the user names it, and large mosaics are
@@ -130,12 +172,14 @@ def check_file(path: Path) -> None:
     """
     if not path.is_file():
         raise PrepareError(f"{path} is not a file. Check the path.")
-    check_references(path, path.resolve().anchor)
+    if not (may_be_vector and is_vector(path)):
+        check_references(path, path.resolve().anchor)
 
 
 def file_mark(path: str | Path) -> dict[str, object]:
-    """Returns what identifies a raster from run to run, wherever it lies."""
-    parts = [SourceFile(Path(part).name, part) for part in file_list(path)]
+    """Returns what identifies a raster or vector file from run to run, wherever it lies."""
+    paths = vector_files(path) if is_vector(path) else file_list(path)
+    parts = [SourceFile(Path(part).name, part) for part in paths]
     stat = Path(path).stat()
     mark = {"file": Path(path).name, "bytes": stat.st_size, "modified": stat.st_mtime_ns}
     return mark | ({"parts": mark_files(parts)} if len(parts) > 1 else {})
@@ -152,10 +196,67 @@ def _record_keys(options: argparse.Namespace, names: Iterable[str]) -> dict[str,
             f"{options.image} is 16-bit. Give --rgb_scale, so that stored x rgb_scale is 0-255: "
             "0.00390625 if it uses all 16 bits."
         )
-    if options.building:
+    if options.building or (_has_polygons(options) and not options.label_attribute):
         keys["building_code"] = 1
         keys["classes"] = [{"code": 0, "name": "other"}, {"code": 1, "name": "building"}]
     return keys
+
+
+def label_polygons(options: argparse.Namespace, grid: Grid) -> Polygons:
+    """Reads the polygons of the labels that overlap a grid.
+
+    Args:
+        options: with labels, label_layer, label_attribute and building.
+        grid: of all tiles.
+
+    Raises:
+        PrepareError, VectorError, RasterError: if they cannot be label codes.
+    """
+    path, attribute = options.labels, options.label_attribute
+    polygons = read_polygons(path, grid, options.label_layer, attribute, NO_LABEL - 1)
+    codes = set(polygons.codes.tolist())
+    if len(codes) > MOST_CODES:
+        raise PrepareError(
+            f"{path}: the attribute {attribute} has {len(codes)} different values, expected at "
+            f"most {MOST_CODES} classes. Name the attribute that holds the class."
+        )
+    if options.building and not codes & set(options.building):
+        raise PrepareError(
+            f"building is {', '.join(map(str, options.building))}, but the attribute {attribute} "
+            f"of {path} is {', '.join(map(str, sorted(codes)))} in the common area. Choose from "
+            "these codes."
+        )
+    return polygons
+
+
+def polygon_notes(rasters: Rasters) -> list[str]:
+    """Returns what the summary says of labels that are polygons."""
+    if rasters.polygons is None:
+        return []
+    codes = ", ".join(str(code) for code in sorted(set(rasters.polygons.codes.tolist())))
+    count = counted(len(rasters.polygons.codes), "polygon")
+    burnt = f"{count} of {rasters.labels} burnt in as code {codes}; 0 outside"
+    return [burnt, *rasters.polygons.notes]
+
+
+def label_notes(rasters: Rasters) -> list[str]:
+    """Returns a note on the pixels of a raster of labels that have its declared nodata value.
+
+    It is often 0, which is also the code of a class in many files.
+    """
+    if not rasters.labels or rasters.polygons:
+        return []
+    path, grid = rasters.labels, read_info(rasters.labels).grid
+    rows = np.unique(np.linspace(0, grid.rows - 1, SAMPLED_ROWS).astype(int)).tolist()
+    read = [read_codes(path, (row, 0, 1, grid.columns)) for row in rows]
+    nodata = read[0][2]
+    share = np.mean([np.all(codes == nodata, axis=-1) & valid for codes, valid, _ in read])
+    if nodata is None or share == 0:
+        return []
+    return [
+        f"about {share:.1%} of {path} has its nodata value {nodata} and gets no label; if that is "
+        f"the code of a class, run gdal_edit.py -unsetnodata {path} and prepare a new folder"
+    ]
 
 
 def _jobs_by_area(
@@ -197,7 +298,10 @@ def read_pair(rasters: Rasters, grid: Grid) -> TilePixels:
         heights = heights - _metres(rasters, rasters.terrain, grid)
         heights = _within_limits(rasters, heights)
     labels = None
-    if rasters.labels:
+    if rasters.polygons:
+        codes, has_label = burn_polygons(rasters.polygons, grid), np.ones(heights.shape, bool)
+        labels = binary_labels(codes, rasters.binary), has_label
+    elif rasters.labels:
         codes, has_label = warp(rasters.labels, grid, "nearest")
         labels = binary_labels(codes, rasters.binary), has_label
     return TilePixels(image, heights.astype("float32"), labels, grid)
@@ -225,7 +329,7 @@ def check_pair(rasters: Rasters) -> None:
             raise PrepareError(f"{path}: {info.bands} bands, expected 1 of heights.")
         if rasters.limits is None:
             _check_metres(path, _sample_metres(rasters, path), rasters.stored_limits)
-    if rasters.labels:
+    if rasters.labels and not is_vector(rasters.labels):
         info = read_info(rasters.labels)
         if info.dtype not in WHOLE_NUMBERS or info.bands not in (1, 3):
             raise PrepareError(

@@ -153,6 +153,7 @@ def write_data_set(
             for split, count in tiles.items()
             if not count
         ),
+        *_missing_codes(made, plan.record),
     ]
     facts = _joint_facts([result.facts for result in made])
     if not write_record(plan.folder, plan.record, facts.codes):
@@ -238,6 +239,21 @@ def _joint_facts(facts: Sequence[TileFacts]) -> TileFacts:
         max(tile.highest for tile in facts),
         frozenset().union(*(tile.codes for tile in facts)),
     )
+
+
+def _missing_codes(results: Sequence[JobResult], record: dict) -> list[str]:
+    """Returns a warning for each split that has labels, but not all codes that others have."""
+    splits: dict[str, set] = {}
+    for result in results:
+        if result.job.has_labels:
+            splits.setdefault(result.job.split, set()).update(result.facts.codes)
+    expected = {one["code"] for one in record.get("classes", [])}.union(*splits.values())
+    return [
+        f"warning: the {split} split has no pixel of label code "
+        f"{', '.join(map(str, sorted(expected - codes)))}; another seed or other splits may help"
+        for split, codes in splits.items()
+        if expected - codes
+    ]
 
 
 def write_record(folder: Path, keys: dict[str, object], codes: frozenset) -> bool:

@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,21 @@ def height_units(path: str | Path, height_scale: float | None = None) -> HeightU
         RasterError: if the file cannot be opened, declares a unit that is not known or two that
             differ, or contradicts `height_scale`.
     """
+    # GDAL takes milliseconds to find the CRS of a file, which training would pay for every window.
+    changes = tuple(_changed(f"{path}{end}") for end in ("", ".aux.xml"))
+    return _read_units(str(path), height_scale, changes)
+
+
+@functools.lru_cache(4096)
+def _read_units(path, height_scale, changes):
+    """Returns the `HeightUnits` of a file that was changed at certain times."""
     with open_raster(path) as dataset:
         return _units(path, dataset, height_scale)
+
+
+def _changed(path):
+    """Returns when a file was changed, or None if there is none, as in a zip file."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
 
 
 def read_heights(
@@ -82,6 +96,7 @@ def read_heights(
             are several bands.
     """
     row, column, rows, columns = window
+    units = height_units(path, height_scale)
     with open_raster(path, "read") as dataset:
         numbers = pixel_bands(dataset)
         if len(numbers) != 1:
@@ -89,7 +104,6 @@ def read_heights(
                 f"{path}: {len(numbers)} bands (alpha not counted), expected 1 of heights. Convert "
                 "the file, for instance with gdal_translate -b."
             )
-        units = _units(path, dataset, height_scale)
         stored, valid = read_bands(dataset, (column, row, columns, rows), numbers)
     return to_metres(stored[..., 0], units), valid
 
@@ -178,7 +192,6 @@ def _plain_name(unit):
     return text if text in METRES else text.removesuffix("s")
 
 
-@functools.lru_cache(64)  # of a whole data set, for every window
 def _unit_of_system(wkt: str) -> float | None:
     """Returns metres per unit of the vertical axis of a CRS, or None if it has none."""
     if not wkt:

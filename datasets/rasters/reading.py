@@ -27,9 +27,12 @@ gdal.SetConfigOption("GDAL_DISABLE_READDIR_ON_OPEN", "TRUE")
 # asking: only a driver that is not registered is safe. MEM is for rasters in memory, COG is a
 # GeoTIFF.
 DRIVERS = "GTiff COG PNG JPEG JP2OpenJPEG BMP AAIGrid VRT MEM".split()
+VECTOR_DRIVERS = ["GeoJSON", "GPKG", "ESRI Shapefile", "Memory"]  # for datasets/rasters/vectors.py
 for _driver in [gdal.GetDriver(i) for i in range(gdal.GetDriverCount())]:
-    if _driver.ShortName not in DRIVERS:
+    if _driver.ShortName not in (*DRIVERS, *VECTOR_DRIVERS):
         _driver.Deregister()
+    elif _driver.ShortName in VECTOR_DRIVERS:
+        _driver.SetMetadataItem("DCAP_RASTER", None)  # a GeoPackage may hold rasters, too
 
 MOST_CODE = 2**32  # larger nodata values are no label codes
 
@@ -137,6 +140,8 @@ def gdal_errors(path: str | Path, action: str, advice: str) -> Iterator[None]:
 @contextlib.contextmanager
 def open_raster(path: str | Path, action: str = "open") -> Iterator[gdal.Dataset]:
     """Opens a local file for the `with` block, in which GDAL's errors become `RasterError`."""
+    if any("\ud800" <= letter <= "\udfff" for letter in str(path)):
+        raise RasterError(f"{str(path)!a}: the path is not UTF-8. Rename the file or its folder.")
     with gdal_errors(path, action, BROKEN):
         yield gdal.Open(str(path))
 
@@ -228,7 +233,7 @@ def read_codes(
         numbers = pixel_bands(dataset)
         codes, valid = read_bands(dataset, (column, row, columns, rows), numbers, use_nodata=False)
         declared = [dataset.GetRasterBand(number).GetNoDataValue() for number in numbers]
-    if any(value is None or abs(value) > MOST_CODE or value != int(value) for value in declared):
+    if not all(v is not None and abs(v) <= MOST_CODE and v == int(v) for v in declared):
         return codes, valid, None
     nodata = tuple(int(value) for value in declared)
     return codes, valid, nodata[0] if len(nodata) == 1 else nodata

@@ -8,7 +8,7 @@ import numpy as np
 from osgeo import gdal
 
 from datasets.rasters.grids import new_dataset
-from datasets.rasters.reading import Grid, check_result, gdal_errors, open_raster
+from datasets.rasters.reading import Grid, check_result, gdal_errors, open_raster, text_of
 from project.files import whole_file
 
 TYPES = {"uint8": gdal.GDT_Byte, "uint16": gdal.GDT_UInt16, "float32": gdal.GDT_Float32}
@@ -198,4 +198,5 @@ def read_tags(path: str | Path) -> dict[str, str]:
         RasterError: if it cannot be opened.
     """
     with open_raster(path) as dataset:
-        return dataset.GetMetadata()
+        tags = dataset.GetMetadata()
+    return {text_of(name): text_of(value) for name, value in tags.items()}

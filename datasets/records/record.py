@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.catalogue import CATALOGUE
+from datasets.records.folder_names import rename_advice
 from project.errors import UserError
 
 SPLITS = ("train", "valid", "test")
@@ -135,6 +136,13 @@ def find_record(dataset_name: str, shortcut_path: str | Path) -> Record:
             "Give the folder that holds it as shortcut_path."
         )
     folder = Path(shortcut_path) / dataset_name
+    if not folder.exists() and _is_data_set(folder.parent):
+        own = folder.parent.resolve()
+        raise RecordError(
+            f"shortcut_path is {shortcut_path}, which is a data set itself, and holds no folder "
+            f"{dataset_name}. shortcut_path is the folder that holds the data sets: set "
+            f"--shortcut_path={own.parent} --dataset_name={own.name}."
+        )
     if (folder / TOML).is_file():
         return read_record(folder / TOML)
     if dataset_name in CATALOGUE:
@@ -258,6 +266,13 @@ def _has_layout(folder):
     return any((folder / split / "rgb").is_dir() for split in SPLITS)
 
 
+def _is_data_set(folder):
+    """Returns whether a folder looks like a data set, even if its folders are called otherwise."""
+    splits = [folder / split for split in SPLITS]
+    has_layout = (folder / TOML).is_file() or _has_layout(folder)
+    return has_layout or any(rename_advice(split, ("rgb", "dsm")) for split in splits)
+
+
 def _unknown_data_set(name, folder):
     """Returns the message for a data set that is neither in the catalogue nor a data folder."""
     siblings = list(folder.parent.iterdir()) if folder.parent.is_dir() else []
@@ -266,6 +281,10 @@ def _unknown_data_set(name, folder):
     near = difflib.get_close_matches(name, {*known, *CATALOGUE}, 1, cutoff=0.5)
     hint = f" Did you mean {near[0]}?" if near else ""
     found = f"{folder} is not in the layout {LAYOUT}" if folder.is_dir() else f"no folder {folder}"
+    advice = rename_advice(folder, SPLITS)
+    advice += "".join(rename_advice(folder / split, KINDS) for split in SPLITS)
+    if advice:
+        return f"The data set {name!r} cannot be read: {found}.{advice}"
     return (
         f"Unknown data set {name!r}: {found}.{hint} Known here: {', '.join(known)}; "
         "docs/datasets.md lists the published ones."

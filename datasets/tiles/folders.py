@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasets.records.folder_names import rename_advice
 from datasets.records.record import KINDS, LAYOUT, Record
 from project.errors import UserError
 
@@ -86,12 +87,18 @@ def pair_files(
     folder = Path(record.folder) / split
     problems: list[str] = []
     files = {kind: _files(folder / kind, problems) for kind in _kinds(record, folder, sar)}
+    advice = _rename_advice(record, folder, sar)
     if not files["rgb"] and not files["dsm"]:
         empty = (
             f"{folder} has no tiles: rgb and dsm are missing or empty. "
-            f"Expected {record.folder}/{LAYOUT}, with the same stem in rgb and dsm."
+            f"Expected {record.folder}/{LAYOUT}, with the same stem in rgb and dsm.{advice}"
         )
         return (), problems or [empty]
+    if advice:
+        problems.append(
+            f"{folder}: a folder is not read because of its name.{advice} If it is not to be used, "
+            "give it quite another name, or move it away."
+        )
     if sar and not files["sar"]:
         problems.append(
             f"{folder / 'sar'} has no files, but sar_mode=fusion needs a radar image of each tile. "
@@ -118,6 +125,14 @@ def _kinds(record, folder, sar):
     there = {kind: (folder / kind).is_dir() or (folder / kind).is_symlink() for kind in KINDS}
     optional = {"dem": there["dem"], "sem": there["sem"] and record.classes, "sar": sar}
     return ["rgb", "dsm", *(kind for kind, needed in optional.items() if needed)]
+
+
+def _rename_advice(record, folder, sar):
+    """Returns advice if a split, or what it needs, is there under another name; otherwise ""."""
+    if not folder.exists():
+        return rename_advice(folder.parent, [folder.name])
+    needed = {"sem": record.classes, "sar": sar}
+    return rename_advice(folder, [kind for kind in KINDS if needed.get(kind, True)])
 
 
 def unused_labels(record: Record, split: str) -> tuple[Path, ...]:

@@ -1,30 +1,31 @@
 """Figures of one tile (photo, heights, error, classes) and of a split (heights, errors)."""
 
-import io
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullFormatter
 
 from datasets.tiles.samples import Sample
-from prediction.maps import class_colours
+from project.drawing import NODATA, add_legend, png_bytes, shortened
 from project.files import write_bytes
+from project.palette import class_colours
 
-DPI = 150
 PANEL_INCHES = 3.6  # the longer side of one panel
 PERCENTILE = 99.5  # of the values: a few extremes must not flatten the colours of the others
-NODATA = {"facecolor": "0.88", "edgecolor": "0.6", "hatch": "////", "linewidth": 0}
 LOWEST, HIGHEST, BIN = -10.0, 310.0, 0.25  # metres; heights beyond count in the outermost bins
 BIN_COUNT = round((HIGHEST - LOWEST) / BIN)
 SHOWN = 0.9999  # of the pixels: a few extremes must not shrink the plot of the others
 PRINT_DPI = 300
 LINE = 70  # letters that fit below a panel
+TITLE_INCHES = 0.12  # of a letter
+BARS_INCHES, LABEL_INCHES = 3.6, 0.07  # height of the panels with bars; a letter of their labels
 BAR_COLOURS = {"rmse": "#D55E00", "mae": "#E69F00"}  # Okabe and Ito (2008)
 
 
@@ -59,7 +60,8 @@ def tile_figure(
     for panel, (name, indices) in zip(axes[4:], classes.items(), strict=True):
         _draw_classes(panel, indices, len(class_names), gsd, name)
     _legend(figure, classes.values(), class_names, not valid.all())
-    figure.suptitle(title, fontweight="bold")
+    letters = int(figure.get_figwidth() / TITLE_INCHES)
+    figure.suptitle(textwrap.fill(title, letters), fontweight="bold")
     write_bytes(path, png_bytes(figure))
 
 
@@ -76,13 +78,6 @@ def class_maps(sample: Sample, maps: dict[str, np.ndarray]) -> dict[str, np.ndar
 def photo(image: np.ndarray) -> np.ndarray:
     """Returns the red, green and blue of an image of 0-255, as uint8 (rows, columns, 3)."""
     return np.clip(image[..., :3], 0, 255).astype("uint8")
-
-
-def png_bytes(figure: Figure, dpi: int = DPI) -> bytes:
-    """Returns a figure as the bytes of a PNG file of `dpi` pixels per inch."""
-    png = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(png, dpi=dpi, format="png")
-    return png.getvalue()
 
 
 def _panels(count: int, shape: tuple[int, int], gsd: float) -> tuple[Figure, list[Axes]]:
@@ -160,17 +155,9 @@ def _legend(
     figure: Figure, maps: Collection[np.ndarray], class_names: Sequence[str], nodata: bool
 ) -> None:
     """Adds a legend of the classes that occur, and of the hatching if there is any."""
-    present = sorted({int(index) for indices in maps for index in np.unique(indices)})
+    present = {int(index) for indices in maps for index in np.unique(indices)}
     nodata = nodata or any(index < 0 for index in present)
-    colours = class_colours(len(class_names))
-    entries = [
-        Patch(color=colours[index], label=class_names[index]) for index in present if index >= 0
-    ]
-    entries += [Patch(label="no data", **NODATA)] if nodata else []
-    if entries:
-        longest = max(len(entry.get_label()) for entry in entries)
-        columns = int(figure.get_figwidth() / (0.7 + 0.08 * longest))  # inches of an entry
-        figure.legend(handles=entries, loc="outside lower center", ncols=max(1, columns))
+    add_legend(figure, class_names, [index for index in present if index >= 0], nodata)
 
 
 def robust_limit(values: np.ndarray, valid: np.ndarray) -> float:
@@ -225,7 +212,9 @@ def density_figure(pairs: HeightPairs) -> Figure:
     axes.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axes.set(xlabel="true height (m)", ylabel="predicted height (m)")
     bar = axes.inset_axes((1.04, 0.0, 0.05, 1.0))
-    figure.colorbar(drawn, cax=bar, label=f"pixels per {BIN:g} m x {BIN:g} m")
+    label = f"pixels per {BIN:g} m x {BIN:g} m"
+    scale = figure.colorbar(drawn, cax=bar, label=label, format="{x:,.0f}")
+    scale.minorformatter = NullFormatter()  # that of a logarithmic scale writes formulas
     return figure
 
 
@@ -236,11 +225,13 @@ def errors_figure(groups: Mapping[str, Mapping[str, dict]]) -> Figure:
         groups: title of a kind, such as "by class", to the groups' names, to a dict of
             valid_pixels and rmse, mae, bias (metres). Groups without pixels are left out.
     """
-    figure = Figure(figsize=(5.2 * len(groups), 4.2), layout="constrained")
+    size = (5.2 * len(groups), BARS_INCHES + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     for panel, (title, members) in zip(panels, groups.items(), strict=True):
         _draw_bars(panel, {name: m for name, m in members.items() if m["valid_pixels"]})
         panel.set(title=f"Error {title}", ylabel="metres")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -254,11 +245,14 @@ def _draw_bars(panel: Axes, members: Mapping[str, dict]) -> None:
     bias = [measures["bias"] for measures in members.values()]
     panel.plot(places, bias, "D", color="black", markersize=4, label="bias")
     panel.axhline(0, color="black", linewidth=0.6)
-    crowded = len(members) * max(map(len, members), default=0) > LINE
+    shares = [f"{measures['valid_pixels'] / total:.1%}" for measures in members.values()]
+    names = [shortened(name) for name in members]
+    crowded = len(names) * max(map(len, names), default=0) > LINE
     between = ", " if crowded else "\n"
-    names = [f"{name}{between}{m['valid_pixels'] / total:.1%}" for name, m in members.items()]
-    panel.set_xticks(places, names, fontsize=8, rotation=90 if crowded else 0)
+    labels = [between.join(pair) for pair in zip(names, shares, strict=True)]
+    panel.set_xticks(places, labels, fontsize=8, rotation=90 if crowded else 0)
     panel.grid(axis="y", alpha=0.3)
     panel.set_axisbelow(True)
-    panel.margins(y=0.2)  # room for the legend
-    panel.legend(fontsize=8, loc="upper center", ncols=3)
+    if crowded:  # the labels stand upright
+        height = BARS_INCHES + LABEL_INCHES * max(map(len, labels))
+        panel.figure.set_figheight(max(panel.figure.get_figheight(), height))

@@ -15,7 +15,7 @@ from datasets.tiles.samples import Sample
 from evaluation.report.figures import class_maps, photo, robust_limit
 from evaluation.report.html_page import html_image
 from evaluation.report.tables import measure_text
-from prediction.maps import class_colours
+from project.palette import class_colours
 
 LONGER_SIDE = 256  # pixels
 JPEG_QUALITY = 75

@@ -105,6 +105,11 @@ def html_table(
     )
 
 
+def html_note(text: str) -> str:
+    """Returns a paragraph that stands out; "" for no text."""
+    return f'<p class="note">{escape(text)}</p>\n' if text else ""
+
+
 def html_image(data: bytes, alt: str) -> str:
     """Returns an image that is part of the page.
 

@@ -9,16 +9,11 @@ import keras
 import tensorflow as tf
 
 from evaluation.report.curves import curves_figure, read_rows
-from evaluation.report.figures import (
-    PRINT_DPI,
-    HeightPairs,
-    density_figure,
-    errors_figure,
-    png_bytes,
-)
+from evaluation.report.figures import PRINT_DPI, HeightPairs, density_figure, errors_figure
 from evaluation.report.gallery import html_gallery
-from evaluation.report.html_page import html_figure, html_page, html_table
-from evaluation.report.tables import bin_label, detail_tables, headline_tables
+from evaluation.report.html_page import html_figure, html_note, html_page, html_table
+from evaluation.report.tables import bin_label, detail_tables, headline_tables, verdict
+from project.drawing import png_bytes
 from project.files import write_bytes
 from runs.folders import output_folder, weights_digest
 from runs.stored import read_stored, stored_stage
@@ -41,7 +36,7 @@ def write_report_page(evaluation, columns: dict[str, dict]) -> None:
     stages = ("mtl", "dae") if evaluation.stage == "dae" else ("mtl",)
     cards, tiles = evaluation.gallery.cards(), evaluation.gallery.tiles
     sections = {
-        "Result": headline_tables(columns),
+        "Result": html_note(verdict(title, measured)) + headline_tables(columns),
         "Where the error is": _figures(folder, evaluation.pairs, measured),
         "Tiles": html_gallery(cards, tiles, record.class_names),
         "Details": detail_tables(measured),

@@ -89,6 +89,24 @@ def metrics_table(columns: Mapping[str, dict]) -> str:
     return text_table([["measure", *columns], *rows])
 
 
+def verdict(title: str, measured: dict) -> str:
+    """Returns a sentence if a network is no better than the training mean; "" if it is better.
+
+    It compares the pooled RMSE with the three decimals that the tables show.
+
+    Args:
+        title: of the network, such as "MTL + DAE".
+        measured: the content of metrics.json.
+    """
+    error, of_mean = (run["pooled"]["rmse"] for run in (measured, measured["training_mean"]))
+    if error is None or round(error, 3) < round(of_mean, 3):
+        return ""
+    return (
+        f"{title} is no better than predicting the mean height of the training tiles everywhere: "
+        f"its RMSE over all pixels is {error:.3f} m, that of the mean {of_mean:.3f} m."
+    )
+
+
 def intervals_table(intervals: dict) -> str:
     """Lays out the intervals of `evaluation.measures.bootstrap.headline_intervals` as text.
 
@@ -109,6 +127,7 @@ def text_table(lines: Sequence[Sequence[str]]) -> str:
     Returns:
         Several lines without a final line break.
     """
+    lines = [[_markdown(cell) for cell in line] for line in lines]
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(lines[0]))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     texts = []
@@ -117,6 +136,11 @@ def text_table(lines: Sequence[Sequence[str]]) -> str:
         cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in pairs)]
         texts.append(f"| {' | '.join(cells)} |")
     return "\n".join(texts)
+
+
+def _markdown(cell: str) -> str:
+    """Returns a cell on one line, whose bars do not end it."""
+    return " ".join(cell.split()).replace("|", "\\|")
 
 
 def measure_text(values: dict, path: Sequence[str]) -> str:

@@ -1,41 +1,63 @@
 """What an evaluation leaves of an earlier one."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from evaluation import split
-from evaluation.split import SplitEvaluation, remove_earlier, stored_baseline
+from evaluation.split import SplitEvaluation, is_own, stored_baseline
 
 OWN = {"report.html", "metrics.json", "per_tile.csv", "density.png", "errors.png"}
 OWN |= {"dsm/a.tif", "sem/a.tif", "figures/a.png"}
 OTHERS = {"notes.txt", "map.tif", "dsm/a.qml", "figures/a.tif", "mine/a.tif"}
 
 
-def test_an_earlier_evaluation_is_removed_and_nothing_else(tmp_path):
-    for name in OWN | OTHERS:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    remove_earlier(tmp_path)
-    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
-    assert left == OTHERS
-
-
-def test_the_first_evaluation_finds_nothing(tmp_path):
-    remove_earlier(tmp_path / "absent")
-
-
-def test_nothing_is_removed_before_an_evaluation_runs(tmp_path, monkeypatch):
-    earlier = tmp_path / "mine" / "test_mtl" / "metrics.json"
-    earlier.parent.mkdir(parents=True)
-    earlier.touch()
+def evaluation_of(output_dir, monkeypatch):
+    """Returns an evaluation of one tile, whose folder is <output_dir>/mine/test_mtl."""
     monkeypatch.setattr(split, "stored_stage", lambda settings, stage: None)
     options = SimpleNamespace(figures=1)
-    settings = SimpleNamespace(output_dir=tmp_path, dataset_name="mine", options=options)
+    settings = SimpleNamespace(output_dir=output_dir, dataset_name="mine", options=options)
     record = SimpleNamespace(class_names=(), building_index=None)
     data = SimpleNamespace(record=record, gsd=0.5, tiles={"test": (SimpleNamespace(name="a"),)})
-    assert SplitEvaluation(settings, data, "test", "mtl").drawn == {"a"}
-    assert earlier.is_file()
+    return SplitEvaluation(settings, data, "test", "mtl")
+
+
+def content(folder):
+    """Returns the bytes of all files below a folder, by relative path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_an_evaluation_replaces_its_own_files_and_no_others(tmp_path, monkeypatch):
+    folder = tmp_path / "mine" / "test_mtl"
+    for name in OWN | OTHERS:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("earlier")
+    evaluation = evaluation_of(tmp_path, monkeypatch)
+    assert evaluation.drawn == {"a"}
+    with evaluation.replacing():
+        assert set(content(folder)) == OWN | OTHERS
+        (evaluation.folder / "metrics.json").write_text("new")
+    assert content(folder) == dict.fromkeys(OTHERS, b"earlier") | {"metrics.json": b"new"}
+    assert [path.name for path in folder.parent.iterdir()] == ["test_mtl"]
+
+
+@pytest.mark.parametrize("name", sorted(OWN | OTHERS))
+def test_own_files_are_known_by_place_and_ending(name):
+    assert is_own(Path(name)) == (name in OWN)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
+def test_an_evaluation_that_fails_leaves_the_earlier_one(tmp_path, monkeypatch, error):
+    folder = tmp_path / "mine" / "test_mtl"
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text("earlier")
+    evaluation = evaluation_of(tmp_path, monkeypatch)
+    with pytest.raises(error), evaluation.replacing():
+        (evaluation.folder / "metrics.json").write_text("new")
+        raise error
+    assert content(tmp_path) == {"mine/test_mtl/metrics.json": b"earlier"}
 
 
 @pytest.mark.parametrize("text", ["[]", "[" * 10**5, '{"tiles": NaN}', '{"per_class": 3}'])

@@ -1,8 +1,45 @@
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from project.files import parse_json, read_json, whole_file, whole_folder
+from project.files import parse_json, read_json, replaced_folder, whole_file, whole_folder
+
+ROOT = Path(__file__).parents[2]
+# Replaces a folder and is killed: while it fills the new one, or between the two renames.
+KILLED = """
+import os, sys
+from pathlib import Path
+from project.files import replaced_folder
+def rename(old, new, rename=Path.rename):
+    rename(old, new)
+    os.kill(os.getpid(), 9)
+Path.rename = rename
+with replaced_folder(Path(sys.argv[1]), lambda name: name.suffix == ".tif") as part:
+    (part / "new.tif").write_text("new")
+    if sys.argv[2] == "filling":
+        os.kill(os.getpid(), 9)
+"""
+
+
+def is_tif(name):
+    return name.suffix == ".tif"
+
+
+def make_folder(folder):
+    """Makes a folder of a file that will be replaced and of two others."""
+    (folder / "mine").mkdir(parents=True)
+    for name in ("old.tif", "notes.txt", "mine/a.qml"):
+        (folder / name).write_text("earlier")
+
+
+def content(folder):
+    """Returns the texts of all files below a folder, by relative path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_text() for path in files}
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -64,6 +101,71 @@ def test_what_a_killed_process_left_is_removed_after_an_hour(tmp_path):
     with whole_file(path) as part:
         part.write_text("all")
     assert set(tmp_path.iterdir()) == {path, new, mine}
+
+
+def test_a_folder_is_replaced_and_what_others_wrote_stays(tmp_path):
+    make_folder(tmp_path / "a")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    with replaced_folder(tmp_path / "link", is_tif) as part:
+        (part / "new.tif").write_text("new")
+        (part / "notes.txt").write_text("new")
+        assert set(content(tmp_path / "a")) == {"old.tif", "notes.txt", "mine/a.qml"}
+    assert content(tmp_path / "a") == {
+        "new.tif": "new",
+        "notes.txt": "new",
+        "mine/a.qml": "earlier",
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "link"}
+
+
+def test_links_are_carried_over_as_links_and_disks_without_links_get_copies(tmp_path, monkeypatch):
+    make_folder(tmp_path / "a")
+    (tmp_path / "a" / "other").symlink_to("mine")
+    monkeypatch.setattr(os, "link", lambda *paths, **options: os.stat(tmp_path / "absent"))
+    with replaced_folder(tmp_path / "a", is_tif):
+        pass
+    assert content(tmp_path / "a") == {"notes.txt": "earlier", "mine/a.qml": "earlier"}
+    assert (tmp_path / "a" / "other").readlink() == Path("mine")
+
+
+def test_a_replacement_that_fails_leaves_the_earlier_folder(tmp_path):
+    make_folder(tmp_path / "a")
+    before = content(tmp_path)
+    with pytest.raises(RuntimeError), replaced_folder(tmp_path / "a", is_tif) as part:
+        (part / "new.tif").write_text("new")
+        raise RuntimeError
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("moment", ["filling", "renaming"])
+def test_a_replacement_that_is_killed_leaves_the_earlier_folder(tmp_path, moment):
+    make_folder(tmp_path / "a")
+    before = content(tmp_path / "a")
+    done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "a", moment], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    if moment == "renaming":
+        assert content(tmp_path / ".a.earlier") == before
+    with replaced_folder(tmp_path / "a", is_tif):
+        assert content(tmp_path / "a") == before  # the next one puts it back
+    assert set(content(tmp_path / "a")) == set(before) - {"old.tif"}
+
+
+def test_a_file_is_no_folder_to_replace(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(OSError, match="not a folder"), replaced_folder(tmp_path / "a", is_tif):
+        pass
+    assert content(tmp_path) == {"a": "mine"}
+
+
+def test_a_folder_that_a_killed_process_left_is_removed_after_a_day(tmp_path):
+    old, new = (tmp_path / f".part.{token}.a" for token in ("0123abcd", "4567cdef"))
+    for part in (old, new):
+        (part / "dsm").mkdir(parents=True)
+        for path in (part, part / "dsm")[: 1 if part == new else 2]:
+            os.utime(path, (0, 0))
+    with whole_folder(tmp_path / "a"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"a", new.name}
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import predict
 import train_dae
 import train_mtl
 from datasets.rasters.reading import read_raster
-from models.height_network import make_height_network, make_raw_network
+from models.height_network import Extras, make_height_network, make_raw_network
 from models.mtl import NetworkOptions, build_mtl
-from prediction.tiles import predict_tile
+from prediction.tiles import predict_tile, unit_vectors
 
 RUN = ["--dataset_name=blocks", "--backbone=tiny", "--decoder_width=0.02", "--dropout=0"]
 RUN += ["--samples_per_epoch=4", "--mtl_steps=2", "--dae_steps=2"]
@@ -69,6 +69,21 @@ def test_raw_values_are_scaled_and_any_size_is_taken():
     np.testing.assert_allclose(
         run(image)["heights"], expected, rtol=0, atol=1e-3 * np.ptp(expected)
     )
+
+
+def test_normals_are_unit_vectors_over_the_views_too():
+    mtl = build_mtl(NetworkOptions("tiny", 0.02), 0)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype("float32")
+    network = make_height_network(mtl, extras=Extras("unit", views=True))
+    mean = network(image)["normals"].numpy()  # over the views, as predict.py blends it
+    assert np.linalg.norm(mean, axis=-1).min() < 0.9
+    found = make_raw_network(network, [1.0, 1.0, 1.0])(image)["normals"]
+    np.testing.assert_allclose(found, unit_vectors(mean), atol=1e-6)
+
+
+def test_a_normal_of_length_0_is_level_ground():
+    run = make_raw_network(lambda image: {"normals": image * 0}, [1.0, 1.0, 1.0])
+    assert run(np.ones((1, 32, 32, 3), "float32"))["normals"][0, 0, 0].numpy().tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize("shape", [(21, 27), (10, 31), (3, 32)])

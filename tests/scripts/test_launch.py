@@ -171,6 +171,19 @@ def test_a_wrong_option_ends_before_tensorflow(tmp_path):
     assert done.returncode == 2 and "tensorflow" not in done.stderr
 
 
+def test_where_the_driver_offers_no_gpu_the_answer_needs_no_tensorflow(tmp_path):
+    command = [sys.executable, "-X", "importtime", *LAUNCH, "--dry-run", "--yes=true"]
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and "tensorflow" not in done.stderr
+    assert "GPUs: none" in done.stdout and "run_train_test.sh --multi" in done.stdout
+
+
+def test_gpus_that_are_named_but_not_there_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        launcher.main(["--dry-run", "--gpu_devices=0,97"])
+    assert "TensorFlow sees no GPU" in capsys.readouterr().err
+
+
 def test_a_setting_that_the_mode_contradicts_is_refused(launch, capsys):
     with pytest.raises(SystemExit) as ended:
         launch("--devices=2", "--cpu_replicas=3")

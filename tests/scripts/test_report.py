@@ -11,22 +11,30 @@ from selenium.webdriver.chrome.service import Service
 
 import test_dsm
 import train_mtl
+from evaluation.report import page
+from evaluation.report.page import write_report_page
 from project.files import write_bytes
 
-NASTY = 'a&"b>'  # "<" in a file's name is refused, in a class name it is not
-GROUND = "<b>ground"
+NASTY = 'a&"b>$_{$|'  # "<" in a file's name is refused, in a class name it is not
+GROUND = "<b>ground $_{$|"
 
+EARLIER = ("metrics.json", "dsm/earlier.tif", "notes.txt")
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
 OPTIONS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 
+def names_below(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="module")
-def folder(blocks, tmp_path_factory):
+def folder(blocks, tmp_path_factory, at_the_end):
     """Evaluates a network of two steps on four tiles, with names that HTML must escape."""
     root = tmp_path_factory.mktemp("report")
     shutil.copytree(blocks / "blocks", root / "blocks")
     record = root / "blocks" / "dataset.toml"
-    record.write_text(record.read_text().replace('"ground"', f'"{GROUND}"'))
+    text = record.read_text().replace('"ground"', f"'{GROUND}'")
+    record.write_text(f"name = '{NASTY}'\n{text}")
     for kind in ("rgb", "dsm", "sem"):
         for old, new in (("train_2", NASTY), ("train_3", "zz")):
             path = root / "blocks" / "train" / kind / f"{old}.tif"
@@ -35,9 +43,24 @@ def folder(blocks, tmp_path_factory):
     run.append(f"--output_dir={root / 'out'}")
     train_mtl.main([*run, "--backbone=tiny", "--decoder_width=0.02", "--mtl_steps=2"])
     result = root / "out" / "blocks" / "test_mtl"
-    write_bytes(result / "dsm" / "earlier.tif", b"")
-    test_dsm.main([*run, "--figures=0"])
+    for name in EARLIER:
+        write_bytes(result / name, b"")
+
+    def write_page(*evaluated):
+        """Writes the page, which comes last, and notes what the folder holds by then."""
+        write_report_page(*evaluated)
+        at_the_end.update(names_below(result))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "write_report_page", write_page)
+        test_dsm.main([*run, "--figures=1"])
     return result
+
+
+@pytest.fixture(scope="module")
+def at_the_end():
+    """Returns the names in the folder of results at the end of the evaluation."""
+    return set()
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +95,8 @@ def test_page_shows_without_errors_and_asks_for_no_other_file(browser, folder):
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     asked = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     urls = {one["request"]["url"] for one in asked if one["documentURL"].startswith("file:")}
-    page = (folder / "report.html").as_uri()
-    assert page in urls and all(url == page or url.startswith("data:") for url in urls)
+    own = (folder / "report.html").as_uri()
+    assert own in urls and all(url == own or url.startswith("data:") for url in urls)
 
 
 def test_every_picture_loads_and_says_what_it_shows(browser):
@@ -112,7 +135,7 @@ def test_worst_tile_stands_first_and_is_marked(browser):
 
 def test_page_shows_the_run_and_its_training(browser, folder):
     text = browser.find_element("tag name", "body").text
-    assert "blocks, test split: MTL" in text and "trained with seed 0" in text
+    assert f"{NASTY}, test split: MTL" in text and "trained with seed 0" in text
     metrics = json.loads((folder / "metrics.json").read_text())
     assert f"{metrics['pooled']['rmse']:.3f}" in text
     assert f"true {GROUND}" in text and not browser.find_elements("tag name", "b")
@@ -125,11 +148,13 @@ def test_figures_of_the_split_are_files_too(folder):
     assert {"density.png", "errors.png", "report.html"} <= names
 
 
-def test_rasters_of_an_earlier_evaluation_are_gone(folder):
+def test_an_earlier_evaluation_is_there_until_the_new_one_is_complete(folder, at_the_end):
+    assert at_the_end == set(EARLIER)
     names = {path.stem for path in (folder / "dsm").iterdir()}
     assert names == {NASTY, "test_0", "test_1", "zz"}
+    assert names_below(folder) >= {"notes.txt", f"figures/{NASTY}.png"}
 
 
 def test_page_names_no_folder_of_this_machine(folder):
-    page = (folder / "report.html").read_text()
-    assert str(folder.parents[2]) not in page and "settings.json of MTL" in page
+    text = (folder / "report.html").read_text()
+    assert str(folder.parents[2]) not in text and "settings.json of MTL" in text

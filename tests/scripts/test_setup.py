@@ -1,5 +1,6 @@
 """setup.sh in a copy of its own, with stand-ins for the programs that it looks for on PATH."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ("bash", "env", "cat", "cp", "dirname", "mkdir", "sha256sum", "tee")
+GDAL_COMMANDS = ("gdalinfo", "gdal_translate", "gdalwarp")
 # A Python that fits, has every module but no GDAL bindings, and whose headers are in place.
 PYTHON = """
 case "$*" in
@@ -61,6 +63,8 @@ def ready(machine):
     """A machine where setup.sh has run through."""
     machine.program("g++", "")
     machine.program("gdal-config", "echo 3.6.2")
+    for name in GDAL_COMMANDS:
+        machine.program(name, "")
     script = PYTHON.format(folder=machine.folder).replace("*osgeo*) exit 1", "*osgeo*) echo 3.6.2")
     machine.program("python3", script)
     assert machine.setup().returncode == 0
@@ -80,19 +84,49 @@ def test_missing_system_packages_without_root(machine):
     (machine.folder / "Python.h").unlink()
     result = machine.setup()
     assert result.returncode == 1
-    command = "sudo apt-get install -y --no-install-recommends g++ libgdal-dev python3.11-dev"
+    command = (
+        "sudo apt-get install -y --no-install-recommends g++ libgdal-dev python3.11-dev gdal-bin"
+    )
     assert result.stderr.rstrip().endswith(f"Run: {command}")
 
 
 def test_missing_compiler_is_all_that_is_asked_for(machine):
-    machine.program("gdal-config", "echo 3.6.2")
+    for name in ("gdal-config", *GDAL_COMMANDS):
+        machine.program(name, "echo 3.6.2")
     assert machine.setup().stderr.rstrip().endswith("--no-install-recommends g++")
 
 
 def test_root_installs_system_packages(machine):
     machine.program("id", "echo 0")
     machine.setup()
-    assert "apt-get install -y --no-install-recommends g++ libgdal-dev" in machine.calls()
+    assert "apt-get install -y --no-install-recommends g++ libgdal-dev gdal-bin" in machine.calls()
+
+
+@pytest.mark.parametrize("name", GDAL_COMMANDS)
+def test_root_installs_the_commands_of_gdal_where_one_is_missing(ready, name):
+    (ready.bin / name).unlink()
+    ready.program("id", "echo 0")
+    assert ready.setup().returncode == 0
+    assert "apt-get install -y --no-install-recommends gdal-bin" in ready.calls()
+    assert "pip" not in ready.calls()
+
+
+def test_without_root_the_commands_of_gdal_are_asked_for_once(ready):
+    (ready.bin / "gdalwarp").unlink()
+    result = ready.setup()
+    assert result.returncode == 0  # nothing that runs needs them
+    assert "Run: sudo apt-get install -y --no-install-recommends gdal-bin\n" in result.stderr
+    assert "gdalwarp and the like, which messages recommend, are not installed" in result.stderr
+    assert (ready.setup().stderr, ready.setup("--dev").returncode) == ("", 0)
+
+
+def test_every_command_that_messages_and_docs_recommend_is_there():
+    if not shutil.which("gdalinfo"):
+        pytest.skip("gdal-bin is not installed, see setup.sh")
+    named = r"\bgdal(?:info|warp|addo|buildvrt|_translate|_rasterize|_[a-z]+\.py)\b|\bogr2ogr\b"
+    sources = [path for ending in ("py", "md") for path in ROOT.glob(f"[a-z]*/**/*.{ending}")]
+    commands = {name for path in sources for name in re.findall(named, path.read_text())}
+    assert len(commands) > 4 and not [name for name in commands if not shutil.which(name)]
 
 
 def test_without_network_apt_gives_the_command(machine):

@@ -132,6 +132,11 @@ def test_annotation_decides_the_type(argument, value):
     [
         ("--crop_sise=96", "unknown setting --crop_sise=96. Did you mean --crop_size?"),
         ("--crop=96", "unknown setting --crop=96"),
+        ("--lr=1e-3", "Did you mean --mtl_learning_rate or --dae_learning_rate?"),
+        ("--max-epochs 9", "Did you mean --mtl_epochs or --dae_epochs?"),
+        ("--Data=/mnt/town", "Did you mean --dataset_name or --shortcut_path?"),
+        ("--num_workers=4", "Did you mean --input_threads?"),
+        ("--weight_decay=0", "unknown setting --weight_decay=0. --help lists all settings."),
         ("--__name__=x", "unknown setting"),
         ("crop_size=96", "Write options as --name=value"),
         ("--seed", "--seed: expected one argument"),
@@ -398,5 +403,6 @@ def test_published_preset_decides_all_that_the_authors_decided():
     }
 
 
-def test_argument_that_is_not_utf_8_is_refused(capsys):
-    assert r"--output_dir=\udce4' is not UTF-8" in refused(capsys, "--output_dir=\udce4")
+def test_texts_that_are_not_utf8_are_refused(capsys):
+    message = refused(capsys, "--checkpoint_dir=caf\udce9")
+    assert r"'--checkpoint_dir=caf\udce9' is not UTF-8" in message

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 import tensorflow as tf
 
-from devices.gpus import GpuLoad, find_gpu, gpu_load, pci_address, start_nvml
+from devices.cuda import pci_address
+from devices.gpus import GpuLoad, find_gpu, gpu_load, start_nvml
 from training.history import HISTORY_COLUMNS
 from training.monitor import StepMonitor, short_figures
 

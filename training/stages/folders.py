@@ -43,6 +43,28 @@ def prepare_folders(run: StageRun) -> str:
     return start
 
 
+def earlier_steps(run: StageRun) -> int:
+    """Returns for how many steps the learning rate of the run was planned that may be continued.
+
+    Returns:
+        Their number; 0 = plan anew: there is no such run, it stored no plan, or it has come to its
+        end and another length needs other rates.
+
+    Raises:
+        ResumeError: if that run cannot be read.
+    """
+    resume = run.settings.resume
+    source = run.folder if resume == "auto" else Path(resume)
+    stored = None if resume == "never" else read_stored(source)
+    progress = read_progress(source) if stored else None
+    if stored is None or progress is None:
+        return 0
+    step, stopped = progress
+    finished = stopped or step >= max(stored.total_steps, stored.schedule_steps)
+    other = run.schedule_has_length and run.plan.total_steps != stored.total_steps
+    return 0 if finished and other else stored.schedule_steps
+
+
 def refuse_other_precision(stored: StoredRun, now: StoredRun, folder: Path) -> None:
     """Refuses to move a run aside only because auto means another precision on this machine.
 

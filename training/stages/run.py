@@ -22,7 +22,7 @@ from training.history import RunLog, SilentLog
 from training.loop import Validation, run_training
 from training.optimizers import updates_done
 from training.stages.feeding import crop_reader, distributed_batches
-from training.stages.folders import CONTINUE, FINISHED, NEW, prepare_folders
+from training.stages.folders import CONTINUE, FINISHED, NEW, earlier_steps, prepare_folders
 from training.stages.stage import StageRun
 from training.stages.step import compile_step, learning_rates
 
@@ -51,8 +51,7 @@ def train_stage(run: StageRun) -> None:
     """
     check_labels(run)
     require_same(run.strategy, "settings or training tiles", shared_settings(run))
-    start = prepare_folders(run) if run.is_chief else NEW
-    start = STARTS[int(chiefs_number(run.strategy, STARTS.index(start)))]
+    run, start = choose_start(run)
     if start == FINISHED:
         print(f"{run.folder}: this run is finished. --resume=never trains it again.")
         return
@@ -87,6 +86,19 @@ def train_stage(run: StageRun) -> None:
         if run.is_chief:
             rows = (read_rows(run.results / name) for name in ("history.csv", "validation.csv"))
             training_curves(run.results / "curves.png", *rows)
+
+
+def choose_start(run: StageRun) -> tuple[StageRun, str]:
+    """Decides how a run begins, the same in all processes, and clears the way for it.
+
+    Returns:
+        (the run, with the plan of the earlier one if it continues that; one of `STARTS`).
+    """
+    steps = int(chiefs_number(run.strategy, earlier_steps(run) if run.is_chief else 0))
+    continued = replace(run, earlier_steps=steps or None)
+    start = prepare_folders(continued) if run.is_chief else NEW
+    start = STARTS[int(chiefs_number(run.strategy, STARTS.index(start)))]
+    return run if start == NEW else continued, start
 
 
 def check_labels(run: StageRun) -> None:
@@ -149,13 +161,25 @@ def print_banner(run: StageRun) -> None:
         "batch": f"{run.batch_size} crops x {run.strategy.num_replicas_in_sync} replicas"
         + (f" x {parts} accumulated" if parts > 1 else "")
         + f" = {plan.global_batch_size} per step, {settings.crop_size} px",
-        "length": f"{plan.total_steps} steps of which {plan.samples_per_epoch} crops are an epoch",
+        "length": f"{plan.total_steps} steps of which {plan.samples_per_epoch} crops are an epoch"
+        + planned_otherwise(run),
         "weights": str(run.folder),
         "results": str(run.results),
     }
     print("\n".join(f"{name:>8}  {line}" for name, line in lines.items()))
     for line in describe(settings):
         print(f"{'setting':>8}  {line}")
+
+
+def planned_otherwise(run: StageRun) -> str:
+    """Returns a note if the learning rate of a continued run was planned for another length."""
+    steps, total = run.schedule_steps, run.plan.total_steps
+    if steps == total:
+        return ""
+    note = f"; the learning rate keeps to the {steps} steps with which the run began"
+    if run.schedule_has_length and total > steps:
+        note += " and is at its lowest afterwards (--resume=never plans a new run)"
+    return note
 
 
 def make_validation(run: StageRun) -> Validation:

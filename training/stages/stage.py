@@ -68,6 +68,7 @@ class StageRun:
         strategy: over the replicas; the networks were built under its scope.
         stage: which stage, with its networks.
         plan: steps, epochs and global batch.
+        earlier_steps: of the plan of the run that this one may continue; None = a new run.
     """
 
     settings: Settings
@@ -75,6 +76,7 @@ class StageRun:
     strategy: tf.distribute.Strategy
     stage: Stage
     plan: TrainingPlan
+    earlier_steps: int | None = None
 
     @classmethod
     def begin(
@@ -90,6 +92,17 @@ class StageRun:
     def batch_size(self) -> int:
         """Crops that a replica takes at a time."""
         return self.stage.batch_size
+
+    @property
+    def schedule_steps(self) -> int:
+        """Optimizer steps for which the learning rate is planned: those with which it began."""
+        return self.earlier_steps or self.plan.total_steps
+
+    @property
+    def schedule_has_length(self) -> bool:
+        """Whether the learning rate after the warm-up depends on `schedule_steps`."""
+        kind, by_epochs = self.settings.learning_rate_schedule, self.settings.decay_epochs
+        return kind == "cosine" or (kind == "step" and not by_epochs)
 
     @property
     def is_chief(self) -> bool:
@@ -124,6 +137,8 @@ class StageRun:
             unusable_tiles=list(summary.unusable),
             encoder_weights=stage.encoder_weights,
             parameters=parameter_count(stage.network),
+            total_steps=self.plan.total_steps,
+            schedule_steps=self.schedule_steps,
             gsd=self.data.gsd,
             training_mean_height=summary.mean_height,
             majority_class=max(range(len(counts)), key=counts.__getitem__) if counts else None,
@@ -135,9 +150,8 @@ class StageRun:
         settings, stage = self.settings, self.stage
         run = identity(settings, stage.name) | stage.origin
         run["precision"] = keras.config.dtype_policy().name
-        by_epochs = settings.learning_rate_schedule == "step" and settings.decay_epochs
-        if settings.learning_rate_schedule != "constant" and not by_epochs:
-            run["total_steps"] = self.plan.total_steps  # a run of another length has other rates
+        if self.schedule_has_length:
+            run["total_steps"] = self.schedule_steps  # a plan of another length has other rates
         run |= data_identity(self.data)
         return run | {"global_batch_size": self.plan.global_batch_size}
 

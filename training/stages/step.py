@@ -19,7 +19,7 @@ def learning_rates(run: StageRun) -> keras.optimizers.schedules.LearningRateSche
     Raises:
         SettingsError: if its lowest rate is above its highest.
     """
-    settings, plan = run.settings, run.plan
+    settings, plan, steps = run.settings, run.plan, run.schedule_steps
     rate = learning_rate(settings, run.stage.name, run.strategy.num_replicas_in_sync)
     if settings.min_learning_rate > rate:
         raise SettingsError(
@@ -31,11 +31,11 @@ def learning_rates(run: StageRun) -> keras.optimizers.schedules.LearningRateSche
     return make_schedule(
         settings.learning_rate_schedule,
         rate,
-        plan.total_steps,
-        min(round(settings.warmup_epochs * epoch_steps), plan.total_steps // 2),
+        steps,
+        min(round(settings.warmup_epochs * epoch_steps), steps // 2),
         settings.min_learning_rate,
         Decay(
-            decay_epochs * epoch_steps if decay_epochs else plan.total_steps / 3,
+            decay_epochs * epoch_steps if decay_epochs else steps / 3,
             settings.decay_factor,
         ),
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import shutil
@@ -158,6 +159,19 @@ def test_buildings_become_one_class(files, tmp_path):
     assert (record.class_names, record.building_index) == (("other", "building"), 1)
     codes = [read_raster(p).pixels for p in (tmp_path / "town").glob("*/sem/*.tif")]
     assert set(np.unique(codes)) == {0, 1}
+
+
+@pytest.mark.parametrize("nodata, noted", [(2, True), (9, False), (np.nan, False)])
+def test_labels_that_are_hidden_by_the_nodata_value_are_noted(
+    files, tmp_path, capsys, nodata, noted
+):
+    codes = read_raster(files["labels"]).pixels
+    write(files["labels"], codes, 2.0, LEFT - 4, TOP + 2, nodata=nodata)
+    assert run(files, tmp_path / "town", "--tile=128", "--splits=1,0,0") == 0
+    shown = capsys.readouterr().out
+    # 40 of 90 columns have code 2.
+    assert bool(re.search("about 44.4% of .* nodata value 2 .* -unsetnodata", shown)) == noted
+    assert ("-unsetnodata" in shown) == noted
 
 
 def test_a_run_is_resumed_and_other_options_are_refused(files, tmp_path, capsys):
@@ -421,3 +435,109 @@ def test_a_mosaic_of_autzen_gives_the_heights_of_its_tiles(autzen, tmp_path):
             tile = read_raster(made / kind / path.name)
             np.testing.assert_array_equal(tile.valid, there.valid)
             np.testing.assert_allclose(tile.pixels[tile.valid], there.pixels[tile.valid], atol=most)
+
+
+def footprints(path, *boxes, codes=None):
+    """Writes rectangles (column, row, columns, rows) of the photo as polygons in degrees."""
+    utm, degrees = osr.SpatialReference(), osr.SpatialReference()
+    utm.ImportFromEPSG(32610)
+    degrees.ImportFromEPSG(4326)
+    degrees.SetAxisMappingStrategy(osr.OAMS_TRADITIONAL_GIS_ORDER)
+    move = osr.CoordinateTransformation(utm, degrees)
+    features = []
+    for index, (column, row, columns, rows) in enumerate(boxes):
+        x, y = LEFT + 0.5 * column, TOP - 0.5 * row
+        corners = [(x, y), (x + columns / 2, y), (x + columns / 2, y - rows / 2), (x, y - rows / 2)]
+        ring = [list(point[:2]) for point in move.TransformPoints([*corners, corners[0]])]
+        features.append(
+            {
+                "type": "Feature",
+                "properties": {"class": codes[index]} if codes else {},
+                "geometry": {"type": "Polygon", "coordinates": [ring]},
+            }
+        )
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def label_counts(folder):
+    pixels = np.concatenate([read_raster(p).pixels for p in folder.glob("*/sem/*.tif")])
+    return dict(
+        zip(*(part.tolist() for part in np.unique(pixels, return_counts=True)), strict=True)
+    )
+
+
+def test_footprints_become_buildings(files, tmp_path, capsys):
+    # From column 3 on, where the surface begins, 64 x 64 tiles cover columns 3 to 258.
+    boxes = (10, 20, 30, 40), (250, 100, 30, 20), (300, 0, 10, 10)
+    given = files | {"labels": footprints(tmp_path / "given/a.geojson", *boxes)}
+    assert run(given, tmp_path / "town", *FEW) == 0
+    shown = capsys.readouterr().out
+    assert "label codes 0, 1" in shown and "3 polygons of" in shown
+    assert label_counts(tmp_path / "town") == {0: 12 * 64 * 64 - 1380, 1: 30 * 40 + 9 * 20}
+    record = find_record("town", tmp_path)
+    assert (record.class_names, record.building_index) == (("other", "building"), 1)
+    assert check_split(record, "train", list_tiles(record, "train"), 64).tiles == 12
+
+
+def test_an_attribute_of_footprints_gives_the_codes(files, tmp_path):
+    boxes, codes = [(10, 20, 30, 40), (100, 100, 10, 10), (150, 50, 5, 5)], [3, 7, 9]
+    given = files | {"labels": footprints(tmp_path / "given/a.geojson", *boxes, codes=codes)}
+    options = (*FEW, "--label_attribute=class")
+    assert run(given, tmp_path / "town", *options) == 0
+    rest = 12 * 64 * 64 - 1200 - 125
+    assert label_counts(tmp_path / "town") == {0: rest, 3: 1200, 7: 100, 9: 25}
+    assert find_record("town", tmp_path).class_names == ("class_0", "class_3", "class_7", "class_9")
+    assert run(given, tmp_path / "binary", *options, "--building=7,9") == 0
+    assert label_counts(tmp_path / "binary") == {0: rest + 1200, 1: 125}
+    assert find_record("binary", tmp_path).building_index == 1
+
+
+def test_a_split_without_a_label_code_is_noted(files, tmp_path, capsys):
+    # Stripes are across columns: a house at one end is in one split only.
+    given = files | {"labels": footprints(tmp_path / "given/a.geojson", (4, 4, 8, 8))}
+    assert run(given, tmp_path / "town", "--tile=48") == 0
+    shown = capsys.readouterr().out
+    assert len(re.findall("warning: the .* split has no pixel of label code 1;", shown)) == 2
+
+
+def test_a_changed_attribute_of_a_shapefile_is_not_mixed_in(files, tmp_path, capsys):
+    shape = tmp_path / "given/a.shp"
+    made = footprints(tmp_path / "made.geojson", (10, 20, 30, 40), codes=[3])
+    gdal.VectorTranslate(str(shape), str(made), format="ESRI Shapefile")
+    given = files | {"labels": shape}
+    options = (*FEW, "--label_attribute=class")
+    assert run(given, tmp_path / "town", *options) == run(given, tmp_path / "town", *options) == 0
+    before = shape.with_suffix(".dbf").stat()
+    os.utime(shape.with_suffix(".dbf"), ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert run(given, tmp_path / "town", *options) == 2
+    assert "was prepared with labels {'file': 'a.shp'" in capsys.readouterr().err
+
+
+MANY = {"boxes": [(10 * i, 20, 5, 5) for i in range(30)] * 9, "codes": list(range(270))}
+WRONG_FOOTPRINTS = {
+    "image": ((), {}, "image", "a.geojson: a text that describes a raster"),
+    "surface": ((), {}, "surface", "a.geojson: a text that describes a raster"),
+    "building": (("--building=1",), {}, "labels", "every polygon of .* is a building without"),
+    "codes": (
+        ("--label_attribute=class", "--building=4"),
+        {"codes": [3]},
+        "labels",
+        "building is 4, but the attribute class of .* is 3",
+    ),
+    "ids": (("--label_attribute=class",), MANY, "labels", "270 different values, expected at most"),
+    "far": ((), {"boxes": [(9999, 0, 9, 9)]}, "labels", "no polygon of layer a overlaps"),
+    "raster": (("--label_layer=a",), {}, None, "label_layer is given, but labels is .*labels.tif"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_FOOTPRINTS)
+def test_wrong_footprints_are_one_line_and_leave_nothing(files, tmp_path, capsys, name):
+    options, shapes, option, message = WRONG_FOOTPRINTS[name]
+    boxes = shapes.get("boxes", [(10, 20, 30, 40)])
+    path = footprints(tmp_path / "given/a.geojson", *boxes, codes=shapes.get("codes"))
+    assert run(files | ({option: path} if option else {}), tmp_path / "town", *FEW, *options) == 2
+    shown = capsys.readouterr().err.strip()
+    assert re.search(message, shown)
+    assert shown.startswith("error: ") and "\n" not in shown
+    assert not (tmp_path / "town").exists()

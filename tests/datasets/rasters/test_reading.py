@@ -6,6 +6,7 @@ from osgeo import gdal, osr
 
 from datasets.rasters.reading import (
     DRIVERS,
+    VECTOR_DRIVERS,
     Grid,
     RasterError,
     describe_projection,
@@ -133,7 +134,7 @@ def test_mask_file_in_upper_case_belongs_to_another_file(tmp_path):
 
 def test_gdal_keeps_only_the_formats_that_are_read():
     names = {gdal.GetDriver(i).ShortName for i in range(gdal.GetDriverCount())}
-    assert {"GTiff", "PNG", "JPEG", "VRT"} <= names <= set(DRIVERS)
+    assert {"GTiff", "PNG", "JPEG", "VRT"} <= names <= {*DRIVERS, *VECTOR_DRIVERS}
 
 
 @pytest.mark.parametrize(
@@ -248,6 +249,11 @@ def test_control_points_and_rpcs_are_part_of_the_place(tmp_path):
     grid = read_info(path).grid
     assert (grid.geotransform, grid.control_points.points) == (None, ((3.0, 4.0, 7.0, 9.0, 2.0),))
     assert "32632" in grid.control_points.projection
+
+
+def test_path_that_is_not_utf8_is_named(tmp_path):
+    with pytest.raises(RasterError, match=r"caf.udce9.tif': the path is not UTF-8"):
+        read_info(tmp_path / "caf\udce9.tif")
 
 
 def test_message_of_gdal_that_is_not_utf_8_is_an_error_of_the_project(tmp_path):

@@ -208,3 +208,12 @@ def test_control_points_and_rpcs_are_carried_over(tmp_path):
         stored = dataset.GetMetadata("RPC")
         offsets = {key: float(stored[key]) for key in ("LINE_OFF", "SAMP_OFF", "LAT_OFF")}
         assert offsets == {"LINE_OFF": 7 - 100, "SAMP_OFF": 7 - 200, "LAT_OFF": 7}
+
+
+def test_tags_that_are_not_utf8_are_read(tmp_path):
+    path = tmp_path / "a.tif"
+    dataset = gdal.GetDriverByName("GTiff").Create(str(path), 2, 2)
+    dataset.SetMetadata({"AUTHOR": "Rene"})
+    dataset = None
+    path.write_bytes(path.read_bytes().replace(b"Rene", b"Ren\xe9"))
+    assert read_tags(path)["AUTHOR"] == "Ren\xe9"

@@ -202,3 +202,32 @@ def test_records_need_the_standard_library_only():
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("name", ["Demo", "mytown", "Vaihingen"])
+@pytest.mark.parametrize("inside", ["train/rgb", "train/RGB", "test/images", "dataset.toml"])
+def test_the_data_sets_own_folder_as_shortcut_path_is_said(tmp_path, name, inside):
+    (tmp_path / "mytown" / inside).mkdir(parents=True)
+    if inside == "dataset.toml":
+        (tmp_path / "mytown" / inside).rmdir()
+        (tmp_path / "mytown" / inside).touch()
+    advice = rf"set --shortcut_path={tmp_path} --dataset_name=mytown\."
+    with pytest.raises(RecordError, match=rf"no folder {name}\. .*{advice}"):
+        find_record(name, tmp_path / "mytown")
+
+
+def test_a_folder_of_data_sets_is_none_itself(tmp_path):
+    (tmp_path / "test" / "train" / "rgb").mkdir(parents=True)  # a data set with a split's name
+    assert find_record("Demo", tmp_path).name == "Demo"
+
+
+def test_folders_with_the_names_of_other_projects_are_said(tmp_path):
+    for folder in ("Train", "val/images", "test/RGB", "test/nDSM", "test/labels"):
+        (tmp_path / "mine" / folder).mkdir(parents=True)
+    with pytest.raises(RecordError) as error:
+        find_record("mine", tmp_path)
+    mine = tmp_path / "mine"
+    assert f" Rename {mine}/Train to train and {mine}/val to valid." in str(error.value)
+    test = mine / "test"
+    renamed = f"{test}/RGB to rgb and {test}/nDSM to dsm and {test}/labels to sem."
+    assert str(error.value).endswith(f" Rename {renamed}")

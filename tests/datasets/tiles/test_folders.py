@@ -96,6 +96,37 @@ def test_error_on_an_empty_or_missing_split_gives_the_layout(tmp_path, split):
         list_tiles(split_of(tmp_path), split)
 
 
+def test_error_on_a_missing_split_says_which_folder_is_meant(tmp_path):
+    record = split_of(tmp_path, ["a.tif"], ["a.tif"])
+    (tmp_path / "Val").mkdir()
+    with pytest.raises(DataError, match=r"valid has no tiles.* Rename \S+/Val to valid\."):
+        list_tiles(record, "valid")
+
+
+@pytest.mark.parametrize(
+    "kinds, advice",
+    [
+        (
+            {"images": [], "DSM": []},
+            r"train has no tiles.* Rename \S+/images to rgb and \S+/DSM to",
+        ),
+        ({"rgb": ["a.tif"], "ndsm": ["a.tif"]}, r"its name\. Rename \S+/ndsm to dsm"),
+        ({"rgb": ["a.tif"], "dsm": ["a.tif"], "Labels": []}, r"Rename \S+/Labels to sem\. If it"),
+        ({"rgb": ["a.tif"], "dsm": ["a.tif"], "dtm": ["a.tif"]}, r"Rename \S+/dtm to dem"),
+    ],
+)
+def test_folders_with_the_names_of_other_projects_are_said(tmp_path, kinds, advice):
+    record = split_of(tmp_path, **{"rgb": None, "dsm": None} | kinds)
+    with pytest.raises(DataError, match=f"(?s){advice}"):
+        list_tiles(record, "train")
+
+
+def test_folders_that_are_not_needed_may_have_any_name(tmp_path):
+    names = ["a.tif"]
+    split_of(tmp_path, names, names, labels=names, radar=names, images=names, vector=[])
+    assert len(list_tiles(Record(name="mine", folder=tmp_path), "train")) == 1
+
+
 def test_links_are_followed(tmp_path):
     record = split_of(tmp_path / "data", ["a.tif"], ["a.tif"])
     (tmp_path / "linked").symlink_to(tmp_path / "data")

@@ -2,7 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.report.curves import read_rows, training_curves
+from evaluation.report.curves import curves_figure, read_rows, training_curves
+from evaluation.report.tables import MEASURES
+from project.drawing import png_bytes
 from project.files import write_rows
 
 
@@ -47,3 +49,23 @@ def test_the_one_finite_loss_is_a_visible_point(tmp_path):
     rows = [{"step": step, "height_loss": loss} for step, loss in enumerate(losses)]
     training_curves(tmp_path / "a.png", rows, [])
     assert orange_shapes(tmp_path / "a.png") == 2  # the point and its entry in the legend
+
+
+def test_legends_have_the_words_of_the_tables_and_hide_no_curve():
+    validation = [{"step": i, "rmse": 5.0, "mae": 3.0, "miou": 0.5} for i in range(3)]
+    figure = curves_figure(history(30), validation)
+    png_bytes(figure, 50)  # lays it out
+    losses, errors, shares = figure.axes
+    labels = [text.get_text() for text in errors.get_legend().get_texts()]
+    assert labels == [MEASURES[("rmse",)], MEASURES[("mae",)]] == ["RMSE (m)", "MAE (m)"]
+    assert [text.get_text() for text in shares.get_legend().get_texts()] == ["mIoU"]
+    for panel in figure.axes:
+        assert not panel.get_legend().get_window_extent().overlaps(panel.get_window_extent())
+
+
+def test_a_logarithmic_axis_has_plain_numbers():
+    figure = curves_figure(history(30), [])
+    png_bytes(figure, 50)
+    losses = figure.axes[0]
+    assert losses.get_yscale() == "log"
+    assert {"10", "100"} <= {text.get_text() for text in losses.get_yticklabels()}

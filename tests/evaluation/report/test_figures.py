@@ -8,9 +8,9 @@ from evaluation.report.figures import (
     class_maps,
     density_figure,
     errors_figure,
-    png_bytes,
     tile_figure,
 )
+from project.drawing import png_bytes
 
 ROWS, COLUMNS = 12, 20
 IMAGE = np.full((ROWS, COLUMNS, 3), 100.0, "float32")
@@ -68,9 +68,10 @@ def test_nodata_is_hatched_and_its_values_do_not_matter(tmp_path, valid):
 
 def test_twenty_classes_and_an_ignored_one_can_be_drawn(tmp_path):
     classes = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS) % 21 - 1
-    names = [f"a rather long class name {i}" for i in range(20)]
+    names = [f"$_{{$ {'a rather long class name ' * 4}{i}" for i in range(20)]
     maps = {"heights": HEIGHTS, "classes": np.maximum(classes, 0)}
-    pixels = drawn(tmp_path / "a.png", {"classes": classes}, maps, class_names=names)
+    title = f"$_{{$ {'x' * 300}"
+    pixels = drawn(tmp_path / "a.png", {"classes": classes}, maps, class_names=names, title=title)
     assert pixels.size
 
 
@@ -129,8 +130,11 @@ def test_groups_without_pixels_have_no_bar():
 
 
 def test_labels_lie_inside_the_figures():
-    groups = {"a rather long class name": MEASURES, "b": MEASURES}
-    for figure in (density_figure(pairs_of(([2], [180]))), errors_figure({"by class": groups})):
-        png_bytes(figure)  # lays it out
+    groups = {f"$_{{$ {'a rather long class name ' * 9}{i}": MEASURES for i in range(20)}
+    density = density_figure(pairs_of(([2], [180])))
+    for figure in (density, errors_figure({"by class": groups})):
+        png_bytes(figure, 20)  # lays it out
         found, size = figure.get_tightbbox(), figure.get_size_inches()
         assert (found.min >= 0).all() and (found.max <= size).all()
+    (bar,) = density.axes[0].child_axes
+    assert {"1", "10"} <= {text.get_text() for text in bar.get_yticklabels()}

@@ -2,8 +2,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from evaluation.report.tables import intervals_table, metrics_table
+from evaluation.report.tables import intervals_table, metrics_table, verdict
 from project.files import write_json, write_rows
 
 
@@ -65,3 +66,25 @@ def test_intervals_stand_by_convention():
     assert [cell.strip() for cell in lines[0].split("|")[1:2]] == ["95 % interval"]
     assert [cell.strip() for cell in lines[2].split("|")[2:4]] == ["1.000 to 3.000"] * 2
     assert len(lines) == 3
+
+
+def test_names_with_bars_and_line_breaks_keep_the_table():
+    run = {"per_class": {"a|b\nc": {"iou": 0.5}}}
+    lines = metrics_table({"x|y": run}).split("\n")
+    assert lines[0].startswith("| measure ") and " x\\|y |" in lines[0]
+    assert len(lines) == 3 and lines[2].startswith("| IoU, a\\|b c |")
+
+
+@pytest.mark.parametrize("error, worse", [(5.0, True), (4.4, True), (4.3996, True), (4.2, False)])
+def test_a_network_that_is_no_better_than_the_mean_is_called_so(error, worse):
+    measured = {"pooled": {"rmse": error}, "training_mean": {"pooled": {"rmse": 4.4}}}
+    sentence = verdict("MTL + DAE", measured)
+    assert bool(sentence) == worse
+    if worse:
+        assert sentence.startswith("MTL + DAE is no better than predicting the mean height")
+        assert f"{error:.3f} m, that of the mean 4.400 m." in sentence
+
+
+def test_without_a_valid_pixel_there_is_no_verdict():
+    none = {"pooled": {"rmse": None}}
+    assert verdict("MTL", none | {"training_mean": none}) == ""

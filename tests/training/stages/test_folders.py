@@ -1,8 +1,14 @@
+from types import SimpleNamespace
+
 import pytest
 import tensorflow as tf
 
 from runs.stored import ResumeError, StoredRun
-from training.stages.folders import decide, move_aside, read_progress
+from settings.loading import load
+from training.loop import TrainingPlan
+from training.stages.folders import decide, earlier_steps, move_aside, read_progress
+from training.stages.stage import StageRun
+from training.stages.step import learning_rates
 
 IDENTITY = {"crop_size": 32, "seed": 0}
 
@@ -11,12 +17,13 @@ IDENTITY = {"crop_size": 32, "seed": 0}
 def run(tmp_path):
     """Returns a function that writes the state of a run and returns its folder."""
 
-    def write(step, stopped=False, identity=IDENTITY):
+    def write(step, stopped=False, identity=IDENTITY, total_steps=0, schedule_steps=0):
         folder = tmp_path / "mtl"
         numbers = {"step": tf.Variable(step, dtype=tf.int64), "stopped": tf.Variable(stopped)}
         checkpoint = tf.train.Checkpoint(**numbers)
         tf.train.CheckpointManager(checkpoint, str(folder / "last"), 1).save(step)
-        StoredRun("mtl", {}, identity, [], 0.5, 2.0, None, {}).write(folder)
+        steps = {"total_steps": total_steps, "schedule_steps": schedule_steps}
+        StoredRun("mtl", {}, identity, [], 0.5, 2.0, None, {}, **steps).write(folder)
         return folder
 
     return write
@@ -80,3 +87,58 @@ def test_a_damaged_state_is_refused_unless_resume_is_never(run, pattern):
     with pytest.raises(ResumeError, match="damaged.*--resume=never"):
         decide(folder, IDENTITY, 10)
     assert decide(folder, IDENTITY, 10, "never") == "new"
+
+
+def asked(steps, *options, earlier=None):
+    """Returns a run of stage 1 of so many steps, 4 to an epoch, on the data set Demo."""
+    settings = load("", ["--mtl_learning_rate=1", "--scale_learning_rate=none", *options])
+    stage = SimpleNamespace(name="mtl")
+    plan = TrainingPlan(steps, 8, 32)
+    return StageRun(settings, None, tf.distribute.get_strategy(), stage, plan, earlier)
+
+
+@pytest.mark.parametrize(
+    "kind, rates",
+    [
+        ("constant", [0.0, 0.5, 1.0, 1.0]),
+        ("cosine", [0.0, 0.5, 1.0, 0.5]),
+        ("step", [0.0, 0.5, 0.1, 0.01]),
+    ],
+)
+@pytest.mark.parametrize("steps", [15, 60])
+def test_rates_follow_the_plan_of_the_earlier_run(kind, rates, steps):
+    options = (f"--learning_rate_schedule={kind}", "--warmup_epochs=5")
+    found = learning_rates(asked(steps, *options, earlier=24))  # whose rise takes half of it
+    at = [0, 6, 12, 18]
+    assert [float(found(step)) for step in at] == pytest.approx(rates, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "stored, step, steps, cosine, other",
+    [
+        ((0, 0), 5, 20, 0, 0),  # by a version that stored no plan
+        ((10, 10), 5, 20, 10, 10),
+        ((10, 10), 5, 7, 10, 10),
+        ((10, 10), 10, 10, 10, 10),
+        ((10, 10), 10, 20, 0, 10),  # at its end: a longer cosine is another run
+        ((20, 10), 15, 20, 10, 10),  # stopped again after it was lengthened
+        ((20, 10), 20, 20, 10, 10),
+        ((5, 10), 5, 7, 10, 10),  # shortened, and then lengthened
+    ],
+)
+def test_an_unfinished_run_keeps_its_plan(run, stored, step, steps, cosine, other):
+    total, schedule = stored
+    resume = f"--resume={run(step, total_steps=total, schedule_steps=schedule)}"
+    assert earlier_steps(asked(steps, resume, "--learning_rate_schedule=cosine")) == cosine
+    assert earlier_steps(asked(steps, resume, "--learning_rate_schedule=constant")) == other
+    by_epochs = ("--learning_rate_schedule=step", "--decay_epochs=2")
+    assert earlier_steps(asked(steps, resume, *by_epochs)) == other
+
+
+def test_a_new_run_keeps_no_plan(run, tmp_path):
+    run(5, total_steps=10, schedule_steps=10)
+    places = ("--dataset_name=Demo", f"--checkpoint_dir={tmp_path}")
+    (tmp_path / "Demo").mkdir()
+    (tmp_path / "mtl").rename(tmp_path / "Demo" / "mtl")
+    assert earlier_steps(asked(20, *places)) == 10
+    assert earlier_steps(asked(20, *places, "--resume=never")) == 0
