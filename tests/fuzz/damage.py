@@ -66,9 +66,9 @@ def damage(data: bytes, name: str, random: Random) -> bytes:
         name: of the file; decides whether it is text.
         random: the only source of chance.
     """
-    is_text = name.endswith((".asc", ".vrt", ".xml", ".toml", ".json", ".wld", ".prj"))
+    is_text = name.endswith((".asc", ".vrt", ".xml", ".toml", "json", ".wld", ".prj"))
     kinds = [*TEXT, *TEXT, *BINARY] if is_text else BINARY
-    kinds = [*kinds, *[_json_value] * len(kinds)] if name.endswith(".json") else kinds
+    kinds = [*kinds, *[_json_value] * len(kinds)] if name.endswith("json") else kinds
     for _ in range(1 + min(int(random.expovariate(0.7)), 6)):
         data = random.choice(kinds)(data, random)
     if name.endswith(".png") and random.random() < 0.7:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from osgeo import gdal
+from osgeo import gdal, ogr, osr
 
 from datasets.rasters.grids import projection_wkt
 from runs.stored import StoredRun
@@ -49,7 +49,8 @@ class Seed:
 
     Attributes:
         format: as the counts of the fuzz test name it.
-        role: "rgb", "dsm" or "sem" of a raster; of other files what is read from them.
+        role: "rgb", "dsm" or "sem" of a raster; of other files what is read from them; "vector" of
+            labels as polygons.
         path: name of the file that is read.
         target: name of the file that is damaged: the same, or one beside it.
         files: content by name.
@@ -65,7 +66,7 @@ class Seed:
 def make_seeds() -> list[Seed]:
     """Returns all seeds, the same at every call."""
     seeds = []
-    for make in (*_RASTERS, *_SIDE_FILES):
+    for make in (*_RASTERS, *_SIDE_FILES, *_VECTORS):
         with tempfile.TemporaryDirectory() as folder:
             kind, role, path, target = make(Path(folder))
             files = {file.name: file.read_bytes() for file in sorted(Path(folder).iterdir())}
@@ -270,6 +271,42 @@ _SIDE_FILES = (
     _beside("a.tif", ".ovr", "rgb", photo(), "GTiff", ".ovr"),
     _beside("a.jpg", ".wld", "rgb", photo(), "JPEG", "world file", place=False),
     _beside("a.asc", ".prj", "dsm", heights(), "AAIGrid", ".prj"),
+)
+
+
+def _vectors(name: str, driver: str, *endings: str) -> Iterator[Callable]:
+    """Yields functions that write footprints, for each of its files as the target."""
+    for ending in endings:
+
+        def make(folder: Path, ending: str = ending) -> tuple[str, str, str, str]:
+            _write_roofs(folder / name, driver)
+            return "vector", "vector", name, f"{Path(name).stem}{ending}"
+
+        yield make
+
+
+def _write_roofs(path: Path, driver: str) -> None:
+    """Writes two triangles with a code each, without the date of today."""
+    gdal.SetConfigOption("OGR_CURRENT_DATE", "2026-01-01T00:00:00.000Z")
+    options = ["DBF_DATE_LAST_UPDATE=2026-01-01"] if driver == "ESRI Shapefile" else []
+    dataset = gdal.GetDriverByName(driver).Create(str(path), 0, 0, 0, 0)
+    system = osr.SpatialReference(projection_wkt(32632))
+    layer = dataset.CreateLayer("a", system, ogr.wkbPolygon, options)
+    layer.CreateField(ogr.FieldDefn("code", ogr.OFTInteger))
+    for code in (2, 6):
+        feature = ogr.Feature(layer.GetLayerDefn())
+        feature.SetField("code", code)
+        west, north = 5e5 + code, 5e6 - code
+        corners = [(west, north), (west + 5, north), (west, north - 5), (west, north)]
+        text = ", ".join(f"{x} {y}" for x, y in corners)
+        feature.SetGeometry(ogr.CreateGeometryFromWkt(f"POLYGON (({text}))"))
+        layer.CreateFeature(feature)
+
+
+_VECTORS = (
+    *_vectors("a.geojson", "GeoJSON", ".geojson"),
+    *_vectors("a.gpkg", "GPKG", ".gpkg"),
+    *_vectors("a.shp", "ESRI Shapefile", ".shp", ".shx", ".dbf", ".prj"),
 )
 
 

@@ -103,7 +103,8 @@ class Workshop:
                 shutil.copy(self.good / f"{role}.tif", place / "a.tif")
         (self.town / "dataset.toml").write_text(RECORD)
         if seed.role not in GOOD and seed.path:
-            (self.town / seed.path).write_bytes(data)
+            for name, content in (seed.files | {seed.target: data}).items():
+                (self.town / name).write_bytes(content)
 
     def _raster_ways(self, role: str, path: Path) -> Iterator[Callable[[], object]]:
         yield lambda: read_parts(path)
@@ -116,11 +117,12 @@ class Workshop:
         if info.grid.rows * info.grid.columns <= CHECKED_PIXELS:
             yield lambda: check(find_record("town", self.folder))
 
-    def _prepare(self, role: str, path: Path) -> None:
+    def _prepare(self, role: str, path: Path, *options: str) -> None:
         """Plans the tiles of a pair as prepare does, and reads the first and the last of them."""
         files = {"rgb": "image", "dsm": "surface", "sem": "labels"}
         given = {files[r]: path if r == role else self.good / f"{r}.tif" for r in files}
         arguments = ["pair", f"--folder={self.folder / 'out'}", "--tile=16", "--splits=1,0,0"]
+        arguments += options
         arguments += [f"--{name}={file}" for name, file in given.items()]
         plan = plan_pair(make_parser().parse_args(arguments))
         for job in (plan.jobs[0], plan.jobs[-1]):
@@ -134,6 +136,9 @@ class Workshop:
         if seed.role == "record":
             yield lambda: check(find_record("town", self.folder))
             yield lambda: show(load("fuzz", places))
+        elif seed.role == "vector":
+            yield lambda: self._prepare("sem", path)
+            yield lambda: self._prepare("sem", path, "--label_attribute=code")
         elif seed.role == "settings":
             (self.town / "best.weights.h5").touch()
             yield lambda: read_stored(self.town)
