@@ -22,6 +22,7 @@ from datasets.rasters.reading import RasterError, open_raster
 
 HEAD_BYTES = 4096  # GDAL looks for a VRT in the first 1024
 MOST_NESTED = 8  # depth of VRTs that name VRTs
+MOST_BLOCK = 2**30  # bytes; GDAL keeps no larger one, and would decode it for every row
 MOST_FOLDERS = 3  # that a note names
 SIDE_FILES = (".msk", ".MSK", ".ovr", ".OVR")  # rasters beside the file that GDAL opens with it
 ELEMENT, TEXT, ATTRIBUTE = 0, 1, 2  # of gdal.ParseXMLString
@@ -174,7 +175,7 @@ def _check_header(path):
         place = dataset.GetGeoTransform(can_return_null=True)
         elsewhere = dataset.GetMetadataItem("OVERVIEW_FILE", "OVERVIEWS")
         rows, columns = dataset.RasterYSize, dataset.RasterXSize
-        kind = dataset.GetDriver().ShortName
+        kind, block = dataset.GetDriver().ShortName, _block_bytes(dataset)
     if elsewhere:
         raise RasterError(
             f"{path}: its overviews are in {elsewhere}. Remove {Path(path).name}.aux.xml, "
@@ -184,6 +185,12 @@ def _check_header(path):
         raise RasterError(
             f"{path}: its georeference gives pixels no size: {place}. Correct it, for instance "
             "with gdal_edit.py -a_ullr <left> <top> <right> <bottom>, or remove it."
+        )
+    if block > MOST_BLOCK:
+        raise RasterError(
+            f"{path}: its pixels can only be read {block / 2**30:.1f} GiB at a time, at most "
+            f"{MOST_BLOCK // 2**30} are possible. Rewrite it, for instance with "
+            "gdal_translate -co TILED=YES."
         )
     size = os.path.getsize(path)
     if kind == "AAIGrid":
@@ -195,6 +202,15 @@ def _check_header(path):
             f"{path}: the file is smaller than its header says: {rows} x {columns} pixels (rows x "
             f"columns) are not in its {size} bytes. It is incomplete or damaged: replace it."
         )
+
+
+def _block_bytes(dataset):
+    """Returns how many bytes GDAL decodes for a single pixel."""
+    band = dataset.GetRasterBand(1)
+    columns, rows = band.GetBlockSize()
+    together = dataset.GetMetadataItem("INTERLEAVE", "IMAGE_STRUCTURE") == "PIXEL"
+    bands = dataset.RasterCount if together else 1
+    return columns * rows * bands * gdal.GetDataTypeSize(band.DataType) // 8
 
 
 def _count_values(path):

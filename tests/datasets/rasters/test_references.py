@@ -263,3 +263,16 @@ def test_georeference_that_places_no_pixel_is_refused(data, place):
     write_raster(path, PIXELS, Grid(3, 4, place, ""))
     with pytest.raises(RasterError, match=r"a\.tif: its georeference gives pixels no size"):
         check_references(path, data)
+
+
+def test_pixels_that_come_by_the_gigabyte_are_refused(data):
+    path = data / "a.tif"
+    options = ["SPARSE_OK=TRUE", "TILED=YES", "BLOCKXSIZE=20000", "BLOCKYSIZE=20000"]
+    gdal.GetDriverByName("GTiff").Create(str(path), 20000, 20000, 3, options=options)
+    with pytest.raises(
+        RasterError, match=r"only be read 1.1 GiB at a time.* gdal_translate -co TIL"
+    ):
+        check_references(path, data)
+    options = ["SPARSE_OK=TRUE", "BLOCKYSIZE=20000"]  # GDAL reads the rows of strips singly
+    gdal.GetDriverByName("GTiff").Create(str(path), 20000, 20000, 3, options=options)
+    check_references(path, data)
