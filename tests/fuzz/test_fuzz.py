@@ -4,7 +4,7 @@ from tests.fuzz.__main__ import run, table
 from tests.fuzz.child import FOUND, READ
 from tests.fuzz.seeds import make_seeds
 
-INPUTS = 600
+INPUTS = 500
 
 
 def test_damaged_files_are_read_or_refused_in_one_line():
