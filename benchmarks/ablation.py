@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks.shared import MeasurementError, given_settings, markdown_table
 from commands.options import command_line, list_of, one_of, option, whole
 from datasets.checks.progress import ensure_demo_data
-from project.files import write_bytes, write_json
+from project.files import read_json, write_bytes, write_json
 from project.version import ROOT
 from runs.folders import output_folder
 from settings.loading import Settings, fail, load, load_named
@@ -121,8 +121,8 @@ def run_stage(run: Run, stage: str) -> dict:
     """
     path, arguments, resume = run.folder / f"{stage}.json", command_line(run.arguments), []
     if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if stored["arguments"] == arguments:
+        stored = read_json(path)
+        if stored.get("arguments") == arguments:
             return stored
         resume = ["--resume=never"]
     run.folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """Two evaluated runs side by side, with the differences tile by tile."""
 
 import csv
-import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from evaluation.measures.bootstrap import column, draw_counts, draw_means, interval
 from evaluation.report.tables import metrics_table, text_table
 from project.errors import UserError
+from project.files import read_json
 
 LOWER_IS_BETTER = {  # column of per_tile.csv: label
     "rmse": "RMSE (m)",
@@ -58,16 +58,18 @@ def read_run(title: str, folder: Path) -> Run:
         ComparisonError: if one of the files is missing or damaged.
     """
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        metrics = read_json(folder / "metrics.json")
+        metrics_table({title: metrics})  # raises unless it has what the table shows
         with (folder / "per_tile.csv").open(newline="", encoding="utf-8") as file:
             rows = [_values(row) for row in csv.DictReader(file)]
-        return Run(title, metrics, sorted(rows, key=lambda row: row["tile"]))
+        rows.sort(key=lambda row: (row["tile"], row["valid_pixels"]))
+        return Run(title, metrics, rows)
     except FileNotFoundError as error:
         raise ComparisonError(
             f"{title}: there is no {error.filename}. Name two folders that test_dsm.py has "
             "written, such as --compare=test_mtl,test_dae."
         ) from None
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise ComparisonError(f"{folder} is damaged ({error}). Evaluate the run again.") from None
 
 

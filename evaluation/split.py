@@ -4,7 +4,6 @@ import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what f
 
 # isort: split
 import contextlib
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,13 @@ from evaluation.tiles import evaluate_tiles, true_normals
 from prediction.maps import NODATA, class_codes, class_layer
 from prediction.streaming import BatchPredictor
 from prediction.tiles import predict_maps
-from project.files import check_own_folder, replaced_folder, write_json, write_rows
+from project.files import (
+    check_own_folder,
+    read_json,
+    replaced_folder,
+    write_json,
+    write_rows,
+)
 from project.version import checkout
 from runs.early import RECORDS
 from runs.folders import output_folder
@@ -220,8 +225,9 @@ def stored_baseline(settings: Settings, split: str, measured: dict) -> dict[str,
     if not path.is_file():
         return {}
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        stored = read_json(path)
+        metrics_table({"boosting": stored})  # raises unless it has what a table shows
+    except (ValueError, KeyError, TypeError, AttributeError):
         print(f"warning: {path} is damaged; the table leaves it out.")
         return {}
     same = all(stored.get(name) == measured[name] for name in ("tiles", "valid_pixels"))

@@ -170,7 +170,10 @@ class Predictor:
         for note in (*photo.notes, *notes):
             print(f"  {note}")
         sar = self.settings.options.sar
-        return photo, open_radar(sar, photo.grid, self.record.sar_scale, gsd) if sar else None
+        radar = open_radar(sar, photo.grid, self.record.sar_scale, gsd) if sar else None
+        for note in radar.notes if radar else ():
+            print(f"  radar image: {note}")
+        return photo, radar
 
     def _windows(self, photo: Photo) -> Windows:
         """Returns the `Windows` of a scene.

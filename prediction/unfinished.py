@@ -16,7 +16,7 @@ from datasets.rasters.reading import Grid, RasterError
 from datasets.rasters.writing import Layer, RowFile, read_tags, write_cog
 from prediction.maps import map_rows
 from prediction.scene_files import map_path
-from project.files import write_json
+from project.files import read_json, write_json
 
 IDENTITY_TAG = "DSMNET_IDENTITY"
 PROGRESS, LOCK = "progress.json", "lock"  # in the work folder
@@ -156,7 +156,7 @@ class UnfinishedScene:
         if not path.exists():
             return 0
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = read_json(path)
             rows, same = int(stored["rows"]), stored["identity"] == self.digest
         except (ValueError, KeyError, TypeError) as error:
             print(f"warning: {path} is damaged ({error}); starting the scene again.")

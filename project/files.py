@@ -214,6 +214,38 @@ def write_json(path: str | os.PathLike, data: object) -> None:
     write_bytes(path, (text + "\n").encode())
 
 
+def read_json(path: str | os.PathLike) -> dict:
+    """Reads a JSON file that holds an object.
+
+    Raises:
+        OSError: if there is no such file, or it cannot be read.
+        ValueError: of `parse_json`.
+    """
+    return parse_json(Path(path).read_bytes())
+
+
+def parse_json(data: bytes) -> dict:
+    """Returns the object that JSON text in UTF-8 holds.
+
+    Raises:
+        ValueError: if it is not UTF-8, no JSON, nested too deeply, or no object in braces.
+    """
+
+    def refuse(name):
+        raise ValueError(f"{name} is not a number of JSON")
+
+    try:
+        text = data.decode("utf-8-sig")
+        content = json.loads(text, parse_constant=refuse)
+        if "\\ud" in text.lower():  # half of a character, which cannot be written or shown
+            json.dumps(content, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("its brackets are nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}, expected an object in braces")
+    return content
+
+
 def write_rows(path: str | os.PathLike, rows: Sequence[dict]) -> None:
     """Writes a CSV file, completely or not at all; None and NaN become empty cells.
 

@@ -1,11 +1,12 @@
 """What earlier runs stored beside their weights: settings.json."""
 
-import json
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from project.errors import UserError
-from project.files import write_json
+from project.files import read_json, write_json
 from project.version import VERSION
 from runs.folders import is_trained, stage_folder, weights_digest, weights_file
 from settings.loading import Settings, adopt_network
@@ -73,19 +74,32 @@ def read_stored(folder: Path) -> StoredRun | None:
     if not path.is_file():
         return None
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         needed = [f.name for f in fields(StoredRun) if f.default is f.default_factory is MISSING]
         if lacks := [name for name in needed if name not in stored]:
             raise ValueError(f"it lacks {', '.join(lacks)}")
         known = {f.name for f in fields(StoredRun)}
         run = StoredRun(**{name: value for name, value in stored.items() if name in known})
-        # Raises unless these are tables and numbers.
-        dict(run.identity), dict(run.settings), max(0, run.total_steps, run.schedule_steps)
+        for f in fields(run):
+            if not _is_of(getattr(run, f.name), f.type):
+                raise ValueError(f"{f.name} is {getattr(run, f.name)!r}, expected {f.type}")
         return run
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise ResumeError(
             f"{path} is damaged ({error}). Move its folder away and train again."
         ) from None
+
+
+def _is_of(value: object, kind: Any) -> bool:
+    """Returns whether a value from JSON has the type that an attribute of `StoredRun` declares."""
+    items = get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(_is_of(value, one) for one in items)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_is_of(item, items[0]) for item in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_is_of(v, items[1]) for v in value.values())
+    return type(value) in ((int, float) if kind is float else (kind,))
 
 
 def stored_stage(settings: Settings, stage: str) -> StoredRun:

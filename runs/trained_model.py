@@ -4,7 +4,7 @@ import argparse
 import ast
 from pathlib import Path
 
-from datasets.records.record import ClassLabel, Record
+from datasets.records.record import Record, parse_record
 from runs.folders import WEIGHTS, weights_digest
 from runs.stored import FILE, StoredRun, read_stored
 from settings.loading import Settings
@@ -34,7 +34,16 @@ def trained_record(values: dict, options: argparse.Namespace) -> Record:
         if stored is None:
             raise FileNotFoundError("there is none")
         return _record(stored, path.parent)
-    except (OSError, ValueError, KeyError, TypeError, SyntaxError) as error:
+    # Of `ast.literal_eval`, the last two stand for brackets that are nested too deeply.
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        SyntaxError,
+        RecursionError,
+        MemoryError,
+    ) as error:
         raise SettingsError(
             f"{path.with_name(FILE)} cannot be used ({type(error).__name__}: {error}). It must lie "
             f"beside {WEIGHTS}, as training wrote it."
@@ -44,18 +53,23 @@ def trained_record(values: dict, options: argparse.Namespace) -> Record:
 def _record(stored: StoredRun, folder: Path) -> Record:
     if stored.stage != "mtl":
         raise ValueError("these are the weights of stage 2; name those of stage 1, mtl")
-    codes = [ast.literal_eval(text) for text in stored.identity["class_codes"]]
-    return Record(
-        name=stored.settings["dataset_name"],
-        folder=folder,
-        gsd=stored.gsd,
-        classes=tuple(
-            ClassLabel(first, name, tuple(more))
-            for name, (first, *more) in zip(stored.classes, codes, strict=True)
-        ),
-        rgb_scale=stored.identity["rgb_scale"],
-        sar_scale=stored.identity.get("sar_scale", 1.0),
-    )
+    texts = stored.identity["class_codes"]
+    keys = {
+        "name": stored.settings["dataset_name"],
+        "gsd": stored.gsd,
+        "classes": [
+            {"name": name, "codes": [_code(code) for code in ast.literal_eval(text)]}
+            for name, text in zip(stored.classes, texts, strict=True)
+        ],
+        "rgb_scale": stored.identity["rgb_scale"],
+        "sar_scale": stored.identity.get("sar_scale", 1.0),
+    }
+    return parse_record(keys, folder, str(folder / FILE))
+
+
+def _code(code):
+    """Returns a label code as a dataset.toml gives it."""
+    return list(code) if isinstance(code, tuple) else code
 
 
 def model_identity(settings: Settings, corrected: bool) -> dict[str, str]:

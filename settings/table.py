@@ -272,7 +272,7 @@ def check(name: str, value: Any) -> Any:
     if value is None and optional:
         return None
     if kind is float and type(value) is int:
-        value = float(value)
+        value = float(value) if abs(value) < 2**63 else math.inf
     has_type = type(value) is kind
     if has_type and setting.choices:
         value = value.lower()

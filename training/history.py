@@ -7,6 +7,7 @@ from typing import TextIO
 
 import tensorflow as tf
 
+from project.errors import UserError
 from project.files import whole_file
 
 HISTORY_COLUMNS = (
@@ -39,8 +40,18 @@ class CsvFile:
     """
 
     def __init__(self, path: Path, columns: Sequence[str], resume_step: int = 0):
-        """Opens the file and keeps its rows up to and including step `resume_step`."""
-        rows = [row for row in _read(path) if int(row["step"]) <= resume_step]
+        """Opens the file and keeps its rows up to and including step `resume_step`.
+
+        Raises:
+            UserError: if the rows of an earlier run cannot be read.
+        """
+        try:
+            rows = [row for row in _read(path) if int(row["step"]) <= resume_step]
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            raise UserError(
+                f"{path} is damaged ({type(error).__name__}: {error}). Remove it, and the run goes "
+                "on with a new one."
+            ) from None
         with whole_file(path) as part, part.open("w", newline="") as file:
             _write(file, columns, rows)
         self._columns = columns

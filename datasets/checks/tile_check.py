@@ -206,12 +206,6 @@ def _place_problems(infos):
     """Compares the georeference of each file with that of the photo, if both have one."""
     image = infos["rgb"]
     placed = [info for info in infos.values() if info.grid.geotransform is not None]
-    if flat := [info for info in placed if not _has_pixel_size(info.grid)]:
-        return [
-            f"{info.path}: its georeference gives pixels no size: {info.grid.geotransform}. "
-            "Correct it, or remove it and give gsd in dataset.toml."
-            for info in flat
-        ]
     if oblong := [text for info in placed if (text := oblong_pixels(info))]:
         return oblong[:1]  # of one tile, whose files are alike
     shifts = [(_shift(image.grid, info.grid), info) for info in placed if image in placed]
@@ -232,12 +226,6 @@ def _place_warnings(infos):
         for info in infos.values()
         if not same_projection(info.grid.projection, image.grid.projection)
     ]
-
-
-def _has_pixel_size(grid):
-    """Returns whether a pixel has an area in map units."""
-    _, x_column, x_row, _, y_column, y_row = grid.geotransform
-    return x_column * y_row != x_row * y_column and np.isfinite(grid.geotransform).all()
 
 
 def _shift(grid, other):

@@ -1,7 +1,6 @@
 """The check of a split before training or testing, repeated only when its files change."""
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from datasets.rasters.reading import GDAL_VERSION, RasterError, read_info, read_
 from datasets.rasters.references import check_references
 from datasets.records.record import KINDS, Record
 from datasets.tiles.folders import DataError, Tile, unused_labels
-from project.files import write_json
+from project.files import read_json, write_json
 
 VERSION = 2  # of the checks; a new number makes earlier results invalid
 MOST_PROBLEMS = 10  # that an error lists
@@ -285,7 +284,7 @@ def _split_digest(record, split, tiles, crop_size, skip):
 def _read(path, key):
     """Returns the `SplitSummary` kept under `key`, or None."""
     try:
-        kept = json.loads(path.read_text())
+        kept = read_json(path)
         if kept["key"] != key:
             return None
         return SplitSummary(**{name: _tuples(value) for name, value in kept["summary"].items()})

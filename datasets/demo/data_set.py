@@ -16,7 +16,7 @@ from datasets.rasters.reading import Grid
 from datasets.rasters.writing import write_raster
 from datasets.records.record import SPLITS
 from datasets.tiles.folders import DataError
-from project.files import whole_folder
+from project.files import read_json, whole_folder
 
 GSD = 0.5  # metres per pixel
 EPSG = 32632  # UTM zone 32 north
@@ -118,7 +118,7 @@ def ensure_demo(folder: str | Path, progress: Callable[[int, int], object] | Non
     """
     marker = Path(folder) / MARKER
     try:
-        if marker.is_file() and json.loads(marker.read_text())["version"] == VERSION:
+        if marker.is_file() and read_json(marker)["version"] == VERSION:
             return
         make_demo(folder, progress=progress)
     except (ValueError, KeyError) as error:

@@ -4,7 +4,6 @@ https://cocodataset.org/#format-data; run-length codes as in the COCO API
 (https://github.com/cocodataset/cocoapi, common/maskApi.c).
 """
 
-import json
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -12,6 +11,7 @@ from matplotlib.path import Path
 
 from datasets.prepare.sources import SourceFile
 from datasets.prepare.tile_files import PrepareError
+from project.files import parse_json
 
 # Polygons [x, y, x, y, ...] in pixels, or a run-length code {"size": ..., "counts": ...}.
 Segmentation = list[list[float]] | dict
@@ -27,12 +27,12 @@ def read_footprints(file: SourceFile) -> dict[str, list[Segmentation]]:
         PrepareError: if the file is not of that format.
     """
     try:
-        content = json.loads(file.read_bytes())
+        content = parse_json(file.read_bytes())
         names = {i["id"]: PurePosixPath(i["file_name"]).stem for i in content["images"]}
         found: dict[str, list[Segmentation]] = {name: [] for name in names.values()}
         for annotation in content["annotations"]:
             found[names[annotation["image_id"]]].append(annotation["segmentation"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PrepareError(
             f"{file.path} has no footprints in the COCO format ({error!r}). Download it again."
         ) from None
@@ -50,12 +50,28 @@ def draw_footprints(segmentations: list[Segmentation], rows: int, columns: int) 
     """
     labels = np.zeros((rows, columns), "uint8")
     for segmentation in segmentations:
-        if isinstance(segmentation, dict):
-            labels |= _decode(segmentation, rows, columns)
-        else:
-            for polygon in segmentation:
-                _fill(labels, np.array(polygon, "float64").reshape(-1, 2))
+        try:
+            if isinstance(segmentation, dict):
+                labels |= _decode(segmentation, rows, columns)
+            else:
+                for polygon in segmentation:
+                    _fill(labels, _corners(polygon))
+        except PrepareError:
+            raise
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise PrepareError(
+                f"a footprint is neither polygons nor a run-length code ({error}). Download the "
+                "footprints again."
+            ) from None
     return labels[..., None]
+
+
+def _corners(polygon: list[float]) -> np.ndarray:
+    """Returns float64 (corners, x and y); raises ValueError unless they are some finite numbers."""
+    corners = np.array(polygon, "float64").reshape(-1, 2)
+    if not corners.size or not np.isfinite(corners).all():
+        raise ValueError("a polygon without corners, or with one that is not finite")
+    return corners
 
 
 def _fill(labels: np.ndarray, corners: np.ndarray) -> None:

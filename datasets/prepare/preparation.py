@@ -16,7 +16,7 @@ from datasets.prepare.tile_files import (
     write_tile,
 )
 from datasets.records.record import SPLITS, TOML
-from project.files import check_writable, write_bytes, write_json
+from project.files import check_writable, read_json, write_bytes, write_json
 
 MARKER = "preparation.json"
 VERSION = 2  # of the preparation: raise it when the same files give other tiles
@@ -202,8 +202,8 @@ def check_folder(folder: Path) -> None:
 def _check_identity(marker: Path, identity: dict[str, object]) -> None:
     """Raises PrepareError if a folder was made with other settings."""
     try:
-        found = dict(json.loads(marker.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        found = read_json(marker)
+    except ValueError as error:
         raise PrepareError(f"{marker} is damaged ({error}). Remove {marker.parent}.") from None
     names = [name for name in {**identity, **found} if identity.get(name) != found.get(name)]
     if names:

@@ -12,13 +12,14 @@ from datasets.prepare.tile_files import PrepareError
 from datasets.rasters.reading import Grid
 from datasets.records.record import SPLITS
 
+MOST_TILES = 10**6  # a pixel size that is wrong by orders of magnitude would make more
 EARTH_RADIUS = 6371000.0  # metres
 
 Group = TypeVar("Group", int, str)
 Window = tuple[int, int, int, int]  # row and column of the first pixel, rows, columns
 
 
-def tile_starts(length: int, size: int, overlap: float = 0.0) -> list[int]:
+def tile_starts(length: int, size: int, overlap: float = 0.0) -> range:
     """Returns the first pixel of every whole tile along an axis; a remainder is left out.
 
     Args:
@@ -27,7 +28,7 @@ def tile_starts(length: int, size: int, overlap: float = 0.0) -> list[int]:
         overlap: share of a tile that the next one repeats, from 0 up to, not including, 1.
     """
     step = max(1, round(size * (1 - overlap)))
-    return list(range(0, length - size + 1, step))
+    return range(0, length - size + 1, step)
 
 
 def cut_windows(grid: Grid, size: int | None, overlap: float, what: str) -> dict[str, Window]:
@@ -44,7 +45,8 @@ def cut_windows(grid: Grid, size: int | None, overlap: float, what: str) -> dict
         whole grid).
 
     Raises:
-        PrepareError: if a tile is larger than the grid, or whole files are to overlap.
+        PrepareError: if a tile is larger than the grid, there are more than `MOST_TILES`, or whole
+            files are to overlap.
     """
     if size is None and overlap:
         raise PrepareError(
@@ -57,6 +59,12 @@ def cut_windows(grid: Grid, size: int | None, overlap: float, what: str) -> dict
         raise PrepareError(
             f"{what} is {grid.rows} x {grid.columns} pixels (rows x columns), less than a tile of "
             f"{size}. Take smaller tiles."
+        )
+    if len(rows) * len(columns) > MOST_TILES:
+        raise PrepareError(
+            f"{what} is {grid.rows} x {grid.columns} pixels (rows x columns), which makes "
+            f"{len(rows) * len(columns)} tiles of {size}; {MOST_TILES} are possible. Check the "
+            "georeference and the gsd, or take larger tiles."
         )
     return {
         f"_{i:03d}_{j:03d}": (row, column, size, size)

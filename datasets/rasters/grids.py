@@ -1,5 +1,6 @@
 """Grids without files: parts of them, their projections, and empty rasters on them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,13 @@ def horizontal_projection(wkt: str) -> str:
     if not wkt or osr.SpatialReference(wkt).GetAxesCount() < 3:
         return wkt
     return horizontal_system(wkt).ExportToWkt()
+
+
+def has_pixel_size(geotransform: Sequence[float]) -> bool:
+    """Returns whether six numbers of a geotransform give a pixel an area, and a finite place."""
+    _, x_column, x_row, _, y_column, y_row = geotransform
+    area = x_column * y_row - x_row * y_column
+    return all(math.isfinite(number) for number in (*geotransform, area)) and area != 0
 
 
 def projection_wkt(epsg: int) -> str:

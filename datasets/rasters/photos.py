@@ -22,6 +22,7 @@ from datasets.rasters.reading import (
     read_info,
     sample_values,
 )
+from datasets.rasters.references import check_named_file
 from datasets.rasters.warping import square_grid, warp_dataset
 
 RGB = (gdal.GCI_RedBand, gdal.GCI_GreenBand, gdal.GCI_BlueBand)
@@ -111,6 +112,7 @@ def open_photo(path: str | Path, rgb_scale: float = 1.0, gsd: float | None = Non
         RasterError: if the file cannot be read, has no red, green and blue, has values beyond
             0-255 after scaling, or is to be resampled but has no georeference.
     """
+    mosaic_notes = check_named_file(path)
     with open_raster(path) as dataset:
         info = read_info(path)
         _check_kind(info)
@@ -122,7 +124,7 @@ def open_photo(path: str | Path, rgb_scale: float = 1.0, gsd: float | None = Non
     values = sample_values(path)
     _check_range(path, values * np.float64(scale), values.dtype, scale)
     grid, method = _target(dataset, info, gsd)
-    return Photo(info, grid, tuple(notes), dataset, tuple(bands), scale, method)
+    return Photo(info, grid, (*mosaic_notes, *notes), dataset, tuple(bands), scale, method)
 
 
 def open_radar(path: str | Path, grid: Grid, scale: float = 1.0, gsd: float | None = None) -> Photo:
@@ -137,6 +139,7 @@ def open_radar(path: str | Path, grid: Grid, scale: float = 1.0, gsd: float | No
     Raises:
         RasterError: if the file cannot be read, has several bands, or does not lie on the grid.
     """
+    notes = tuple(check_named_file(path))
     with open_raster(path) as dataset:
         info, bands = read_info(path), pixel_bands(dataset)
     found, method = _target(dataset, info, gsd)
@@ -148,7 +151,7 @@ def open_radar(path: str | Path, grid: Grid, scale: float = 1.0, gsd: float | No
             f"{found.geotransform}, but the photo has {grid.rows} x {grid.columns} at "
             f"{grid.geotransform}. Warp it to the photo's grid, for instance with gdalwarp."
         )
-    return Photo(info, found, (), dataset, tuple(bands), scale, method)
+    return Photo(info, found, notes, dataset, tuple(bands), scale, method)
 
 
 def _target(dataset, info, gsd):

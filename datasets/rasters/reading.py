@@ -128,9 +128,11 @@ def gdal_errors(path: str | Path, action: str, advice: str) -> Iterator[None]:
     gdal.PushErrorHandler("CPLQuietErrorHandler")  # of this thread only
     try:
         yield
-    except (RuntimeError, UnicodeDecodeError) as error:  # GDAL's message may quote the file
+    except (RuntimeError, UnicodeDecodeError, MemoryError) as error:
+        # GDAL's messages quote the file: those that are not UTF-8 come as another exception.
+        text = text_of(error.object) if isinstance(error, UnicodeDecodeError) else str(error)
         raise RasterError(
-            f"{path}: GDAL cannot {action} this file ({' '.join(str(error).split())}). {advice}"
+            f"{path}: GDAL cannot {action} this file ({' '.join(text.split())}). {advice}"
         ) from error
     finally:
         gdal.PopErrorHandler()

@@ -33,6 +33,7 @@ from datasets.rasters.reading import (
     read_window,
 )
 
+MOST_COUNT = 2**31  # of rows or columns that GDAL can have
 SNAP = 1e-6  # pixels: edges that differ by less are the same edge
 MOST_PIXELS = 2**24  # read at once from a file, so that large tiles fit into memory
 WARP_ERROR = 0.01  # pixels, of GDAL's interpolation between exactly transformed points
@@ -70,10 +71,15 @@ def common_grid(paths: Sequence[str | Path], gsd: float | None = None) -> Grid:
     bounds = np.array([_bounds(info, projection) for info in infos])
     west, south = bounds[:, :2].max(axis=0).tolist()
     east, north = bounds[:, 2:].min(axis=0).tolist()
-    first_column = math.ceil((west - left) / step - SNAP)
-    last_column = math.floor((east - left) / step + SNAP)
-    first_row = math.ceil((top - north) / step - SNAP)
-    last_row = math.floor((top - south) / step + SNAP)
+    edges = [(west - left) / step, (east - left) / step, (top - north) / step, (top - south) / step]
+    if not all(abs(edge) < MOST_COUNT for edge in edges):
+        raise RasterError(
+            f"{', '.join(str(path) for path in paths)}: in pixels of {step:.3g}, their extents in "
+            f"the CRS of the first one are {bounds.tolist()} (west, south, east, north). Check "
+            "their georeferences, and the gsd."
+        )
+    first_column, last_column = math.ceil(edges[0] - SNAP), math.floor(edges[1] + SNAP)
+    first_row, last_row = math.ceil(edges[2] - SNAP), math.floor(edges[3] + SNAP)
     if last_column <= first_column or last_row <= first_row:
         raise RasterError(
             f"{', '.join(str(path) for path in paths)} have no common area: their extents do not "
@@ -172,8 +178,13 @@ def square_grid(dataset: gdal.Dataset, gsd: float) -> Grid:
     """
     straight = grid_of(gdal.AutoCreateWarpedVRT(dataset))  # north is up
     along_row, along_column = cast(tuple[float, float], pixel_sides(straight))
-    columns = max(1, round(straight.columns * along_row / gsd))
-    rows = max(1, round(straight.rows * along_column / gsd))
+    sizes = straight.columns * along_row / gsd, straight.rows * along_column / gsd
+    if not all(size < MOST_COUNT for size in sizes):
+        raise RasterError(
+            f"{dataset.GetDescription()} would have {sizes[1]:.3g} x {sizes[0]:.3g} pixels (rows x "
+            f"columns) of {gsd:g} m. Check its georeference."
+        )
+    columns, rows = (max(1, round(size)) for size in sizes)
     left, x_step, _, top, _, y_step = cast(tuple[float, ...], straight.geotransform)
     x_step, y_step = x_step * straight.columns / columns, y_step * straight.rows / rows
     place = (left, x_step, 0.0, top, 0.0, y_step)

@@ -167,10 +167,22 @@ def read_record(path: Path) -> Record:
         RecordError: if the file cannot be read or a key is wrong; names file and key.
     """
     try:
-        keys = tomllib.loads(path.read_text(encoding="utf-8"))
+        keys = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        _check_whole_numbers(keys)
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: not a readable TOML file ({error}). Correct it.") from error
+    except RecursionError:
+        raise RecordError(f"{path}: its brackets are nested too deeply. Correct it.") from None
     return parse_record(keys, path.parent, str(path))
+
+
+def _check_whole_numbers(value):
+    """Raises ValueError for a whole number of more than 64 bits, which TOML does not have."""
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        raise ValueError("a whole number has more than 64 bits")
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        _check_whole_numbers(item)
 
 
 def parse_record(keys: dict[str, Any], folder: Path, origin: str) -> Record:
@@ -192,7 +204,7 @@ def parse_record(keys: dict[str, Any], folder: Path, origin: str) -> Record:
         parse, expected = PARSERS[key]
         try:
             values[key] = parse(value)
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, OverflowError):
             raise RecordError(f"{origin}: {key} is {value!r}, expected {expected}.") from None
     record = Record(folder=folder, **values)
     _check_codes(record, origin)

@@ -8,11 +8,17 @@ from datasets.records.record import KINDS, LAYOUT, Record
 from project.errors import UserError
 from project.texts import is_utf8
 
-# Endings of files that GDAL, GIS programs and desktops leave beside a raster.
-SIDE_FILES = (
-    ".xml .msk .ovr .rrd .aux .tfw .tifw .jgw .jpgw .pgw .pngw .j2w .wld .prj .hdr "
-    "thumbs.db desktop.ini"
-).split()
+# Endings of files that GDAL, GIS programs and desktops leave beside a raster. World files have the
+# ending of the raster, or its first and last letter, with a w; ArcGIS also adds an x.
+SIDE_FILES = tuple(
+    """
+    .xml .msk .ovr .rrd .aux .prj .hdr .stx .clr .dbf .cpg .rpb .rpc _rpc.txt .tab .points
+    .tfw .tifw .tiffw .jgw .jpgw .jpegw .pgw .pngw .j2w .jp2w .bpw .bmpw .wld
+    .tfwx .tifwx .tiffwx .jgwx .jpgwx .jpegwx .pgwx .pngwx .j2wx .jp2wx .bpwx .bmpwx
+    .qml .qmd .qlr .qgs .qgs~ .qgz .sld .lyr .lyrx .lock
+    .json .md5 .sha256 thumbs.db desktop.ini
+    """.split()
+)
 
 
 class DataError(UserError):
@@ -166,7 +172,7 @@ def _files(folder, problems):
 
 def _is_raster_file(path):
     """Returns whether a path is neither a folder nor hidden nor one of `SIDE_FILES`."""
-    is_side_file = path.name.lower().endswith(tuple(SIDE_FILES))
+    is_side_file = path.name.lower().endswith(SIDE_FILES)
     return not (path.is_dir() or path.name.startswith(".") or is_side_file)
 
 

@@ -1,5 +1,6 @@
 """Writes report.html: all of an evaluation in one file that loads nothing else."""
 
+import csv
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -86,9 +87,12 @@ def training_html(settings: Settings, stage: str) -> str:
     if read_stored(folder) != stored_stage(settings, stage):
         return f"<p>Stage {stage.upper()}: {HISTORY} and the weights come from different runs.</p>"
     files = [folder / f"{name}.csv" for name in ("history", "validation")]
-    history, validation = (read_rows(file) if file.is_file() else [] for file in files)
     caption = f"Training of stage {stage.upper()}: losses and validation over the steps"
-    return html_figure(png_bytes(curves_figure(history, validation)), caption)
+    try:
+        history, validation = (read_rows(file) if file.is_file() else [] for file in files)
+        return html_figure(png_bytes(curves_figure(history, validation)), caption)
+    except (ValueError, KeyError, TypeError, csv.Error):
+        return f"<p>Stage {stage.upper()}: {HISTORY} or validation.csv is damaged.</p>"
 
 
 def _provenance(evaluation, stages: Sequence[str]) -> str:

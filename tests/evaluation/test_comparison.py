@@ -74,6 +74,22 @@ def test_damaged_files_are_named(write_run):
         read_run("a", folder)
 
 
+@pytest.mark.parametrize("text", ["[]", "[" * 10**5, '{"rmse": NaN}', '{"per_class": 3}', "\xe4"])
+def test_metrics_that_no_evaluation_writes_are_named(write_run, text):
+    folder = write_run("a", {"x": 1.0})
+    (folder / "metrics.json").write_text(text, encoding="latin-1")
+    with pytest.raises(ComparisonError, match="a is damaged"):
+        read_run("a", folder)
+
+
+@pytest.mark.parametrize("text", ["tile\nx\n", "tile,valid_pixels\nx,1,2\n", "a,b\n1,2\n"])
+def test_tables_that_no_evaluation_writes_are_named(write_run, text):
+    folder = write_run("a", {"x": 1.0})
+    (folder / "per_tile.csv").write_text(text)
+    with pytest.raises(ComparisonError, match="a is damaged"):
+        read_run("a", folder)
+
+
 def test_script_prints_both_tables_and_the_settings_that_differ(write_run, capsys):
     folders = write_run("a", {"x": 1.0, "y": 2.0}, tta=1), write_run("b", {"x": 2, "y": 4}, tta=8)
     test_dsm.main([f"--compare={folders[0]},{folders[1]}"])

@@ -8,7 +8,7 @@ import pytest
 
 import test_dsm
 from evaluation import split
-from evaluation.split import SplitEvaluation, is_own
+from evaluation.split import SplitEvaluation, is_own, stored_baseline
 from evaluation.tiles import true_normals
 from project.errors import UserError
 from runs.start import prepare_data, tile_reader
@@ -130,3 +130,13 @@ def test_the_baseline_says_the_mean_height_and_the_commonest_class(evaluation):
     assert measured["overall_accuracy"] == (classes == 1).sum() / (classes >= 0).sum()
     errors = heights[classes == 1] - 2
     assert measured["rmse_building"] == pytest.approx(np.sqrt(np.nanmean(errors**2)))
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 10**5, '{"tiles": NaN}', '{"per_class": 3}'])
+def test_damaged_measures_of_the_baseline_are_left_out(tmp_path, capsys, text):
+    path = tmp_path / "mine" / "yardstick_test" / "metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    settings = SimpleNamespace(output_dir=tmp_path, dataset_name="mine")
+    assert stored_baseline(settings, "test", {"tiles": 1, "valid_pixels": 4}) == {}
+    assert "metrics.json is damaged; the table leaves it out" in capsys.readouterr().out

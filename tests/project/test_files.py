@@ -10,6 +10,8 @@ from project.errors import UserError
 from project.files import (
     check_own_folder,
     check_writable,
+    parse_json,
+    read_json,
     replaced_folder,
     whole_file,
     whole_folder,
@@ -212,3 +214,25 @@ def test_a_folder_is_own_if_it_is_empty_or_holds_a_record(tmp_path, content, own
         return check_own_folder(tmp_path, ["metrics.json"])
     with pytest.raises(UserError, match="no metrics.json that this project wrote"):
         check_own_folder(tmp_path, ["metrics.json"])
+
+
+@pytest.mark.parametrize(
+    "data, message",
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100_000, "nested too deeply"),
+        (b'{"a": "\xe4"}', "can't decode byte 0xe4"),
+        (b'{"a": NaN}', "NaN is not a number of JSON"),
+        (b'{"a": "\\ud800"}', "can't encode character"),
+        (b"[1]", "holds a list, expected an object"),
+        (b'{"a": 1', "delimiter"),
+    ],
+)
+def test_text_that_is_no_json_object_is_a_value_error(data, message):
+    with pytest.raises(ValueError, match=message):
+        parse_json(data)
+
+
+def test_json_that_an_editor_marked_as_utf_8_is_read(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": "\xc3\xa4"}')
+    assert read_json(tmp_path / "a.json") == {"a": "ä"}

@@ -12,7 +12,7 @@ from runs.trained_model import model_identity, trained_record
 STORED = {
     "stage": "mtl",
     "settings": {"dataset_name": "town", "dropout": 0.3},
-    "identity": {"class_codes": ["(2,)", "(6, 7)", "((255, 0, 0),)"], "rgb_scale": 0.25},
+    "identity": {"class_codes": ["(2,)", "(6, 7)", "(9,)"], "rgb_scale": 0.25},
     "classes": ["ground", "building", "car"],
     "unusable_tiles": [],
     "encoder_weights": "random",
@@ -37,8 +37,15 @@ def test_all_that_prediction_needs_comes_from_settings_json(tmp_path):
     assert record.classes == (
         ClassLabel(2, "ground"),
         ClassLabel(6, "building", (7,)),
-        ClassLabel((255, 0, 0), "car"),
+        ClassLabel(9, "car"),
     )
+
+
+def test_label_codes_may_be_colours(tmp_path):
+    codes = {"class_codes": ["((0, 0, 0), (9, 9, 9))", "((255, 0, 0),)"]}
+    stored = STORED | {"classes": ["a", "b"], "identity": STORED["identity"] | codes}
+    black, red = read(tmp_path, stored).classes
+    assert (black.codes, red.code) == (((0, 0, 0), (9, 9, 9)), (255, 0, 0))
 
 
 def test_the_model_of_checkpoint_dir_and_dataset_name_is_looked_for(tmp_path):
@@ -64,6 +71,16 @@ def test_the_model_of_checkpoint_dir_and_dataset_name_is_looked_for(tmp_path):
             STORED | {"identity": {}},
             "best.weights.h5",
             "settings.json cannot be used .KeyError: 'class_codes'",
+        ),
+        (
+            STORED | {"identity": {"class_codes": ["(" * 10**5] * 3, "rgb_scale": 1.0}},
+            "best.weights.h5",
+            "settings.json cannot be used .*nested",
+        ),
+        (
+            STORED | {"identity": STORED["identity"] | {"rgb_scale": -1}},
+            "best.weights.h5",
+            "settings.json cannot be used .*rgb_scale is -1, expected a number above 0",
         ),
     ],
 )

@@ -2,6 +2,7 @@ import csv
 
 import pytest
 
+from project.errors import UserError
 from training.history import HISTORY_COLUMNS, CsvFile, RunLog
 
 TAGS = ("train/loss", "train/input_wait", *(f"train/gpu_memory/{number}" for number in range(3)))
@@ -62,3 +63,10 @@ def test_a_run_writes_both_files_and_tensorboard(tmp_path):
     (events,) = (tmp_path / "mtl" / "tensorboard").iterdir()
     found = {tag for tag in TAGS if tag.encode() in events.read_bytes()}
     assert found == {"train/loss", "train/gpu_memory/0", "train/gpu_memory/2"}
+
+
+@pytest.mark.parametrize("text", ["step,loss\nx,1\n", "loss\n1\n", "step,loss\n\xe4,1\n"])
+def test_rows_that_no_run_writes_are_named(tmp_path, text):
+    (tmp_path / "h.csv").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match="h.csv is damaged"):
+        CsvFile(tmp_path / "h.csv", ("step", "loss"), resume_step=1)

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from datasets.demo.data_set import DemoPlan, demo_grid, make_demo
+from datasets.demo.data_set import DemoPlan, demo_grid, ensure_demo, make_demo
 from datasets.rasters.reading import read_info, read_raster
+from datasets.tiles.folders import DataError
 
 SMALL = {"tile_size": 32, "counts": (2, 1, 1)}
 
@@ -141,3 +142,10 @@ def test_the_marker_holds_the_parameters():
         "counts": [3, 2, 1],
         "seed": 4,
     }
+
+
+@pytest.mark.parametrize("text", ["[" * 10**5, "[1]", '{"version": NaN}'])
+def test_a_damaged_marker_is_an_error(tmp_path, text):
+    (tmp_path / "demo.json").write_text(text)
+    with pytest.raises(DataError, match="demo.json|nested|holds a list|not a number"):
+        ensure_demo(tmp_path)

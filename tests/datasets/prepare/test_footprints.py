@@ -1,6 +1,7 @@
 import pytest
 
-from datasets.prepare.footprints import draw_footprints
+from datasets.prepare.footprints import draw_footprints, read_footprints
+from datasets.prepare.sources import SourceFile
 from datasets.prepare.tile_files import PrepareError
 
 
@@ -35,3 +36,20 @@ def test_run_length_codes_go_down_the_columns():
 def test_a_run_length_code_of_another_size_is_refused():
     with pytest.raises(PrepareError, match="3 x 3"):
         draw_footprints([{"size": [3, 2], "counts": [6]}], 3, 3)
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 10**5, '{"images": [1]}', '{"images": {"a": 1}}'])
+def test_json_of_another_kind_is_named(tmp_path, text):
+    path = tmp_path / "roofs.json"
+    path.write_text(text)
+    with pytest.raises(PrepareError, match="roofs.json has no footprints in the COCO format"):
+        read_footprints(SourceFile("roofs.json", str(path)))
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [None, [[1, 2, 3]], [["a", "b"]], [[1, [2]]], [[]], [[1e400, 1, 2, 2, 1, 2]], {"size": [2, 2]}],
+)
+def test_a_footprint_of_another_kind_is_named(segmentation):
+    with pytest.raises(PrepareError, match="a footprint is neither polygons nor a run-length code"):
+        draw_footprints([segmentation], 2, 2)

@@ -516,8 +516,8 @@ def test_a_changed_attribute_of_a_shapefile_is_not_mixed_in(files, tmp_path, cap
 
 MANY = {"boxes": [(10 * i, 20, 5, 5) for i in range(30)] * 9, "codes": list(range(270))}
 WRONG_FOOTPRINTS = {
-    "image": ((), {}, "image", "a.geojson: a text that describes a raster"),
-    "surface": ((), {}, "surface", "a.geojson: a text that describes a raster"),
+    "image": ((), {}, "image", "a.geojson: a text .XML or JSON. without pixels"),
+    "surface": ((), {}, "surface", "a.geojson: a text .XML or JSON. without pixels"),
     "building": (("--building=1",), {}, "labels", "every polygon of .* is a building without"),
     "codes": (
         ("--label_attribute=class", "--building=4"),

@@ -129,3 +129,10 @@ def test_settings_in_the_folder_are_readable(tmp_path):
     write_data_set(make_plan(tmp_path / "a", [job()], splits=(0.7, 0.15, 0.15)))
     found = json.loads((tmp_path / "a/preparation.json").read_text())
     assert found == {"version": VERSION, "seed": 0, "splits": [0.7, 0.15, 0.15]}
+
+
+@pytest.mark.parametrize("text", ["[]", "[" * 10**5, '["ab"]'])
+def test_a_damaged_note_is_named(tmp_path, text):
+    (tmp_path / "preparation.json").write_text(text)
+    with pytest.raises(PrepareError, match="preparation.json is damaged"):
+        write_data_set(make_plan(tmp_path, [job()]))

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from datasets.prepare.splitting import near_groups, split_by_area, split_groups, tile_starts
+from datasets.prepare.splitting import (
+    cut_windows,
+    near_groups,
+    split_by_area,
+    split_groups,
+    tile_starts,
+)
 from datasets.rasters.grids import part_of_grid
 from datasets.rasters.reading import Grid
 
@@ -9,9 +15,9 @@ SHARES = (0.7, 0.15, 0.15)
 
 
 def test_tiles_start_every_step_and_the_remainder_is_left():
-    assert tile_starts(100, 32) == [0, 32, 64]
-    assert tile_starts(100, 32, overlap=0.5) == [0, 16, 32, 48, 64]
-    assert tile_starts(31, 32) == []
+    assert list(tile_starts(100, 32)) == [0, 32, 64]
+    assert list(tile_starts(100, 32, overlap=0.5)) == [0, 16, 32, 48, 64]
+    assert not tile_starts(31, 32)
 
 
 def test_part_of_a_grid_lies_where_it_was():
@@ -78,3 +84,8 @@ def test_places_are_joined_by_way_of_others():
     groups = near_groups(places, 1000)
     assert groups[0] == groups[1] == groups[2] != groups[3]
     assert len(set(near_groups([(60, 0), (60, 0.016)], 1000))) == 1  # 890 m there, too
+
+
+def test_more_tiles_than_a_disk_holds_are_refused():
+    with pytest.raises(ValueError, match="makes 4000000000000 tiles of 1000; 1000000 are possible"):
+        cut_windows(Grid(2 * 10**9, 2 * 10**9, None, ""), 1000, 0.0, "a.tif")

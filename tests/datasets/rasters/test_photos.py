@@ -214,3 +214,41 @@ def test_a_changed_part_of_a_mosaic_changes_its_state(tmp_path):
     before = file_state(tmp_path / "mosaic.vrt")
     photo_file(tmp_path, colours(9))
     assert len(before) == 2 and file_state(tmp_path / "mosaic.vrt") != before
+
+
+@pytest.fixture
+def mosaic(tmp_path):
+    """Returns a function (source) -> a VRT in a folder of its own."""
+    path, scene = tmp_path / "mosaics" / "all.vrt", photo_file(tmp_path, colours())
+    path.parent.mkdir()
+    gdal.Translate(str(path), str(scene), format="VRT")
+    before = path.read_text()
+
+    def make(source):
+        path.write_text(before.replace(str(scene), source))
+        return path
+
+    return make
+
+
+def test_mosaic_of_files_elsewhere_is_read_and_says_so(tmp_path, mosaic):
+    photo = open_photo(mosaic(str(tmp_path / "scene.tif")))
+    assert photo.notes == (f"its pixels come from 1 file in {tmp_path}",)
+    np.testing.assert_array_equal(photo.read(0, 8)[0], colours())
+
+
+@pytest.mark.parametrize("source", ["/vsicurl/http://127.0.0.1:9/a.tif", "http://127.0.0.1:9/a"])
+def test_mosaic_of_a_network_is_refused_before_it_is_opened(mosaic, source):
+    path = mosaic(source)
+    for call in (open_photo, lambda path: open_radar(path, grid(8, 6))):
+        with pytest.raises(RasterError, match=f"all.vrt: a VRT that points to {source}, on a netw"):
+            call(path)
+
+
+def test_description_of_a_map_service_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    path.write_text(
+        "<GDAL_WMS><Service><ServerUrl>http://127.0.0.1:9/</ServerUrl></Service></GDAL_WMS>"
+    )
+    with pytest.raises(RasterError, match=r"a text \(XML or JSON\) without pixels"):
+        open_photo(path)

@@ -10,6 +10,7 @@ from datasets.rasters.reading import (
     Grid,
     RasterError,
     describe_projection,
+    file_list,
     pixel_size,
     read_info,
     read_raster,
@@ -253,3 +254,25 @@ def test_control_points_and_rpcs_are_part_of_the_place(tmp_path):
 def test_path_that_is_not_utf8_is_named(tmp_path):
     with pytest.raises(RasterError, match=r"caf.udce9.tif': the path is not UTF-8"):
         read_info(tmp_path / "caf\udce9.tif")
+
+
+def test_message_of_gdal_that_is_not_utf_8_is_an_error_of_the_project(tmp_path):
+    path = tmp_path / "a.tif"
+    write(path, np.ones((3, 32, 40), "uint8"))
+    gdal.Open(str(path)).BuildOverviews("NEAREST", [2])
+    side = tmp_path / "a.tif.ovr"
+    damaged = side.read_bytes().replace(b"<Item sample=", b"<Item \xe4ample ")
+    assert damaged != side.read_bytes()
+    side.write_bytes(damaged)
+    with pytest.raises(RasterError, match="a.tif: GDAL cannot open .*attribute 'äample'"):
+        file_list(path)
+
+
+def test_window_that_does_not_fit_into_memory_is_an_error_of_the_project(tmp_path):
+    path = tmp_path / "a.vrt"
+    path.write_text(
+        '<VRTDataset rasterXSize="2000000000" rasterYSize="2000000000">'
+        '<VRTRasterBand dataType="Byte" band="1"/></VRTDataset>'
+    )
+    with pytest.raises(RasterError, match="a.vrt: GDAL cannot read this file"):
+        read_window(path, 0, 0, 10**6, 10**9)

@@ -1,11 +1,13 @@
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from osgeo import gdal
 
 from datasets.rasters.reading import Grid, RasterError, read_raster
-from datasets.rasters.references import check_references
+from datasets.rasters.references import check_named_file, check_references
 from datasets.rasters.writing import write_raster
 
 PIXELS = np.arange(12, dtype="uint8").reshape(3, 4)
@@ -140,8 +142,15 @@ def test_mosaic_of_a_missing_file_names_it(data):
     [
         ('<VRTDataset subClass="VRTWarpedDataset"/>', "a VRT with VRTWarpedDataset"),
         ("<VRTDataset><VRTRasterBand>", "a damaged VRT"),
-        ("<GDAL_WMS><ServerUrl>http://127.0.0.1:9/</ServerUrl></GDAL_WMS>", "kept elsewhere"),
-        (' \n{"type": "FeatureCollection"}', "kept elsewhere"),
+        (
+            "<GDAL_WMS><ServerUrl>http://127.0.0.1:9/</ServerUrl></GDAL_WMS>",
+            "a text .*without pixels",
+        ),
+        (' \n{"type": "FeatureCollection"}', "a text .*without pixels"),
+        ('{"a":' * 10**5, "a text .*without pixels"),
+        ("[" * 10**5, "GDAL cannot open"),
+        ("<VRTDataset>" + "<a>" * 2000 + "</a>" * 2000 + "</VRTDataset>", "a damaged VRT"),
+        ("<VRTDataset>" + "<a>" * 10**5, "a damaged VRT"),
     ],
 )
 def test_other_descriptions_are_refused(data, text, message):
@@ -168,3 +177,102 @@ def test_loop_of_links_and_pipe_are_named(data):
         check_references(data / "a.tif", data)
     with pytest.raises(RasterError, match=r"c\.tif: not a regular file"):
         check_references(data / "c.tif", data)
+
+
+def ascii_grid(path, rows, columns, values):
+    head = f"ncols {columns}\nnrows {rows}\nxllcorner 0\nyllcorner 0\ncellsize 1\n"
+    path.write_text(head + "".join(f"{value}\n" for value in values))
+    return path
+
+
+@pytest.mark.parametrize("values", [range(4), range(60), range(119), ["1\0", *range(199)]])
+def test_ascii_grid_with_fewer_numbers_than_pixels_is_refused(data, values, monkeypatch):
+    monkeypatch.setattr("datasets.rasters.references.BLOCK_BYTES", 100)
+    # GDAL would search for the last rows of 60 for years.
+    path = ascii_grid(data / "a.asc", 60, 2, values)
+    with pytest.raises(RasterError, match=r"smaller than its header says: 60 x 2 pixels"):
+        check_references(path, data)
+
+
+@pytest.mark.parametrize("block", [7, 2**22])
+def test_whole_ascii_grid_is_accepted(data, block, monkeypatch):
+    monkeypatch.setattr("datasets.rasters.references.BLOCK_BYTES", block)
+    path = ascii_grid(data / "a.asc", 30, 2, range(60))
+    check_references(path, data)
+    assert read_raster(path).pixels[-1].tolist() == [[58], [59]]
+
+
+HEADERS = {  # by driver: struct format and offset of (columns, rows) after a mark in the file
+    "PNG": (b"IHDR", 4, ">II"),
+    "BMP": (b"BM", 18, "<ii"),
+    "JPEG": (b"\xff\xc0", 5, ">HH"),
+}
+
+
+@pytest.mark.parametrize("driver", HEADERS)
+def test_header_that_claims_more_than_the_file_can_hold_is_refused(data, driver):
+    mark, offset, form = HEADERS[driver]
+    path = data / "a.img"
+    gdal.GetDriverByName(driver).CreateCopy(str(path), gdal.Open(str(data / "raw" / "ortho.tif")))
+    check_references(path, data)
+    content = bytearray(path.read_bytes())
+    struct.pack_into(form, content, content.index(mark) + offset, 60000, 60000)
+    if driver == "PNG":
+        struct.pack_into(">I", content, 29, zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    with pytest.raises(RasterError, match=r"smaller than its header says: 60000 x 60000 pixels"):
+        check_references(path, data)
+
+
+def test_empty_parts_of_a_raster_may_be_left_out(data):
+    options = ["SPARSE_OK=TRUE", "TILED=YES", "BLOCKXSIZE=4096", "BLOCKYSIZE=4096"]
+    path = data / "a.tif"
+    gdal.GetDriverByName("GTiff").Create(str(path), 60000, 60000, 1, options=options)
+    check_references(path, data)
+    white = gdal.GetDriverByName("MEM").Create("", 2000, 2000)
+    for driver in ("PNG", "JPEG", "BMP"):
+        gdal.GetDriverByName(driver).CreateCopy(str(path), white)
+        check_references(path, data)
+
+
+def test_folders_of_a_mosaic_elsewhere_are_named(data):
+    paths = [data.parent / "elsewhere" / "ortho.tif", data / "raw" / "ortho.tif"]
+    mosaic = vrt(data / "train" / "a.vrt", f"{paths[0]}</SourceFilename><SourceFilename>{paths[1]}")
+    (note,) = check_named_file(mosaic)
+    assert note == f"its pixels come from 2 files in {paths[0].parent}, {paths[1].parent}"
+    assert check_named_file(paths[0]) == check_named_file(vrt(data / "raw/b.vrt", paths[1])) == []
+
+
+def test_mosaic_of_an_address_is_refused_wherever_it_lies(data):
+    path = vrt(data / "a.vrt", "/vsicurl/http://127.0.0.1:9/a.tif")
+    with pytest.raises(RasterError, match="on a network"):
+        check_named_file(path)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        (0, np.nan, 0, 0, 0, -1),
+        (np.inf, 1, 0, 0, 0, -1),
+        (5e5, 0, 0, 5e6, 0, 0),
+        (0, 1, 1, 0, 1, 1),
+    ],
+)
+def test_georeference_that_places_no_pixel_is_refused(data, place):
+    path = data / "a.tif"
+    write_raster(path, PIXELS, Grid(3, 4, place, ""))
+    with pytest.raises(RasterError, match=r"a\.tif: its georeference gives pixels no size"):
+        check_references(path, data)
+
+
+def test_pixels_that_come_by_the_gigabyte_are_refused(data):
+    path = data / "a.tif"
+    options = ["SPARSE_OK=TRUE", "TILED=YES", "BLOCKXSIZE=20000", "BLOCKYSIZE=20000"]
+    gdal.GetDriverByName("GTiff").Create(str(path), 20000, 20000, 3, options=options)
+    with pytest.raises(
+        RasterError, match=r"only be read 1.1 GiB at a time.* gdal_translate -co TIL"
+    ):
+        check_references(path, data)
+    options = ["SPARSE_OK=TRUE", "BLOCKYSIZE=20000"]  # GDAL reads the rows of strips singly
+    gdal.GetDriverByName("GTiff").Create(str(path), 20000, 20000, 3, options=options)
+    check_references(path, data)

@@ -4,7 +4,7 @@ from osgeo import gdal, osr
 
 from datasets.rasters.grids import projection_wkt
 from datasets.rasters.reading import Grid, RasterError, pixel_size, sample_values
-from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heights
+from datasets.rasters.warping import common_grid, smooth_method, square_grid, warp, warp_heights
 
 UTM, OREGON, DEGREES = "EPSG:32610", "EPSG:2992", "EPSG:4326"  # OREGON is in international feet
 FOOT = 0.3048
@@ -267,3 +267,19 @@ def test_rasters_apart_have_no_common_grid(tmp_path):
     heights = write(tmp_path / "b.tif", np.zeros((4, 4), "float32"), UTM, (4.0, 1.0, 4.0))
     with pytest.raises(RasterError, match="no common area"):
         common_grid([photo, heights])
+
+
+@pytest.mark.parametrize("crs, corner", [(DEGREES, (1e10, 1, 1e10)), (UTM, (1e308, 1e300, 1e308))])
+def test_extents_beyond_all_reason_are_refused(tmp_path, crs, corner):
+    whole = write(tmp_path / "a.tif", np.ones((4, 4), "uint8"), UTM, (5e5, 0.5, 5e6))
+    wrong = write(tmp_path / "b.tif", np.ones((4, 4), "uint8"), crs, corner)
+    with pytest.raises(
+        RasterError, match="in pixels of 0.5, their extents in the CRS of the first"
+    ):
+        common_grid([whole, wrong])
+
+
+def test_a_gsd_that_makes_too_many_pixels_is_refused(tmp_path):
+    path = write(tmp_path / "b.tif", np.ones((4, 4), "uint8"), UTM, (5e5, 0.5, 5e6))
+    with pytest.raises(RasterError, match=r"b.tif would have 2e\+12 x 2e\+12 pixels .* of 1e-12 m"):
+        square_grid(gdal.Open(str(path)), 1e-12)

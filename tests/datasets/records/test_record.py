@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datasets.catalogue import CATALOGUE
-from datasets.records.record import Record, RecordError, find_record
+from datasets.records.record import Record, RecordError, find_record, read_record
 
 CLASSES = """
 [[classes]]
@@ -19,7 +19,7 @@ name = "building"
 
 def folder_with(tmp_path, text):
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "dataset.toml").write_text(text)
+    (tmp_path / "mine" / "dataset.toml").write_text(text, encoding="latin-1")
     return tmp_path
 
 
@@ -126,11 +126,21 @@ def test_colour_codes(tmp_path):
         ("like = 'Paris'", "like is 'Paris', expected a data set of the catalogue: Demo"),
         ("likes = 'SSBH'", "unknown key likes. Did you mean like?"),
         ("gsd = ", "not a readable TOML file"),
+        ("notes = " + "[" * 10**5, "its brackets are nested too deeply"),
+        ("source = '\xe4'", "not a readable TOML file .*can't decode byte 0xe4"),
+        ("gsd = 1" + "0" * 400, "a whole number has more than 64 bits"),
+        ("[recommended]\nmtl_steps = 0x1" + "0" * 5000, "a whole number has more than 64 bits"),
     ],
 )
 def test_wrong_dataset_toml_names_file_and_key(tmp_path, text, message):
     with pytest.raises(RecordError, match=rf"(?s)mine.dataset\.toml: .*{message}"):
         find_record("mine", folder_with(tmp_path, text))
+
+
+def test_mark_of_utf_8_that_editors_write_does_no_harm(tmp_path):
+    path = tmp_path / "dataset.toml"
+    path.write_text("name = 'Gr\xfcnau'", encoding="utf-8-sig")
+    assert read_record(path).name == "Gr\xfcnau"
 
 
 def test_folder_in_the_layout_needs_no_toml(tmp_path):

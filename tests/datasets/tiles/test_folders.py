@@ -24,7 +24,11 @@ def test_pairs_are_matched_by_stem_and_sorted(tmp_path):
 
 
 def test_hidden_and_side_files_are_ignored(tmp_path):
-    side = ["a.tif.aux.xml", "a.tif.msk", "a.tif.ovr", "a.TFW", "a.prj", ".a.tif.part", "Thumbs.db"]
+    side = """
+        a.tif.aux.xml a.tif.msk a.tif.ovr a.TFW a.prj .a.tif.part Thumbs.db a.qml a.qmd a.json
+        a.tif.vat.dbf a.tif.vat.cpg a.tfwx a.bpw a.bmpw a.lyrx a_RPC.TXT town.qgz a.tif.lock
+        a.sld a.stx a.clr a.tif.points
+    """.split()
     record = split_of(tmp_path, ["a.tif", *side], ["a.tif", *side])
     (tmp_path / "train" / "rgb" / "old").mkdir()
     assert [tile.name for tile in list_tiles(record, "train")] == ["a"]

@@ -40,3 +40,9 @@ def test_history_of_another_run_is_not_shown(settings):
 
 def test_weights_without_history_have_no_curves(settings):
     assert training_html(settings, "mtl") == ""
+
+
+def test_history_that_is_damaged_is_said_so(settings):
+    write_history(settings, 1)
+    (settings.output_dir / "mine" / "mtl" / "history.csv").write_bytes(b"step,loss\n1,\xe4\n")
+    assert "history.csv or validation.csv is damaged" in training_html(settings, "mtl")
