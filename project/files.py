@@ -192,8 +192,8 @@ def check_own_folder(folder: Path, records: Sequence[str]) -> None:
 def _has_settings(path: Path) -> bool:
     """Returns whether a file is JSON of this project: it says with which settings it was made."""
     try:
-        return "settings" in dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError):
+        return "settings" in read_json(path)
+    except (OSError, ValueError):
         return False
 
 

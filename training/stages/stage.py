@@ -40,7 +40,6 @@ class Stage:
         encoder_weights: what stage 1's encoder was initialised with, for the record.
         batch_size: crops that a replica takes at a time.
         epochs: length; `steps`, optimizer steps, wins over it unless it is None.
-        learning_rate: of the optimizer at the base batch.
     """
 
     name: str
@@ -53,7 +52,6 @@ class Stage:
     batch_size: int
     epochs: int
     steps: int | None
-    learning_rate: float
 
 
 @dataclass(frozen=True)
@@ -230,7 +228,6 @@ def mtl_stage(settings: Settings, data: Data, strategy: tf.distribute.Strategy) 
         batch_size=crops_per_replica(settings, "mtl"),
         epochs=settings.mtl_epochs,
         steps=settings.mtl_steps,
-        learning_rate=settings.mtl_learning_rate,
     )
 
 
@@ -258,5 +255,4 @@ def dae_stage(settings: Settings, strategy: tf.distribute.Strategy, trained: boo
         batch_size=crops_per_replica(settings, "dae"),
         epochs=settings.dae_epochs,
         steps=settings.dae_steps,
-        learning_rate=settings.dae_learning_rate,
     )
