@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from osgeo import gdal
+from osgeo import gdal, osr
 from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
 
 import export
@@ -81,6 +81,55 @@ def test_heights_lie_on_the_scene_and_say_where_they_come_from(run, tmp_path, ch
     assert tags["DSMNET_MODEL"] == str(checkpoints / "blocks" / "mtl" / "best.weights.h5")
     assert json.loads(tags["DSMNET_SETTINGS"])["window_size"] == 32
     assert {"DSMNET_MTL_SHA256", "DSMNET_DAE_SHA256"} <= tags.keys()
+
+
+def declare(path, crs=None, place=None, gcps=None, alpha=None, nodata=None):
+    """Changes what a raster says of its place, and takes its last band for alpha."""
+    dataset = gdal.Open(str(path), gdal.GA_Update)
+    if crs:
+        system = osr.SpatialReference()
+        system.SetFromUserInput(crs)
+        dataset.SetSpatialRef(system)
+    if place:
+        dataset.SetGeoTransform(place)
+    if gcps:
+        dataset.SetGCPs(gcps, projection_wkt(32632))
+    for number in range(1, dataset.RasterCount + 1):
+        if nodata is not None:
+            dataset.GetRasterBand(number).SetNoDataValue(nodata)
+    if alpha is not None:
+        dataset.GetRasterBand(dataset.RasterCount).SetColorInterpretation(gdal.GCI_AlphaBand)
+        dataset.GetRasterBand(dataset.RasterCount).WriteArray(alpha)
+    dataset = None
+
+
+def test_photos_as_people_have_them(run, tmp_path, capsys):
+    photos, shown = tmp_path / "photos", np.repeat([0, 255], [16, 48]).astype("uint8")
+    alpha = np.repeat(shown[:, None], 64, axis=1)  # a quarter has no data
+    corners = [gdal.GCP(5e5 + c / 2, 5e6 - r / 2, 0, c, r) for c, r in ((0, 0), (64, 0), (0, 64))]
+    kinds = {
+        "alpha": {"place": PLACE, "alpha": alpha, "nodata": 231},
+        "feet": {"place": PLACE, "crs": "EPSG:32610+6360"},
+        "gcps": {"gcps": corners},
+        "south_up": {"place": (5e5, 0.5, 0.0, 5e6, 0.0, 0.5), "crs": "EPSG:32632"},
+    }
+    pixels = np.random.default_rng(1).integers(20, 230, (64, 64, 4)).astype("uint8")
+    for name, changes in kinds.items():
+        bands = pixels if name == "alpha" else pixels[..., :3]
+        write_raster(photos / f"{name}.tif", bands, Grid(64, 64, None, ""))
+        declare(photos / f"{name}.tif", **changes)
+    maps = run(photos, "maps", "--outputs=normals", "--window_size=32")
+    assert "band 4 is alpha" in (said := capsys.readouterr().out) and "3 ground control" in said
+    normals = {name: gdal.Open(str(maps / f"{name}_normals.tif")) for name in kinds}
+    shares = {name: read_raster(maps / f"{name}.tif").valid.mean() for name in kinds}
+    assert shares == {"alpha": 0.75, "feet": 1, "gcps": 1, "south_up": 1}
+    for dataset in (normals["feet"], gdal.Open(str(maps / "feet.tif"))):
+        assert dataset.GetSpatialRef().GetAxesCount() == 2
+    assert normals["feet"].GetRasterBand(1).GetUnitType() == ""
+    assert [point.GCPX for point in normals["gcps"].GetGCPs()] == [5e5, 500032, 5e5]
+    called = {name: normals[name].GetRasterBand(2).GetDescription() for name in kinds}
+    assert called["feet"] == "surface normal, to the south"
+    assert called["south_up"] == "surface normal, along a column, to higher rows"
 
 
 def test_every_map_comes_on_request(run, tmp_path):

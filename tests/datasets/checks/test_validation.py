@@ -543,7 +543,7 @@ def test_file_that_disappears_between_check_and_training_is_named(record, tmp_pa
     plan = CropPlan(((8, 8), (8, 8)), 8, seed=0)
     reader = CropReader(Decoder(tiles, record, plan.shapes))
     dataset = training_dataset(reader, plan, feeding_order(1), range(4))
-    with pytest.raises(tf.errors.OpError, match=r"RasterError: .*dsm.b\.tif: GDAL cannot read"):
+    with pytest.raises(tf.errors.OpError, match=r"RasterError: .*dsm.b\.tif: GDAL cannot open"):
         list(dataset)
 
 
