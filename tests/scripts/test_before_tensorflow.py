@@ -21,6 +21,7 @@ TRAINED = ROOT / "tests" / "runs" / "data" / "written_by_71a477f.tar.xz"
 INTERRUPTED = """
 import os, runpy, signal, sys, threading, time
 script, library, *arguments = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
 def press():
     while library not in sys.modules:
         time.sleep(0.001)
