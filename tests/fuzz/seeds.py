@@ -39,7 +39,7 @@ semantic = 0.5
 [recommended]
 decoder_width = 0.25
 mtl_steps = 3
-precision = "float32"
+dropout = 0.0
 """
 
 
