@@ -22,8 +22,8 @@ from datasets.rasters.heights import height_units, read_heights, vertical_datum
 from datasets.rasters.photos import Photo, file_state, open_photo, open_radar
 from datasets.rasters.reading import (
     describe_projection,
-    read_codes,
     read_info,
+    read_labels,
     read_window,
     sample_values,
 )
@@ -175,7 +175,7 @@ def read_parts(path: Path) -> None:
     read_window(path, *last)
     sample_values(path)
     vertical_datum(path)
-    read_codes(path, last)
+    read_labels(path, *last, [0])
     height_units(path)
     if info.bands == 1:
         read_heights(path, last)
