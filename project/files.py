@@ -9,6 +9,7 @@ import math
 import os
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
@@ -152,7 +153,7 @@ def _link(old: Path, new: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Checks that files can be written to a folder, which need not exist yet; makes nothing.
+    """Checks that files can be written to a folder, which need not exist yet; leaves nothing.
 
     Raises:
         UserError: naming what is in the way.
@@ -163,11 +164,13 @@ def check_writable(folder: Path) -> None:
         raise UserError(
             f"Nothing can be written to {folder}: {there} is not a folder. Give another folder."
         )
-    if not os.access(there, os.W_OK | os.X_OK):
+    try:  # permissions do not tell what a file system allows, such as /proc to root
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
         raise UserError(
-            f"Nothing can be written to {folder}: {there} is read-only for you. Give another "
-            "folder, or change its permissions."
-        )
+            f"Nothing can be written to {folder}: {there} is read-only for you, or full "
+            f"({error.strerror}). Give another folder, or change its permissions."
+        ) from None
 
 
 def check_replaceable_folder(folder: Path, markers: Sequence[str]) -> None:

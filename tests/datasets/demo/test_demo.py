@@ -25,6 +25,27 @@ def test_a_picture_of_the_user_is_not_replaced_by_the_sheet(tmp_path, capsys):
     assert sheet.read_bytes() == mine and not (tmp_path / "Demo").exists()
 
 
+@pytest.mark.parametrize(
+    "folder, sheet, message",
+    [
+        ("Demo", "sheet.jpg", "sheet.jpg: the sheet is a PNG"),
+        ("Demo", "/proc/sheet.png", "Nothing can be written to /proc"),
+        ("Demo", "notes.txt/sheet.png", "notes.txt is not a folder"),
+        ("Demo.png", "Demo.png", "is the folder of the data set"),
+        ("a.png/Demo", "a.png", "is the folder of the data set, or one above it"),
+        ("notes.txt/Demo", "sheet.png", "notes.txt is not a folder. Give another folder"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_anything_is_made(
+    tmp_path, capsys, folder, sheet, message
+):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main([f"--folder={tmp_path / folder}", f"--sheet={tmp_path / sheet}"]) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert message in errors[-1] and errors[-1].startswith("error: ")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_a_wrong_folder_is_an_error_without_a_traceback(tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("")
     assert main([f"--folder={tmp_path}"]) == 2
