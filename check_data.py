@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from datasets.records.record import SPLITS
 from project.errors import UserError
 from project.files import check_replaceable_folder

@@ -1,5 +1,8 @@
 """Makes the demo data set, made-up towns: `python -m datasets.demo --folder=data/Demo`."""
 
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+
+# isort: split
 import argparse
 import os
 import sys
