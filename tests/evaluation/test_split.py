@@ -132,7 +132,7 @@ def test_normals_are_compared_in_the_coding_and_at_the_pixel_size_of_the_trainin
     assert found == pytest.approx(np.degrees(np.nanmean(np.arccos(upwards))), abs=0.01)
 
 
-def test_the_baseline_says_the_mean_height_and_the_commonest_class(evaluation):
+def test_the_training_mean_says_the_mean_height_and_the_commonest_class(evaluation):
     of_split = evaluation()
     of_split.run(flat, 1)
     samples = list(map(tile_reader(of_split.record), of_split.tiles))
