@@ -110,9 +110,8 @@ def check_outputs(pairs: Pairs, maps: Sequence[str], sar: str | None = None) -> 
         try:
             check_replaceable(output)
         except RasterError as error:
-            raise RasterError(
-                f"{error}{PATTERN_HINT if _is_photo(output, pairs) else ''}"
-            ) from None
+            hint = PATTERN_HINT if _is_photo(output, pairs) else ""
+            raise RasterError(f"{error}{hint}") from None
 
 
 def _is_photo(output: Path, pairs: Pairs) -> bool:
