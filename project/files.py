@@ -168,7 +168,7 @@ def check_writable(folder: Path) -> None:
         tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
         raise UserError(
-            f"Nothing can be written to {folder}: {there} is read-only for you, or full "
+            f"Nothing can be written to {folder}: no file can be made in {there} "
             f"({error.strerror}). Give another folder, or change its permissions."
         ) from None
 
