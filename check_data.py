@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from datasets.records.record import SPLITS
 from project.errors import UserError
-from project.files import check_own_folder
+from project.files import check_replaceable_folder
 from settings.loading import fail, load_named, read_splits
 
 OPTIONS = (
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     splits = read_splits(settings.options.splits)
     folder = Path(settings.output_dir) / settings.dataset_name / "check"
     try:
-        check_own_folder(folder, ("check.json",))
+        check_replaceable_folder(folder, ("check.json",))
     except UserError as error:
         fail(error)
     # GDAL and OpenCV load only now, so that a wrong setting is refused at once.

@@ -10,7 +10,7 @@ Example: python export.py exported --dataset_name=Demo
 
 from pathlib import Path
 
-import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from commands.errors import clear_errors
 from commands.options import option
 from project.files import whole_folder, write_json

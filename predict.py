@@ -9,7 +9,7 @@ Example: python predict.py scene.tif heights.tif --tta=true
 import sys
 from pathlib import Path
 
-import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from commands.errors import clear_errors
 from commands.options import option
 from prediction.scene_files import list_scenes, pair_with_outputs

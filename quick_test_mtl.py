@@ -5,7 +5,7 @@ replicas agree. The exit status is 0 if all checks pass, otherwise 1. Writes not
 checkpoint_dir.
 """
 
-import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from settings.loading import load
 
 

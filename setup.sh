@@ -100,8 +100,10 @@ require_build_tools() {
 }
 
 has_gdal_commands() { # gdal-bin brings them all, and through python3-gdal those that end in .py
-  command -v gdalinfo >/dev/null && command -v gdal_translate >/dev/null &&
-    command -v gdalwarp >/dev/null
+  local name
+  for name in gdalinfo gdal_translate gdalwarp gdalbuildvrt ogr2ogr gdal_edit.py; do
+    command -v "$name" >/dev/null || return
+  done
 }
 
 try_packages() { # a file that remembers a failure, what a failure means, names of Debian packages

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from benchmarks.shared import process_memory, seconds, write_result
 from commands.options import option, whole
 from settings.loading import Settings, load

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from commands.errors import clear_errors
 from commands.options import option, whole
 from runs.early import check_evaluation

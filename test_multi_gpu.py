@@ -6,7 +6,7 @@ on one device and over the replicas: the losses must agree, and so must the weig
 
 from collections.abc import Sequence
 
-import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from settings.loading import load
 
 

@@ -5,7 +5,7 @@ Train stage 1 first. It stays frozen and runs within the compiled training step.
 Example: python train_dae.py --dataset_name=Demo --dae_epochs=5
 """
 
-import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from commands.errors import clear_errors
 from runs.early import check_training
 from runs.stored import adopt_stored_network

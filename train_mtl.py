@@ -6,7 +6,7 @@ and Geometric Guidance", IEEE Access 2021.
 Example: python train_mtl.py --dataset_name=Demo --mtl_epochs=5
 """
 
-import commands.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from commands.errors import clear_errors
 from runs.early import check_training
 from settings.loading import load

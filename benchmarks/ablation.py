@@ -7,7 +7,6 @@ python -m benchmarks.ablation Demo --backbone=tiny --mtl_steps=300 --jobs=2
 """
 
 import csv
-import json
 import os
 import re
 import statistics
@@ -152,7 +151,7 @@ def read_result(run: Run, stage: str) -> dict:
         chosen = min(csv.DictReader(file), key=lambda row: float(row["rmse"] or "inf"))
     with (results / "history.csv").open(newline="") as file:
         seconds = sum(float(row["seconds"]) for row in csv.DictReader(file))
-    stored = json.loads((weights / "settings.json").read_text(encoding="utf-8"))
+    stored = read_json(weights / "settings.json")
     names = [name for name, _, _ in (*MEASURES, CORRECTION)]
     return {
         **{name: float(chosen[name]) if chosen.get(name) else None for name in names},

@@ -4,6 +4,7 @@ import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what f
 
 # isort: split
 import contextlib
+import csv
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -23,14 +24,14 @@ from prediction.maps import NODATA, class_codes, class_layer
 from prediction.streaming import BatchPredictor
 from prediction.tiles import predict_maps
 from project.files import (
-    check_own_folder,
+    check_replaceable_folder,
     read_json,
     replaced_folder,
     write_json,
     write_rows,
 )
 from project.version import checkout
-from runs.early import RECORDS
+from runs.early import MARKERS
 from runs.folders import output_folder
 from runs.start import Data, computed_settings, evenly_spaced, tile_reader
 from runs.stored import stored_stage
@@ -85,8 +86,8 @@ class SplitEvaluation:
             OSError: if the folder cannot be replaced.
         """
         folder = self.folder
-        check_own_folder(folder, RECORDS)
-        with replaced_folder(folder, is_own) as self.folder:
+        check_replaceable_folder(folder, MARKERS)
+        with replaced_folder(folder, partial(written_earlier, split=self.split)) as self.folder:
             yield
         self.folder = folder
         print(f"Written to {folder}")
@@ -115,7 +116,7 @@ class SplitEvaluation:
         )
 
     def add(self, tile: Tile, sample: Sample, maps: dict[str, np.ndarray], row: dict) -> None:
-        """Measures the baseline on one tile and writes the tile's files.
+        """Measures the training mean on one tile and writes the tile's files.
 
         Args:
             tile: that was predicted.
@@ -203,10 +204,26 @@ class SplitEvaluation:
         return columns
 
 
-def is_own(name: Path) -> bool:
-    """Returns whether an evaluation writes a file of this name, relative to its folder."""
-    inner = len(name.parts) == 2 and RASTERS.get(name.parts[0]) == name.suffix
-    return str(name) in WRITTEN or inner
+def written_earlier(folder: Path, split: str) -> set[Path]:
+    """Returns what an earlier evaluation of a split has written, by the list of its tiles.
+
+    Args:
+        folder: of the evaluation.
+        split: "train", "valid" or "test"; only the last has files for each tile.
+
+    Returns:
+        Paths relative to the folder; none of them need exist. Without a list that can be read,
+        no tile is known, and users keep files that they may have put among those of the tiles.
+    """
+    names: list[str] = []
+    with contextlib.suppress(OSError, ValueError, csv.Error):
+        with (folder / "per_tile.csv").open(newline="", encoding="utf-8-sig") as file:
+            names = [row.get("tile") or "" for row in csv.DictReader(file)]
+    inner = RASTERS.items() if split == "test" else ()
+    return {
+        *map(Path, WRITTEN),
+        *(Path(kind, f"{name}{ending}") for name in names for kind, ending in inner),
+    }
 
 
 def stored_baseline(settings: Settings, split: str, measured: dict) -> dict[str, dict]:

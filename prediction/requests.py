@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.rasters.ownership import check_replaceable
+from datasets.rasters.ownership import check_replaceable, written_by_project
 from datasets.rasters.photos import open_photo, open_radar
 from datasets.rasters.reading import RasterError, file_list
 from prediction.scene_files import check_collisions, map_path
@@ -99,19 +99,26 @@ def check_outputs(pairs: Pairs, maps: Sequence[str], sar: str | None = None) -> 
     check_collisions(written)
     rasters = [scene for scene, _ in pairs] + ([Path(sar)] if sar else [])
     inputs = {_identity(part): part for part in _parts(rasters)}
-    hint = PATTERN_HINT if len(pairs) == 1 else ""
     for folder in {output.parent for _, output in written}:
         check_writable(folder)
     for _, output in written:
         if output.exists() and (part := inputs.get(_identity(output))):
             raise SettingsError(
                 f"{output} is an input itself ({part}), so it is not replaced. Give another "
-                f"output.{hint}"
+                f"output.{PATTERN_HINT if len(pairs) == 1 else ''}"
             )
         try:
             check_replaceable(output)
         except RasterError as error:
+            hint = PATTERN_HINT if _is_photo(output, pairs) else ""
             raise RasterError(f"{error}{hint}") from None
+
+
+def _is_photo(output: Path, pairs: Pairs) -> bool:
+    """Returns whether the only output may be a photo beside the scene, not what was meant."""
+    scene, heights = pairs[0]
+    beside = output.exists() and output.parent.samefile(scene.parent)
+    return len(pairs) == 1 and output == heights and beside and not written_by_project(output)
 
 
 def _parts(rasters: Sequence[Path]) -> set[Path]:

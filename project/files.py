@@ -9,8 +9,9 @@ import math
 import os
 import secrets
 import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from project.errors import UserError
 
 ABANDONED_SECONDS = 3600
+PARTS = f".part.{8 * '[0-9a-f]'}.*"  # names of `_part_of`
 
 
 @contextlib.contextmanager
@@ -54,7 +56,7 @@ def _remove_abandoned(folder: Path) -> None:
 
     Folders stay for a day after the last change in them, since a large tile may take hours.
     """
-    for part in folder.glob(f".part.{8 * '[0-9a-f]'}.*"):
+    for part in folder.glob(PARTS):
         with contextlib.suppress(OSError):  # another process may be as quick
             changed = max(path.lstat().st_mtime for path in (part, *part.rglob("*")))
             if part.is_dir() and time.time() - changed > 24 * ABANDONED_SECONDS:
@@ -89,13 +91,13 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replaced_folder(path: Path, is_own: Callable[[Path], bool]) -> Iterator[Path]:
+def replaced_folder(path: Path, outdated: Callable[[Path], Collection[Path]]) -> Iterator[Path]:
     """Replaces a folder by a complete new one; until then the earlier one stays as it is.
 
     Args:
         path: the folder, which may be absent, or a link to it.
-        is_own: says of a path relative to the folder whether it is what a new folder replaces.
-            All else that the earlier one holds is carried over.
+        outdated: returns which files of the earlier folder, which it is given, go with it, by
+            their paths relative to it. All others are carried over.
 
     Yields:
         An empty folder to fill, on the same disk.
@@ -114,7 +116,7 @@ def replaced_folder(path: Path, is_own: Callable[[Path], bool]) -> Iterator[Path
         with whole_folder(path) as part:
             yield part
             if path.exists():
-                _carry_over(path, part, is_own)
+                _carry_over(path, part, outdated(path))
                 path.rename(earlier)
     finally:
         _finish_replacing(path, earlier)
@@ -128,13 +130,13 @@ def _finish_replacing(path: Path, earlier: Path) -> None:
         earlier.rename(path)
 
 
-def _carry_over(path: Path, part: Path, is_own: Callable[[Path], bool]) -> None:
+def _carry_over(path: Path, part: Path, outdated: Collection[Path]) -> None:
     """Puts what others have written into a folder into its successor, too."""
     for old in sorted(path.rglob("*")):
         name = old.relative_to(path)
         if old.is_dir() and not old.is_symlink():
             (part / name).mkdir(parents=True, exist_ok=True)
-        elif not is_own(name):
+        elif name not in outdated:
             with contextlib.suppress(FileExistsError):  # the new folder's own file stays
                 _link(old, part / name)
     shutil.copymode(path, part)
@@ -151,7 +153,7 @@ def _link(old: Path, new: Path) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Checks that files can be written to a folder, which need not exist yet; makes nothing.
+    """Checks that files can be written to a folder, which need not exist yet; leaves nothing.
 
     Raises:
         UserError: naming what is in the way.
@@ -162,29 +164,33 @@ def check_writable(folder: Path) -> None:
         raise UserError(
             f"Nothing can be written to {folder}: {there} is not a folder. Give another folder."
         )
-    if not os.access(there, os.W_OK | os.X_OK):
+    try:  # permissions do not tell what a file system allows, such as /proc to root
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
         raise UserError(
-            f"Nothing can be written to {folder}: {there} is read-only for you. Give another "
-            "folder, or change its permissions."
-        )
+            f"Nothing can be written to {folder}: no file can be made in {there} "
+            f"({error.strerror}). Give another folder, or change its permissions."
+        ) from None
 
 
-def check_own_folder(folder: Path, records: Sequence[str]) -> None:
+def check_replaceable_folder(folder: Path, markers: Sequence[str]) -> None:
     """Checks that a folder may be written to: it is absent or empty, or this project wrote to it.
+
+    What a killed process has left of a file that it had begun does not count.
 
     Args:
         folder: whose content is to be replaced.
-        records: names of JSON files with settings; the project leaves one of them in the folder.
+        markers: names of JSON files with settings; the project leaves one of them in the folder.
 
     Raises:
         UserError: if the folder holds anything else, or cannot be written.
     """
     check_writable(folder)
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or all(path.match(PARTS) for path in folder.iterdir()):
         return
-    if not any(_has_settings(folder / name) for name in records):
+    if not any(_has_settings(folder / name) for name in markers):
         raise UserError(
-            f"{folder} holds files, but no {' or '.join(records)} that this project wrote, so "
+            f"{folder} holds files, but no {' or '.join(markers)} that this project wrote, so "
             "nothing in it is replaced. Move the folder away, or give another one."
         )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from datasets.records.record import MADE_ON_DEMAND
 from datasets.tiles.folders import DataError, Tile, list_tiles
-from project.files import check_own_folder, check_writable
+from project.files import check_replaceable_folder, check_writable
 from runs.folders import is_trained, output_folder, stage_folder
 from runs.stored import use_correction
 from settings.loading import Settings
@@ -13,7 +13,7 @@ from settings.table import SettingsError
 
 MOST_HEADERS = 200  # of training photos; the full check reads all of them
 MOST_NAMES = 5  # of photos that an error names
-RECORDS = ("metrics.json",)  # what an evaluation leaves in its folder
+MARKERS = ("metrics.json",)  # what an evaluation leaves in its folder
 
 
 def check_training(settings: Settings, stage: str) -> None:
@@ -44,7 +44,7 @@ def check_evaluation(settings: Settings, splits: Sequence[str]) -> None:
     corrected = settings.correction != "false" and is_trained(settings, "dae")
     for split in splits:
         folder = output_folder(settings, f"{split}_{'dae' if corrected else 'mtl'}")
-        check_own_folder(folder, RECORDS)
+        check_replaceable_folder(folder, MARKERS)
     listed_tiles(settings, splits)
 
 

@@ -1,6 +1,10 @@
 """Makes the demo data set, made-up towns: `python -m datasets.demo --folder=data/Demo`."""
 
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+
+# isort: split
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +15,8 @@ from datasets.demo.data_set import make_demo
 from datasets.rasters.ownership import check_replaceable
 from datasets.rasters.reading import read_raster
 from datasets.records.record import SPLITS
-from project.files import write_bytes
+from project.errors import UserError
+from project.files import check_writable, write_bytes
 
 SHEET_TILES = 8  # of each split, at most
 
@@ -27,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.sheet:
-            check_replaceable(options.sheet)
+            check_sheet(options.sheet, options.folder)
         with tqdm(total=sum(options.counts), unit="tile", leave=False) as bar:
             make_demo(
                 options.folder,
@@ -36,19 +41,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.seed,
                 progress=lambda done, total: bar.update(),
             )
+        print(f"{options.folder} holds {sum(options.counts)} tiles.")
+        if options.sheet:
+            draw_sheet(options.folder, options.sheet)
+            print(f"{options.sheet} shows some of them.")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{options.folder} holds {sum(options.counts)} tiles.")
-    if options.sheet:
-        draw_sheet(options.folder, options.sheet)
-        print(f"{options.sheet} shows some of them.")
     return 0
 
 
 def tile_counts(text: str) -> tuple[int, ...]:
     """Reads whole numbers with commas between them, such as 64,8,8."""
     return tuple(int(number) for number in text.split(","))
+
+
+def check_sheet(sheet: Path, folder: Path) -> None:
+    """Checks that the sheet can be written, before the data set is made, which takes longer.
+
+    Raises:
+        UserError: if it is no PNG, is something else already, or in the way of the data set.
+    """
+    if sheet.suffix.lower() != ".png":
+        raise UserError(f"--sheet={sheet}: the sheet is a PNG. Give a name that ends in .png.")
+    check_writable(sheet.parent)
+    check_replaceable(sheet)
+    picture, data = (Path(os.path.abspath(path)) for path in (sheet, folder))
+    if picture in (data, *data.parents):
+        raise UserError(
+            f"--sheet={sheet} is the folder of the data set, or one above it. Give another name."
+        )
 
 
 def draw_sheet(folder: Path, path: Path) -> None:

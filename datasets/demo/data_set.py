@@ -16,7 +16,7 @@ from datasets.rasters.reading import Grid
 from datasets.rasters.writing import write_raster
 from datasets.records.record import SPLITS
 from datasets.tiles.folders import DataError
-from project.files import read_json, whole_folder
+from project.files import check_writable, read_json, whole_folder
 
 GSD = 0.5  # metres per pixel
 EPSG = 32632  # UTM zone 32 north
@@ -96,11 +96,13 @@ def make_demo(
         progress: function (tiles done, tiles in all), called after each tile.
 
     Raises:
-        ValueError: if the folder holds something else, or a number is out of range.
+        ValueError: if the folder holds something else or cannot be made, or a number is out of
+            range.
     """
     folder, plan = Path(folder), DemoPlan(int(tile_size), tuple(counts), int(seed))
     if holds_demo(folder, plan):
         return
+    check_writable(folder.parent)
     try:
         with whole_folder(folder) as part:
             fill_folder(part, plan, progress)

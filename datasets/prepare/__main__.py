@@ -1,5 +1,8 @@
 """Prepares rasters or downloaded data sets in the standard layout: docs/preparing.md."""
 
+import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
+
+# isort: split
 import argparse
 import contextlib
 import math

@@ -22,7 +22,7 @@ def check_replaceable(path: Path) -> None:
     Raises:
         RasterError: naming what is in the way.
     """
-    own = is_own(path)
+    own = written_by_project(path)
     if os.path.lexists(path) and not own and not (path.is_file() and not path.stat().st_size):
         raise RasterError(
             f"{path} is there already and was not written by this project, so it is not replaced. "
@@ -37,7 +37,7 @@ def check_replaceable(path: Path) -> None:
             )
 
 
-def is_own(path: Path) -> bool:
+def written_by_project(path: Path) -> bool:
     """Returns whether a raster carries the tag of this project."""
     try:
         tags = read_tags(path) if path.is_file() else {}

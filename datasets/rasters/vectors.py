@@ -264,6 +264,11 @@ def _find_layer(path, dataset, name):
             f"{path} has {len(wanted)} layers of polygons: {', '.join(wanted)}. Choose one with "
             f"--label_layer, such as --label_layer={wanted[0]}."
         )
+    if name is not None and name not in kinds:
+        raise VectorError(
+            f"{path} has no layer of the name {name}. Its layers: {shown or 'none'}. Give one of "
+            "them as --label_layer."
+        )
     if not wanted:
         asked = "" if name is None else f" of the name {name}"
         raise VectorError(

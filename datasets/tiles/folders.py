@@ -12,11 +12,12 @@ from project.texts import is_utf8
 # ending of the raster, or its first and last letter, with a w; ArcGIS also adds an x.
 SIDE_FILES = tuple(
     """
-    .xml .msk .ovr .rrd .aux .prj .hdr .stx .clr .dbf .cpg .rpb .rpc _rpc.txt .tab .points
+    .xml .msk .ovr .rrd .aux .prj .hdr .stx .clr .dbf .cpg .rpb .rpc .tab .points
     .tfw .tifw .tiffw .jgw .jpgw .jpegw .pgw .pngw .j2w .jp2w .bpw .bmpw .wld
     .tfwx .tifwx .tiffwx .jgwx .jpgwx .jpegwx .pgwx .pngwx .j2wx .jp2wx .bpwx .bmpwx
-    .qml .qmd .qlr .qgs .qgs~ .qgz .sld .lyr .lyrx .lock
-    .json .md5 .sha256 thumbs.db desktop.ini
+    .qml .qmd .qlr .qgs .qgz .sld .lyr .lyrx .lock
+    .json .geojson .csv .imd .ige .pdf .txt .md .log .zip .md5 .sha256
+    .bak .tmp ~ :zone.identifier thumbs.db desktop.ini
     """.split()
 )
 
@@ -160,6 +161,10 @@ def _files(folder, problems):
     for path in paths:
         if not is_utf8(path.name):
             problems.append(f"{folder}: the file name {path.name!a} is not UTF-8. Rename the file.")
+        elif path.name.splitlines() != [path.name]:
+            problems.append(
+                f"{folder}: the file name {path.name!r} has a line break. Rename the file."
+            )
         elif path.stem in files:
             problems.append(
                 f"{folder} has {files[path.stem].name} and {path.name}, which name the same "

@@ -8,16 +8,17 @@ import pytest
 
 import test_dsm
 from evaluation import split
-from evaluation.split import SplitEvaluation, is_own, stored_baseline
+from evaluation.split import SplitEvaluation, stored_baseline, written_earlier
 from evaluation.tiles import true_normals
 from project.errors import UserError
 from runs.start import prepare_data, tile_reader
 from settings.loading import load
 
-OWN = {"report.html", "metrics.json", "per_tile.csv", "density.png", "errors.png"}
-OWN |= {"dsm/a.tif", "sem/a.tif", "figures/a.png"}
-EARLIER = '{"settings": {}}'
-OTHERS = {"notes.txt", "map.tif", "dsm/a.qml", "figures/a.tif", "mine/a.tif"}
+EARLIER = {"report.html", "metrics.json", "per_tile.csv", "density.png", "errors.png"}
+EARLIER |= {"dsm/old.tif", "sem/old.tif", "figures/old.png"}
+OTHERS = {"notes.txt", "map.tif", "dsm/old.qml", "figures/old.tif", "mine/old.tif"}
+OTHERS |= {"dsm/user.tif", "sem/user.tif", "figures/user.png"}
+MARKER = '{"settings": {}}'
 
 
 def evaluation_of(output_dir, monkeypatch):
@@ -36,35 +37,45 @@ def content(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_an_evaluation_replaces_its_own_files_and_no_others(tmp_path, monkeypatch):
+def test_an_evaluation_replaces_what_an_earlier_one_wrote_and_nothing_else(tmp_path, monkeypatch):
     folder = tmp_path / "mine" / "test_mtl"
-    for name in OWN | OTHERS:
+    for name in EARLIER | OTHERS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(EARLIER)
+        (folder / name).write_text(MARKER)
+    (folder / "per_tile.csv").write_text("tile,valid_pixels\nold,4\n")
     evaluation = evaluation_of(tmp_path, monkeypatch)
     assert evaluation.drawn == {"a"}
     with evaluation.replacing():
-        assert set(content(folder)) == OWN | OTHERS
+        assert set(content(folder)) == EARLIER | OTHERS
         (evaluation.folder / "metrics.json").write_text("new")
-    assert content(folder) == dict.fromkeys(OTHERS, EARLIER.encode()) | {"metrics.json": b"new"}
+    assert content(folder) == dict.fromkeys(OTHERS, MARKER.encode()) | {"metrics.json": b"new"}
     assert [path.name for path in folder.parent.iterdir()] == ["test_mtl"]
 
 
-@pytest.mark.parametrize("name", sorted(OWN | OTHERS))
-def test_own_files_are_known_by_place_and_ending(name):
-    assert is_own(Path(name)) == (name in OWN)
+@pytest.mark.parametrize(
+    "damaged", [b"", b"no list", b"tile,\nold\n\xff", b"tile\nold\n" + 200_000 * b"x"]
+)
+def test_no_file_of_a_tile_goes_if_the_list_of_tiles_is_damaged(tmp_path, damaged):
+    (tmp_path / "per_tile.csv").write_bytes(damaged)
+    assert Path("dsm/old.tif") not in written_earlier(tmp_path, "test")
+
+
+def test_splits_without_maps_leave_files_with_the_names_of_tiles(tmp_path):
+    (tmp_path / "per_tile.csv").write_text("tile\nold\n")
+    assert Path("dsm/old.tif") in written_earlier(tmp_path, "test")
+    assert Path("dsm/old.tif") not in written_earlier(tmp_path, "valid")
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
 def test_an_evaluation_that_fails_leaves_the_earlier_one(tmp_path, monkeypatch, error):
     folder = tmp_path / "mine" / "test_mtl"
     folder.mkdir(parents=True)
-    (folder / "metrics.json").write_text(EARLIER)
+    (folder / "metrics.json").write_text(MARKER)
     evaluation = evaluation_of(tmp_path, monkeypatch)
     with pytest.raises(error), evaluation.replacing():
         (evaluation.folder / "metrics.json").write_text("new")
         raise error
-    assert content(tmp_path) == {"mine/test_mtl/metrics.json": EARLIER.encode()}
+    assert content(tmp_path) == {"mine/test_mtl/metrics.json": MARKER.encode()}
 
 
 def test_a_folder_that_no_evaluation_has_written_stays_as_it_is(tmp_path, monkeypatch):
@@ -121,7 +132,7 @@ def test_normals_are_compared_in_the_coding_and_at_the_pixel_size_of_the_trainin
     assert found == pytest.approx(np.degrees(np.nanmean(np.arccos(upwards))), abs=0.01)
 
 
-def test_the_baseline_says_the_mean_height_and_the_commonest_class(evaluation):
+def test_the_training_mean_says_the_mean_height_and_the_commonest_class(evaluation):
     of_split = evaluation()
     of_split.run(flat, 1)
     samples = list(map(tile_reader(of_split.record), of_split.tiles))

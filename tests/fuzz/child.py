@@ -13,10 +13,9 @@ import sys
 import traceback
 from pathlib import Path
 
-from project.errors import UserError
 from tests.fuzz.damage import damage
 from tests.fuzz.seeds import Seed, make_seeds
-from tests.fuzz.uses import Workshop
+from tests.fuzz.uses import Workshop, is_refusal
 
 ROOT = Path(__file__).parents[2]
 READ, REFUSED, FOUND = "read", "refused", "finding"
@@ -57,9 +56,9 @@ def try_input(
     try:
         workshop.use(source, data, chance)
         return READ, ""
-    except (UserError, OSError, SystemExit) as error:
-        return REFUSED, f"{type(error).__name__}: {str(error)[:300]}"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        if is_refusal(error):
+            return REFUSED, f"{type(error).__name__}: {str(error)[:300]}"
         return FOUND, describe_error(error)
 
 

@@ -64,8 +64,8 @@ class Workshop:
             chance: of settings.
 
         Raises:
-            UserError, SystemExit, OSError: if every way refuses it; the last reason.
-            Exception: any other of the first way that fails.
+            BaseException: the last reason if every way refuses it (`is_refusal`), else the first
+                error that is no refusal.
         """
         self._lay_out(seed, data)
         path = self.town / "train" / seed.role / seed.path
@@ -79,14 +79,12 @@ class Workshop:
             try:
                 way()
                 refusals.append(None)
-            except (UserError, OSError) as error:
+            except (UserError, OSError, SystemExit) as error:
+                if not is_refusal(error):
+                    raise
                 # Scripts print it: it must be possible to.
                 str(error).encode()
                 refusals.append(error)
-            except SystemExit as error:
-                if error.code not in (0, 2):
-                    raise
-                refusals.append(error if error.code else None)
         if all(refusals):
             raise refusals[-1]
 
@@ -159,6 +157,17 @@ class Workshop:
             yield lambda: show(load("fuzz", [*places, *arguments_of(chance)]))
         elif seed.role == "config":
             yield lambda: with_config(chance, lambda: show(load("fuzz", places)))
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Returns whether an error tells the user in the project's own words what to put right.
+
+    These are UserErrors, the ends of option parsers, and OSErrors that the project raises, such as
+    for a stage that has not been trained. Those of the system have a number, and no advice.
+    """
+    if isinstance(error, SystemExit):
+        return error.code == 2
+    return isinstance(error, UserError) or (isinstance(error, OSError) and error.errno is None)
 
 
 def read_parts(path: Path) -> None:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from osgeo import gdal
@@ -57,6 +59,24 @@ def test_an_own_raster_is_replaced_unless_it_is_an_input(photo, tmp_path):
         check_outputs([(photo, tmp_path / "sar.tif")], ["heights"], str(tmp_path / "sar.tif"))
 
 
+def test_a_pattern_is_suspected_only_where_the_output_is_a_photo_beside_the_scene(photo, tmp_path):
+    def refusal(output):
+        with pytest.raises(RasterError) as caught:
+            check_outputs([(photo, output)], ["heights"])
+        return str(caught.value)
+
+    (tmp_path / "out").mkdir()
+    for name in ("other.tif", "out/other.tif"):
+        write_raster(tmp_path / name, np.ones((4, 4, 3), "uint8"), GRID)
+    RowFile(tmp_path / "own.tif", OWN, GRID).close()
+    for name in ("own.tif.msk", "new.tif.msk"):
+        (tmp_path / name).write_text("mine")
+    assert "put it in quotes" in refusal(tmp_path / "other.tif")
+    for name in ("out/other.tif", "own.tif", "new.tif"):
+        assert "Move it away" in refusal(tmp_path / name)
+        assert "quotes" not in refusal(tmp_path / name)
+
+
 def test_every_map_is_checked(photo, tmp_path):
     write_raster(tmp_path / "h_classes.tif", np.ones((4, 4), "uint8"), GRID)
     check_outputs([(photo, tmp_path / "h.tif")], ["heights"])
@@ -64,6 +84,8 @@ def test_every_map_is_checked(photo, tmp_path):
         check_outputs([(photo, tmp_path / "h.tif")], ["heights", "classes"])
 
 
-def test_a_folder_that_cannot_be_is_refused(photo, tmp_path):
+def test_a_folder_that_cannot_be_is_refused(photo):
+    with pytest.raises(UserError, match="written to /proc: .*Give another folder"):
+        check_outputs([(photo, Path("/proc/h.tif"))], ["heights"])  # which root may not either
     with pytest.raises(UserError, match="photo.tif is not a folder"):
         check_outputs([(photo, photo / "h.tif")], ["heights"])

@@ -8,7 +8,7 @@ import pytest
 
 from project.errors import UserError
 from project.files import (
-    check_own_folder,
+    check_replaceable_folder,
     check_writable,
     parse_json,
     read_json,
@@ -27,15 +27,15 @@ def rename(old, new, rename=Path.rename):
     rename(old, new)
     os.kill(os.getpid(), 9)
 Path.rename = rename
-with replaced_folder(Path(sys.argv[1]), lambda name: name.suffix == ".tif") as part:
+with replaced_folder(Path(sys.argv[1]), lambda folder: {Path("old.tif")}) as part:
     (part / "new.tif").write_text("new")
     if sys.argv[2] == "filling":
         os.kill(os.getpid(), 9)
 """
 
 
-def is_tif(name):
-    return name.suffix == ".tif"
+def outdated(folder):
+    return {Path("old.tif")}
 
 
 def make_folder(folder):
@@ -115,7 +115,7 @@ def test_what_a_killed_process_left_is_removed_after_an_hour(tmp_path):
 def test_a_folder_is_replaced_and_what_others_wrote_stays(tmp_path):
     make_folder(tmp_path / "a")
     (tmp_path / "link").symlink_to(tmp_path / "a")
-    with replaced_folder(tmp_path / "link", is_tif) as part:
+    with replaced_folder(tmp_path / "link", outdated) as part:
         (part / "new.tif").write_text("new")
         (part / "notes.txt").write_text("new")
         assert set(content(tmp_path / "a")) == {"old.tif", "notes.txt", "mine/a.qml"}
@@ -131,7 +131,7 @@ def test_links_are_carried_over_as_links_and_disks_without_links_get_copies(tmp_
     make_folder(tmp_path / "a")
     (tmp_path / "a" / "other").symlink_to("mine")
     monkeypatch.setattr(os, "link", lambda *paths, **options: os.stat(tmp_path / "absent"))
-    with replaced_folder(tmp_path / "a", is_tif):
+    with replaced_folder(tmp_path / "a", outdated):
         pass
     assert content(tmp_path / "a") == {"notes.txt": "earlier", "mine/a.qml": "earlier"}
     assert (tmp_path / "a" / "other").readlink() == Path("mine")
@@ -140,7 +140,7 @@ def test_links_are_carried_over_as_links_and_disks_without_links_get_copies(tmp_
 def test_a_replacement_that_fails_leaves_the_earlier_folder(tmp_path):
     make_folder(tmp_path / "a")
     before = content(tmp_path)
-    with pytest.raises(RuntimeError), replaced_folder(tmp_path / "a", is_tif) as part:
+    with pytest.raises(RuntimeError), replaced_folder(tmp_path / "a", outdated) as part:
         (part / "new.tif").write_text("new")
         raise RuntimeError
     assert content(tmp_path) == before
@@ -154,14 +154,14 @@ def test_a_replacement_that_is_killed_leaves_the_earlier_folder(tmp_path, moment
     assert done.returncode == -signal.SIGKILL
     if moment == "renaming":
         assert content(tmp_path / ".a.earlier") == before
-    with replaced_folder(tmp_path / "a", is_tif):
+    with replaced_folder(tmp_path / "a", outdated):
         assert content(tmp_path / "a") == before  # the next one puts it back
     assert set(content(tmp_path / "a")) == set(before) - {"old.tif"}
 
 
 def test_a_file_is_no_folder_to_replace(tmp_path):
     (tmp_path / "a").write_text("mine")
-    with pytest.raises(OSError, match="not a folder"), replaced_folder(tmp_path / "a", is_tif):
+    with pytest.raises(OSError, match="not a folder"), replaced_folder(tmp_path / "a", outdated):
         pass
     assert content(tmp_path) == {"a": "mine"}
 
@@ -188,32 +188,39 @@ def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
         check_writable(tmp_path / "a" / "b")
 
 
+def test_a_folder_in_which_even_root_can_make_nothing_is_named():
+    with pytest.raises(UserError, match="written to /proc/a/b: no file can be made in /proc"):
+        check_writable(Path("/proc/a/b"))
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_named(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(UserError, match="read-only"):
+    with pytest.raises(UserError, match="no file can be made"):
         check_writable(tmp_path / "b")
 
 
 @pytest.mark.parametrize(
-    ("content", "owned"),
+    ("content", "replaceable"),
     [
         ({}, True),
         ({"metrics.json": '{"settings": {}}'}, True),
+        ({".part.0123abcd.metrics.json": "{"}, True),  # of a process that was killed
+        ({".part.mine.json": "{"}, False),
         ({"notes.txt": ""}, False),
         ({"metrics.json": "{}"}, False),
         ({"metrics.json": "[" * 100000}, False),
         ({"settings.json": '{"settings": {}}'}, False),
     ],
 )
-def test_a_folder_is_own_if_it_is_empty_or_holds_a_record(tmp_path, content, owned):
-    check_own_folder(tmp_path / "absent", ["metrics.json"])
+def test_a_folder_is_replaceable_if_it_is_empty_or_holds_settings(tmp_path, content, replaceable):
+    check_replaceable_folder(tmp_path / "absent", ["metrics.json"])
     for name, text in content.items():
         (tmp_path / name).write_text(text)
-    if owned:
-        return check_own_folder(tmp_path, ["metrics.json"])
+    if replaceable:
+        return check_replaceable_folder(tmp_path, ["metrics.json"])
     with pytest.raises(UserError, match="no metrics.json that this project wrote"):
-        check_own_folder(tmp_path, ["metrics.json"])
+        check_replaceable_folder(tmp_path, ["metrics.json"])
 
 
 @pytest.mark.parametrize(

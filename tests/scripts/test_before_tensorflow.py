@@ -17,6 +17,7 @@ from datasets.rasters.writing import write_raster
 ROOT = Path(__file__).parents[2]
 # Both stages, trained on "blocks" without classes and normals.
 TRAINED = ROOT / "tests" / "runs" / "data" / "written_by_71a477f.tar.xz"
+DEFAULT = "signal.signal(signal.SIGINT, signal.default_int_handler)"
 # Runs a script and presses Ctrl-C while a library is imported.
 INTERRUPTED = """
 import os, runpy, signal, sys, threading, time
@@ -28,8 +29,10 @@ def press():
     os.kill(os.getpid(), signal.SIGINT)
 threading.Thread(target=press, daemon=True).start()
 sys.argv = [script, *arguments]
-sys.path.insert(0, os.path.dirname(script))
-runpy.run_path(script, run_name="__main__")
+if script.endswith(".py"):
+    sys.path.insert(0, os.path.dirname(script))
+    runpy.run_path(script, run_name="__main__")
+runpy.run_module(script, run_name="__main__", alter_sys=True)
 """
 
 
@@ -133,3 +136,21 @@ def test_ctrl_c_while_starting_ends_in_one_line(blocks, tmp_path, script, librar
     command = [sys.executable, "-c", INTERRUPTED, str(ROOT / script), library, *options]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=90)
     assert (done.returncode, done.stdout, done.stderr) == (130, "\nInterrupted.\n", "")
+
+
+@pytest.mark.parametrize("module", ["datasets.prepare", "datasets.demo"])
+def test_ctrl_c_while_a_module_starts_ends_in_one_line(module):
+    command = [sys.executable, "-c", INTERRUPTED, module, "numpy"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=90)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "\nInterrupted.\n", "")
+
+
+def test_ctrl_c_while_work_imports_something_lets_it_clean_up(tmp_path):
+    (tmp_path / "slow.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n")
+    (tmp_path / "work.py").write_text(
+        "def draw():\n    try:\n        import slow\n    finally:\n        print('cleaned up')\n"
+    )
+    script = f"import sys; sys.path.append({str(tmp_path)!r}); import project.interrupts, work"
+    command = [sys.executable, "-c", f"import signal; {DEFAULT}; {script}; work.draw()"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=90)
+    assert done.stdout == "cleaned up\n\nInterrupted.\n" and done.returncode == 130

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ("bash", "env", "cat", "cp", "dirname", "mkdir", "sha256sum", "tee")
-GDAL_COMMANDS = ("gdalinfo", "gdal_translate", "gdalwarp")
+GDAL_COMMANDS = "gdalinfo gdal_translate gdalwarp gdalbuildvrt ogr2ogr gdal_edit.py".split()
 # A Python that fits, has every module but no GDAL bindings, and whose headers are in place.
 PYTHON = """
 case "$*" in

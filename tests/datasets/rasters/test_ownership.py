@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets.rasters.ownership import check_replaceable, is_own, remove_derived
+from datasets.rasters.ownership import check_replaceable, remove_derived, written_by_project
 from datasets.rasters.reading import Grid, RasterError
 from datasets.rasters.writing import Layer, RowFile, write_raster
 
@@ -53,4 +53,4 @@ def test_statistics_of_an_own_raster_go_with_it_and_a_mask_does_not(tmp_path):
     write_own(mask)
     with pytest.raises(RasterError, match="a.tif.msk"):
         check_replaceable(path)
-    assert is_own(path)
+    assert written_by_project(path)

@@ -153,6 +153,8 @@ def test_the_layer_of_polygons_is_found_or_chosen(tmp_path):
     assert burn(path, layer="land").sum() == 9
     with pytest.raises(UserError, match=r"no layer of polygons of the name trees.*trees \(Point\)"):
         burn(path, layer="trees")
+    with pytest.raises(UserError, match=r"no layer of the name x\. Its layers: trees .*Give one"):
+        burn(path, layer="x")
 
 
 def test_metres_without_a_crs_are_those_of_the_tiles(tmp_path):

@@ -27,11 +27,21 @@ def test_hidden_and_side_files_are_ignored(tmp_path):
     side = """
         a.tif.aux.xml a.tif.msk a.tif.ovr a.TFW a.prj .a.tif.part Thumbs.db a.qml a.qmd a.json
         a.tif.vat.dbf a.tif.vat.cpg a.tfwx a.bpw a.bmpw a.lyrx a_RPC.TXT town.qgz a.tif.lock
-        a.sld a.stx a.clr a.tif.points
+        a.sld a.stx a.clr a.tif.points a.csv a.PDF a.zip a.geojson a.imd a.ige a.txt README.md
+        a.log a.tif.bak a.tmp a.tif~ a.tif:Zone.Identifier
     """.split()
     record = split_of(tmp_path, ["a.tif", *side], ["a.tif", *side])
     (tmp_path / "train" / "rgb" / "old").mkdir()
     assert [tile.name for tile in list_tiles(record, "train")] == ["a"]
+
+
+@pytest.mark.parametrize("name", ["a\nb.tif", "a.tif\n", "a\u2028.tif"])
+def test_a_name_with_a_line_break_is_refused_in_one_line(tmp_path, name):
+    record = split_of(tmp_path, ["a.tif", name], ["a.tif"])
+    with pytest.raises(DataError) as caught:
+        list_tiles(record, "train")
+    assert f"the file name {name!r} has a line break" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_names_may_hold_dots_spaces_and_any_letters(tmp_path):

@@ -20,12 +20,17 @@ def end() -> NoReturn:
 
 
 def on_signal(number: int, frame: FrameType | None) -> None:
-    """Ends the script if it is importing something, else raises KeyboardInterrupt."""
-    inner = frame
+    """Ends a script that is importing what it needs to start, else raises KeyboardInterrupt.
+
+    What other modules import, they may import in the middle of their work, which has to clean up.
+    """
+    inner, importer = frame, None
     while inner:
         if inner.f_code.co_filename == "<frozen importlib._bootstrap>":
-            end()
+            importer = inner.f_back
         inner = inner.f_back
+    if importer and importer.f_globals.get("__name__") == "__main__":
+        end()
     signal.default_int_handler(number, frame)
 
 
