@@ -18,7 +18,13 @@ from project.files import write_bytes
 NASTY = 'a&"b>$_{$|'  # "<" in a file's name is refused, in a class name it is not
 GROUND = "<b>ground $_{$|"
 
-EARLIER = ("metrics.json", "dsm/earlier.tif", "notes.txt")
+EARLIER = {
+    "metrics.json": b'{"settings": {}}',
+    "per_tile.csv": b"tile\nearlier\n",
+    "dsm/earlier.tif": b"",
+    "dsm/mine.tif": b"",
+    "notes.txt": b"",
+}
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run")
 OPTIONS += ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 
@@ -43,8 +49,8 @@ def folder(blocks, tmp_path_factory, at_the_end):
     run.append(f"--output_dir={root / 'out'}")
     train_mtl.main([*run, "--backbone=tiny", "--decoder_width=0.02", "--mtl_steps=2"])
     result = root / "out" / "blocks" / "test_mtl"
-    for name in EARLIER:
-        write_bytes(result / name, b'{"settings": {}}' if name == "metrics.json" else b"")
+    for name, content in EARLIER.items():
+        write_bytes(result / name, content)
 
     def write_page(*evaluated):
         """Writes the page, which comes last, and notes what the folder holds by then."""
@@ -151,7 +157,7 @@ def test_figures_of_the_split_are_files_too(folder):
 def test_an_earlier_evaluation_is_there_until_the_new_one_is_complete(folder, at_the_end):
     assert at_the_end == set(EARLIER)
     names = {path.stem for path in (folder / "dsm").iterdir()}
-    assert names == {NASTY, "test_0", "test_1", "zz"}
+    assert names == {NASTY, "test_0", "test_1", "zz", "mine"}
     assert names_below(folder) >= {"notes.txt", f"figures/{NASTY}.png"}
 
 
