@@ -14,7 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from datasets.rasters.photos import Photo, cache_limit, file_state, open_photo, open_radar
-from datasets.rasters.reading import Grid, read_info
+from datasets.rasters.reading import Grid, pixel_shear, read_info
 from devices.memory import free_memory
 from models.height_network import Extras, make_height_network
 from prediction.maps import SOURCES, class_codes, map_layers
@@ -269,6 +269,11 @@ def gsd_notes(photo: Photo, gsd: float, match_gsd: bool) -> list[str]:
     """
     grid = photo.grid
     notes = place_notes(grid)
+    if pixel_shear(photo.grid) > GSD_TOLERANCE:
+        notes.append(
+            "warning: rows and columns are not at a right angle on the ground. Heights may be "
+            "wrong; --match_gsd=true resamples the scene."
+        )
     if photo.sides is None:
         return [*notes, f"the network was trained at {gsd:.3g} m per pixel"]
     if match_gsd:
@@ -289,7 +294,8 @@ def place_notes(grid: Grid) -> list[str]:
     notes = []
     if grid.control_points:
         count = len(grid.control_points.points)
-        notes.append(f"placed by {count} ground control points, which the maps get as well")
+        of = "" if grid.control_points.projection else " without a CRS"
+        notes.append(f"placed by {count} ground control points{of}, which the maps get as well")
     if grid.rpcs:
         notes.append("placed by polynomial coefficients (RPCs), which the maps get as well")
     return notes if notes or grid.projection else ["no CRS; the heights will have none either"]

@@ -77,7 +77,7 @@ _LARGE: Entry = {
         "grid.",
         "Surface and terrain are published separately. python -m datasets.prepare subtracts them "
         "once and for all; with a folder dem beside dsm they are subtracted each time they are "
-        "read. The limits of +-1000 m apply to each of the two and to their difference.",
+        "read. The limits of +-1000 m apply to their difference.",
         "Which terrain model the authors subtract (DEM+B_C123, DEM_C123_3msr or DEM_C123_TLI) is "
         "not stated; Carvalho et al. use DEM_C123_TLI.",
         "Heights beyond +-1000 m are nodata here; the authors replace them by the extreme of the "

@@ -2,14 +2,14 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from datasets.checks.tile_statistics import TileStatistics
-from datasets.rasters.grids import same_projection
+from datasets.rasters.grids import missing_georeference, same_projection
 from datasets.rasters.heights import HeightUnits, height_units
 from datasets.rasters.reading import RasterError, RasterInfo, read_info
 from datasets.rasters.references import check_references
@@ -218,8 +218,22 @@ def _place_problems(infos):
 
 
 def _place_warnings(infos):
-    """Names files at the photo's coordinates, but in another projection."""
+    """Names files that are not rectified, or at the photo's coordinates in another projection."""
     image = infos["rgb"]
+    loose = unrectified(infos.values())
+    return [*([loose] if loose else []), *_other_projections(infos, image)]
+
+
+def unrectified(infos: Iterable[RasterInfo]) -> str:
+    """Names the first file that control points or RPCs place, and what to do; "" = none does."""
+    for info in infos:
+        grid = info.grid
+        if grid.geotransform is None and (grid.control_points or grid.rpcs):
+            return f"{info.path} {missing_georeference(grid)}."
+    return ""
+
+
+def _other_projections(infos, image):
     return [
         f"{info.path}: its projection differs from that of {image.path}, but its coordinates are "
         "the same. Is it the same place?"

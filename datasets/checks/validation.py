@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.checks.tile_check import GSD_TOLERANCE, TileReport, check_tiles
+from datasets.checks.tile_check import GSD_TOLERANCE, TileReport, check_tiles, unrectified
 from datasets.rasters.reading import GDAL_VERSION, RasterError, read_info, read_window
 from datasets.rasters.references import check_references
 from datasets.records.record import KINDS, Record
@@ -193,10 +193,7 @@ def conversion_notes(reports: Sequence[TileReport]) -> list[str]:
         note: f" and {len(files) - 1} more" if len(files) > 1 else ""
         for note, files in paths.items()
     }
-    return [
-        f"{files[0]}{more[note]}: {note}; they are converted to metres"
-        for note, files in paths.items()
-    ]
+    return [f"{files[0]}{more[note]}: {note}" for note, files in paths.items()]
 
 
 def _codes_text(path: Path, record: Record) -> str:
@@ -217,9 +214,10 @@ def _gsd_problems(record, reports):
     """Checks that there is a gsd and that the tiles agree on it."""
     found = sorted((report.gsd, report.tile.rgb) for report in reports if report.gsd)
     if not found:
+        loose = unrectified(info for report in reports for info in report.infos.values())
         advice = (
             f"{record.folder}: no file has a georeference with a projection, and the record has no "
-            "gsd. Give gsd, metres per pixel, in dataset.toml."
+            f"gsd. {loose or 'Give gsd, metres per pixel, in dataset.toml.'}"
         )
         return [] if record.gsd else [advice]
     (low, first), (high, last) = found[0], found[-1]

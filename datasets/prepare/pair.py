@@ -19,9 +19,10 @@ from datasets.rasters.reading import (
     Grid,
     RasterInfo,
     file_list,
+    nodata_code,
     pixel_size,
-    read_codes,
     read_info,
+    read_labels,
     sample_values,
 )
 from datasets.rasters.references import check_references
@@ -32,7 +33,7 @@ from datasets.rasters.vectors import (
     read_polygons,
     vector_files,
 )
-from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heights
+from datasets.rasters.warping import common_grid, smooth_method, warp, warp_heights, warp_labels
 from datasets.records.record import HEIGHT_LIMITS, SURFACE_LIMITS
 from datasets.tiles.labels import counted
 
@@ -41,10 +42,9 @@ ABOVE_GROUND = 50.0  # metres; a higher median is hardly one of heights above gr
 WHOLE_NUMBERS = ("uint8", "uint16", "uint32", "int8", "int16", "int32")
 # Options that the tiles depend on; the files are noted apart.
 SETTINGS = (
-    "gsd bands rgb_scale tile overlap least_valid splits seed building height_scale height_nodata"
+    "gsd bands rgb_scale tile overlap least_valid splits seed building height_scale height_nodata "
+    "height_limits label_layer label_attribute"
 ).split()
-# Noted only where they are given, so that folders prepared by earlier versions can be continued.
-LATER_SETTINGS = ("height_limits", "label_layer", "label_attribute")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,11 @@ class Rasters:
         return [self.surface, self.terrain] if self.terrain else [self.surface]
 
     @property
+    def listed(self) -> frozenset:
+        """Label codes that classes are known of: 0 is the others, beside those of buildings."""
+        return frozenset({*self.binary, 0}) if self.binary else frozenset()
+
+    @property
     def stored_limits(self) -> tuple[float, float]:
         """Lowest and highest metres in the files of heights."""
         return SURFACE_LIMITS if self.terrain else self.limits or HEIGHT_LIMITS
@@ -111,8 +116,6 @@ def plan_pair(options: argparse.Namespace) -> PreparationPlan:
         binary=options.building,
     )
     settings = {name: getattr(options, name) for name in SETTINGS}
-    settings["height_scale"] = options.height_scale or 1.0
-    settings |= {n: getattr(options, n) for n in LATER_SETTINGS if getattr(options, n) is not None}
     record = _record_keys(options, [Path(path).name for path in given.values()])
     check_pair(rasters)
     covering = [p for n, p in given.items() if n != "labels" or not _has_polygons(options)]
@@ -247,11 +250,13 @@ def label_notes(rasters: Rasters) -> list[str]:
     if not rasters.labels or rasters.polygons:
         return []
     path, grid = rasters.labels, read_info(rasters.labels).grid
+    nodata = nodata_code(path)
+    if nodata is None or nodata in rasters.listed:
+        return []
     rows = np.unique(np.linspace(0, grid.rows - 1, SAMPLED_ROWS).astype(int)).tolist()
-    read = [read_codes(path, (row, 0, 1, grid.columns)) for row in rows]
-    nodata = read[0][2]
-    share = np.mean([np.all(codes == nodata, axis=-1) & valid for codes, valid, _ in read])
-    if nodata is None or share == 0:
+    read = [read_labels(path, row, 0, 1, grid.columns, [nodata]) for row in rows]
+    share = np.mean([np.all(codes == nodata, axis=-1) & valid for codes, valid in read])
+    if share == 0:
         return []
     return [
         f"about {share:.1%} of {path} has its nodata value {nodata} and gets no label; if that is "
@@ -302,7 +307,7 @@ def read_pair(rasters: Rasters, grid: Grid) -> TilePixels:
         codes, has_label = burn_polygons(rasters.polygons, grid), np.ones(heights.shape, bool)
         labels = binary_labels(codes, rasters.binary), has_label
     elif rasters.labels:
-        codes, has_label = warp(rasters.labels, grid, "nearest")
+        codes, has_label = warp_labels(rasters.labels, grid, rasters.listed)
         labels = binary_labels(codes, rasters.binary), has_label
     return TilePixels(image, heights.astype("float32"), labels, grid)
 
@@ -346,7 +351,7 @@ def unit_notes(rasters: Rasters) -> list[str]:
         RasterError: of `datasets.rasters.heights.height_units`.
     """
     notes = {path: height_units(path, rasters.height_scale).note for path in rasters.heights}
-    return [f"{path}: {note}, converted to metres" for path, note in notes.items() if note]
+    return [f"{path}: {note}" for path, note in notes.items() if note]
 
 
 def datum_notes(rasters: Rasters) -> list[str]:
@@ -394,7 +399,7 @@ def _metres(rasters: Rasters, path: str, grid: Grid) -> np.ndarray:
     units = height_units(path, rasters.height_scale)
     usable = partial(_usable, rasters, path, units)
     stored = warp_heights(path, grid, smooth_method(path, grid), usable)
-    return stored.astype("float64") * units.scale + units.offset
+    return units.metres(stored)
 
 
 def _usable(
@@ -403,7 +408,7 @@ def _usable(
     """Returns which stored heights may be interpolated: a sentinel would spoil its neighbours."""
     if rasters.height_nodata is not None:
         valid = valid & (stored != rasters.height_nodata)
-    metres = stored.astype("float64") * units.scale + units.offset
+    metres = units.metres(stored)
     if rasters.limits is None:
         _check_metres(path, metres[valid], rasters.stored_limits)
         return valid
@@ -428,7 +433,7 @@ def _within_limits(rasters: Rasters, heights: np.ndarray) -> np.ndarray:
 def _sample_metres(rasters: Rasters, path: str) -> np.ndarray:
     """Returns some valid heights of a file, metres."""
     units = height_units(path, rasters.height_scale)
-    return sample_values(path, rasters.height_nodata) * units.scale + units.offset
+    return units.metres(sample_values(path, rasters.height_nodata))
 
 
 def _check_metres(subject: str, metres: np.ndarray, limits: tuple[float, float]) -> None:

@@ -19,7 +19,7 @@ from datasets.records.record import SPLITS, TOML
 from project.files import check_writable, has_content, read_json, write_bytes, write_json
 
 MARKER = "preparation.json"
-VERSION = 2  # of the preparation: raise it when the same files give other tiles
+VERSION = 3  # of the preparation: raise it when the same files give other tiles
 STRIDE = 32  # pixels, of the encoder: crops are multiples of it
 USUAL_CROP = 256  # pixels, where a record says nothing
 

@@ -14,7 +14,7 @@ from datasets.prepare.splitting import cut_windows
 from datasets.prepare.tile_files import Masked, PrepareError, TilePixels
 from datasets.rasters.grids import part_of_grid
 from datasets.rasters.heights import read_heights
-from datasets.rasters.reading import Grid, read_codes, read_info, read_window
+from datasets.rasters.reading import Grid, read_info, read_labels, read_window
 from datasets.rasters.warping import oblong_pixels
 from datasets.rasters.writing import TYPES
 from datasets.records.record import HEIGHT_LIMITS, Code, parse_record
@@ -54,8 +54,7 @@ def plan_images(
     **more: object,
 ) -> PreparationPlan:
     """Plans the tiles of published images; arguments and errors as of `image_jobs`, `plan_jobs`."""
-    classes = parse_record(CATALOGUE[like], options.folder, like).classes
-    listed = frozenset(code for label in classes for code in label.codes)
+    listed = parse_record(CATALOGUE[like], options.folder, like).codes
     images = [replace(image, listed=listed) for image in images]
     cut = (image_jobs(image, options.tile, options.overlap) for image in images)
     return plan_jobs([job for jobs in cut for job in jobs], options, like, files, **more)
@@ -128,10 +127,7 @@ def read_image(
     if callable(image.labels):
         labels = image.labels(*window), np.ones((rows, columns), bool)
     elif image.labels:
-        codes, has_label, nodata = read_codes(image.labels, window)
-        if nodata is not None and nodata not in image.listed:
-            has_label = has_label & (codes != nodata).any(axis=-1)
-        labels = codes, has_label
+        labels = read_labels(image.labels, *window, image.listed)
     return TilePixels(
         read_window(image.image, *window),
         np.where(valid, metres, np.float32(np.nan)),

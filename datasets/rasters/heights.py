@@ -14,18 +14,17 @@ from osgeo import gdal, osr
 from datasets.rasters.masks import pixel_bands
 from datasets.rasters.reading import RasterError, open_raster, read_bands, read_info, text_of
 
-FOOT, SURVEY_FOOT = 0.3048, 1200 / 3937
-METRES = {  # in a unit, by its name as `_plain_name` returns it
-    **dict.fromkeys(["m", "metre", "meter"], 1.0),
-    **dict.fromkeys(["dm", "decimetre", "decimeter"], 0.1),
-    **dict.fromkeys(["cm", "centimetre", "centimeter"], 0.01),
-    **dict.fromkeys(["mm", "millimetre", "millimeter"], 0.001),
-    **dict.fromkeys(["ft", "foot", "feet", "international foot", "international feet"], FOOT),
-    **dict.fromkeys(["foot international", "foot intl", "ift", "ft international"], FOOT),
-    **dict.fromkeys(["us survey foot", "us survey feet", "survey foot", "sft"], SURVEY_FOOT),
-    **dict.fromkeys(["foot us", "foot us survey", "us foot", "us feet"], SURVEY_FOOT),
-    **dict.fromkeys(["us ft", "usft", "ftus", "ft us", "us survey ft"], SURVEY_FOOT),
+METRES = {  # in a unit, by its letters in lower case
+    **dict.fromkeys(["m", "metre", "metres", "meter", "meters"], 1.0),
+    **dict.fromkeys(["dm", "decimetre", "decimetres", "decimeter", "decimeters"], 0.1),
+    **dict.fromkeys(["cm", "centimetre", "centimetres", "centimeter", "centimeters"], 0.01),
+    **dict.fromkeys(["mm", "millimetre", "millimetres", "millimeter", "millimeters"], 0.001),
 }
+FEET = {  # metres in a foot, by the letters beside "foot", "feet" or "ft"
+    **dict.fromkeys(["", "international", "intl", "int", "i"], 0.3048),
+    **dict.fromkeys(["us", "ussurvey", "survey", "s"], 1200 / 3937),
+}
+NO_RASTERS = (".aux.xml", ".msk", ".ovr", ".tfw", ".wld", ".prj")  # beside a raster
 SAME = 1e-5  # share by which two scales may differ; the two feet differ by 2e-6
 
 
@@ -36,12 +35,16 @@ class HeightUnits:
     Attributes:
         scale: metres per stored unit.
         offset: metres.
-        note: what of it the file itself declares, unless it is plain metres; else "".
+        note: a text for the user if the file declares anything; "" if not, or plain metres.
     """
 
     scale: float
     offset: float = 0.0
     note: str = ""
+
+    def metres(self, stored: np.ndarray) -> np.ndarray:
+        """Returns float64 metres of stored heights of any type."""
+        return stored.astype("float64") * self.scale + self.offset
 
 
 def height_units(path: str | Path, height_scale: float | None = None) -> HeightUnits:
@@ -109,11 +112,14 @@ def read_heights(
 
 
 def to_metres(stored: np.ndarray, units: HeightUnits) -> np.ndarray:
-    """Returns float32 metres of stored heights; infinite where float32 cannot hold them."""
-    with np.errstate(over="ignore", invalid="ignore"):  # a nodata value may be too large
-        if units.offset:
-            return (stored * np.float64(units.scale) + units.offset).astype("float32")
-        return stored.astype("float32") * np.float32(units.scale)
+    """Returns float32 metres of stored heights; the largest float32 for what it cannot hold."""
+    if not units.offset and stored.dtype != np.float64:
+        with np.errstate(over="ignore", invalid="ignore"):  # nodata values may be huge
+            metres = stored.astype("float32") * np.float32(units.scale)
+    else:
+        metres = units.metres(stored)
+    most = np.finfo("float32").max
+    return metres.clip(-most, most).astype("float32")
 
 
 def vertical_datum(path: str | Path) -> str | None:
@@ -138,16 +144,20 @@ def _units(path, dataset, height_scale):
     band = dataset.GetRasterBand((pixel_bands(dataset) or [1])[0])
     scale, offset = _tags(path, band)
     unit, name = _declared_unit(path, dataset, band, height_scale)
-    declared = HeightUnits(scale * unit, offset * unit, _note(scale, offset, unit, name))
-    if height_scale is None or math.isclose(declared.scale, height_scale, rel_tol=SAME):
-        return declared
-    if declared.note:
+    declared = _declared(scale, offset, unit, name)
+    note = f"heights have {declared}, converted to metres" if declared else ""
+    found = HeightUnits(scale * unit, offset * unit, note)
+    if height_scale is None or math.isclose(found.scale, height_scale, rel_tol=SAME):
+        return found
+    if declared:
         raise RasterError(
-            f"{path} declares that {declared.note}, but height_scale is {height_scale:g}. Leave "
-            "height_scale out, or correct what the file declares, for instance with "
+            f"{path} declares that heights have {declared}, but height_scale is {height_scale:g}. "
+            "Leave height_scale out, or correct what the file declares, for instance with "
             f"gdal_edit.py {_right_tags(scale, offset, unit)} {Path(path).name}"
         )
-    return HeightUnits(height_scale)
+    # A unit of metres says nothing of the factor: it is what heights have after a scale.
+    said = f"heights have the unit {name}, which height_scale = {height_scale:g} leads to"
+    return HeightUnits(height_scale, note=said if name else "")
 
 
 def _tags(path: str | Path, band: gdal.Band) -> tuple[float, float]:
@@ -164,32 +174,63 @@ def _tags(path: str | Path, band: gdal.Band) -> tuple[float, float]:
 
 def _declared_unit(path, dataset, band, height_scale):
     """Returns (metres, name) of the declared unit of heights; (1, "") if there is none."""
-    name = text_of(band.GetUnitType()).strip()
-    of_band = METRES.get(_plain_name(name)) if name else None
+    name = text_of(band.GetUnitType()).strip() or _unit_of_sources(path, dataset)
+    of_band = _metres_of(name)
     of_system = _unit_of_system(text_of(dataset.GetProjection()))
-    if name and of_band is None and height_scale is None:
+    if height_scale is not None and (
+        (name and of_band is None)
+        or (of_band and of_system and not math.isclose(of_band, of_system, rel_tol=SAME))
+    ):
+        return 1.0, ""  # what the user says decides
+    if name and of_band is None:
         raise RasterError(
             f'{path}: heights are in the unit "{name}", which is not known. Say how many metres '
             "one stored unit has: height_scale = <metres> in dataset.toml, or "
             "--height_scale=<metres> for prepare."
         )
     if of_band and of_system and not math.isclose(of_band, of_system, rel_tol=SAME):
-        if height_scale is None:
-            raise RasterError(
-                f'{path}: the band is in the unit "{name}", but the vertical CRS in units of '
-                f"{of_system:.6g} m. Say which one is right: height_scale = <metres per stored "
-                "unit> in dataset.toml, or --height_scale=<metres> for prepare."
-            )
-        return 1.0, ""  # what the user says decides
+        raise RasterError(
+            f'{path}: the band is in the unit "{name}", but the vertical CRS in units of '
+            f"{of_system:.6g} m. Say which one is right: height_scale = <metres per stored "
+            "unit> in dataset.toml, or --height_scale=<metres> for prepare."
+        )
     metres = of_band or of_system
-    return (metres, name or "that of the vertical CRS") if metres else (1.0, "")
+    return (metres, name or "of the vertical CRS") if metres else (1.0, "")
 
 
-def _plain_name(unit):
-    """Returns the name of a unit in lower case, without brackets, separators and plural."""
-    words = "".join(letter if letter.isalnum() else " " for letter in unit.lower()).split()
-    text = " ".join(words)
-    return text if text in METRES else text.removesuffix("s")
+def _unit_of_sources(path, dataset):
+    """Returns the unit of the rasters that a VRT names, which tools leave out of it; "" = none.
+
+    Raises:
+        RasterError: if they have several.
+    """
+    if dataset.GetDriver().ShortName != "VRT":
+        return ""
+    parts = sorted({os.fsdecode(part) for part in dataset.GetFileList() or []} - {str(path)})
+    units = {}
+    for part in [part for part in parts if not part.lower().endswith(NO_RASTERS)]:
+        with open_raster(part) as source:
+            name = text_of(source.GetRasterBand(1).GetUnitType()).strip()
+            units[name or _unit_of_sources(part, source)] = part
+    if len({_metres_of(name) or name for name in units}) > 1:
+        shown = ", ".join(f'{part}: "{name or "none"}"' for name, part in units.items())
+        raise RasterError(
+            f"{path}: its parts have different units of height ({shown}). Bring them to one unit, "
+            "for instance with gdal_calc.py."
+        )
+    return next(iter(units), "")
+
+
+def _metres_of(unit):
+    """Returns the metres in a unit by its name, whatever its case and separators; None = unknown.
+
+    Examples: "m", "[m]", "US survey foot", "us-ft", "Foot_US", "feet (international)".
+    """
+    letters = "".join(letter for letter in unit.lower() if letter.isalnum())
+    for word in ("foot", "feet", "ft"):
+        if word in letters:
+            return FEET.get(letters.replace(word, "", 1))
+    return METRES.get(letters)
 
 
 def _unit_of_system(wkt: str) -> float | None:
@@ -201,7 +242,7 @@ def _unit_of_system(wkt: str) -> float | None:
         return None
     axis = _axes(json.loads(system.ExportToPROJJSON()))[-1]
     unit = axis.get("unit", "metre")
-    return float(unit["conversion_factor"]) if isinstance(unit, dict) else METRES.get(unit)
+    return float(unit["conversion_factor"]) if isinstance(unit, dict) else _metres_of(unit)
 
 
 def _axes(crs: dict[str, Any]) -> list[dict[str, Any]]:
@@ -213,14 +254,11 @@ def _axes(crs: dict[str, Any]) -> list[dict[str, Any]]:
     return _axes(crs["source_crs"])  # of a CRS bound to a transformation
 
 
-def _note(scale, offset, unit, name):
-    """Returns what the file declares in words; "" if it is plain metres."""
-    if (scale, offset, unit) == (1, 0, 1):
-        return ""
-    texts = [f"Scale {scale:g}"] * (scale != 1) + [f"Offset {offset:g}"] * (offset != 0)
-    tags = " and ".join(texts)
-    unit_text = f"the unit {name} ({unit:.7g} m)" if unit != 1 else ""
-    return "heights have " + " in ".join(filter(None, [tags, unit_text]))
+def _declared(scale, offset, unit, name):
+    """Returns what a file declares beyond plain metres, in words; "" if nothing."""
+    tags = [f"Scale {scale:g}"] * (scale != 1) + [f"Offset {offset:g}"] * (offset != 0)
+    of_unit = [f"the unit {name} ({unit:.7g} m)"] * (unit != 1)
+    return " in ".join([*[" and ".join(tags)][: len(tags)], *of_unit])
 
 
 def _right_tags(scale, offset, unit):

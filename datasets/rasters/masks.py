@@ -1,9 +1,13 @@
 """Which pixels of a raster have data: decided here, whatever the file uses to say it."""
 
+import contextlib
 from collections.abc import Sequence
+from xml.etree import ElementTree
 
 import numpy as np
 from osgeo import gdal
+
+MOST_CODE = 2**32  # larger nodata values are no label codes
 
 
 def valid_pixels(
@@ -22,7 +26,8 @@ def valid_pixels(
       above 0 in any of the bands;
     - the declared nodata values: any of the bands differs from its own. So a photo whose nodata is
       black keeps its pure red;
-    - not-a-number and infinity: in none of the bands.
+    - not-a-number and infinity: in none of the bands;
+    - the sources of a VRT: one of them lies there. A VRT itself has 0 in the gaps between them.
 
     GDAL's own mask uses only the first of a mask, a nodata value and an alpha band, and of alpha
     bands only those of whole numbers.
@@ -43,7 +48,7 @@ def valid_pixels(
     valid = np.zeros((rows, columns), bool)
     for i, number in enumerate(numbers):
         band = dataset.GetRasterBand(number)
-        shown = _mask(band, window, size)
+        shown = _mask(band, window, size, use_nodata)
         if use_nodata:
             shown = shown & ~_equals(pixels[..., i], band.GetNoDataValue())
         valid |= shown
@@ -69,13 +74,59 @@ def alpha_bands(dataset: gdal.Dataset) -> list[int]:
     return [i for i in numbers if meanings[i] == gdal.GCI_AlphaBand]
 
 
-def _mask(band, window, size):
-    """Reads the mask of a band, or of its file: True = data. Alpha and nodata are not in it."""
-    flags = band.GetMaskFlags()
-    # GMF_NODATA with GMF_PER_DATASET: the file has one nodata value for all bands together.
-    if flags & (gdal.GMF_ALL_VALID | gdal.GMF_ALPHA) or flags == gdal.GMF_NODATA:
-        return np.ones((size["buf_ysize"], size["buf_xsize"]), bool)
+def declared_nodata(dataset: gdal.Dataset, numbers: Sequence[int]) -> int | tuple[int, ...] | None:
+    """Returns the nodata values of bands as a label code: a number, or one for each of several.
+
+    None = not every band has one, or they are not whole numbers.
+    """
+    together = dataset.GetMetadataItem("NODATA_VALUES")  # one value for all bands together
+    values = [dataset.GetRasterBand(number).GetNoDataValue() for number in numbers]
+    if together:
+        with contextlib.suppress(ValueError, TypeError):
+            values = [float(text) for text in together.split()][: len(numbers)]
+    if not all(value is not None and abs(value) <= MOST_CODE for value in values):
+        return None
+    codes = tuple(int(value) for value in values if value == int(value))
+    if len(codes) != len(numbers):
+        return None
+    return codes[0] if len(codes) == 1 else codes
+
+
+def _mask(band, window, size, use_nodata):
+    """Reads the mask of a band, or of its file: True = data. Alpha is not in it."""
+    flags, shape = band.GetMaskFlags(), (size["buf_ysize"], size["buf_xsize"])
+    if flags & gdal.GMF_ALL_VALID or flags & gdal.GMF_ALPHA:
+        return _covered(band, window, shape)
+    # With GMF_PER_DATASET the file has one nodata value for all bands together.
+    if flags == gdal.GMF_NODATA or (flags & gdal.GMF_NODATA and not use_nodata):
+        return _covered(band, window, shape)
     return band.GetMaskBand().ReadAsArray(*window, **size) > 0
+
+
+def _covered(band, window, shape):
+    """Returns where a source of a VRT lies; everywhere in other files."""
+    covered = np.ones(shape, bool)
+    if band.GetDataset().GetDriver().ShortName != "VRT":
+        return covered
+    flags, _ = band.GetDataCoverageStatus(*window)
+    if not flags & gdal.GDAL_DATA_COVERAGE_STATUS_EMPTY:
+        return covered
+    covered[:] = False
+    column, row, columns, rows = window
+    x = column + (np.arange(shape[1]) + 0.5) * columns / shape[1]
+    y = row + (np.arange(shape[0]) + 0.5) * rows / shape[0]
+    for left, top, width, height in _sources(band):
+        beside = (x >= left) & (x < left + width)
+        covered |= beside & ((y >= top) & (y < top + height))[:, None]
+    return covered
+
+
+def _sources(band):
+    """Yields (left, top, width, height) of the sources of a band of a VRT, in its pixels."""
+    text = band.GetDataset().GetMetadata("xml:VRT")[0]
+    root = ElementTree.fromstring(text.encode("utf-8", "surrogateescape").decode("latin-1"))
+    for place in root.findall(f"VRTRasterBand[@band='{band.GetBand()}']/*/DstRect"):
+        yield tuple(float(place.get(name)) for name in ("xOff", "yOff", "xSize", "ySize"))
 
 
 def _equals(values, nodata):

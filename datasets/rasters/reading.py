@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from osgeo import gdal, gdal_array, osr
 
-from datasets.rasters.masks import pixel_bands, valid_pixels
+from datasets.rasters.masks import declared_nodata, pixel_bands, valid_pixels
 from project.errors import UserError
 from project.texts import is_utf8
 
@@ -34,8 +34,6 @@ for _driver in [gdal.GetDriver(i) for i in range(gdal.GetDriverCount())]:
         _driver.Deregister()
     elif _driver.ShortName in VECTOR_DRIVERS:
         _driver.SetMetadataItem("DCAP_RASTER", None)  # a GeoPackage may hold rasters, too
-
-MOST_CODE = 2**32  # larger nodata values are no label codes
 
 BROKEN = (
     "It may be missing, damaged, incomplete or of a format other than GeoTIFF, PNG, JPEG, "
@@ -209,35 +207,42 @@ def read_window(
         return read_bands(dataset, (column, row, columns, rows), chosen)
 
 
-def read_codes(
-    path: str | Path, window: tuple[int, int, int, int]
-) -> tuple[np.ndarray, np.ndarray, int | tuple[int, ...] | None]:
-    """Reads a window of a file of label codes.
+def read_labels(
+    path: str | Path,
+    row: int,
+    column: int,
+    rows: int,
+    columns: int,
+    listed: Collection[int | tuple[int, ...]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Does what `read_window` does, but a listed code is a label even if it is the nodata value.
 
-    Whether a pixel with the declared nodata value has a label is for the caller to decide: many
-    files declare 0, which is also the code of a class.
+    Many files declare 0, which is also the code of a class.
 
     Args:
-        path: of a local file that GDAL can open.
-        window: (row, column, rows, columns).
+        path, row, column, rows, columns: as for `read_window`.
+        listed: label codes of the data set, numbers or (red, green, blue).
 
     Returns:
-        (codes, valid, nodata): (rows, columns, bands); bool (rows, columns), without regard to
-        nodata values; the code that the file declares as nodata: a number, one for each of several
-        bands, or None.
+        (codes, has_label): (rows, columns, bands); bool (rows, columns).
 
     Raises:
         RasterError: as `read_window` does.
     """
-    row, column, rows, columns = window
     with open_raster(path, "read") as dataset:
         numbers = pixel_bands(dataset)
-        codes, valid = read_bands(dataset, (column, row, columns, rows), numbers, use_nodata=False)
-        declared = [dataset.GetRasterBand(number).GetNoDataValue() for number in numbers]
-    if not all(v is not None and abs(v) <= MOST_CODE and v == int(v) for v in declared):
-        return codes, valid, None
-    nodata = tuple(int(value) for value in declared)
-    return codes, valid, nodata[0] if len(nodata) == 1 else nodata
+        use_nodata = declared_nodata(dataset, numbers) not in listed
+        return read_bands(dataset, (column, row, columns, rows), numbers, use_nodata)
+
+
+def nodata_code(path: str | Path) -> int | tuple[int, ...] | None:
+    """Returns the label code that a file declares as nodata, see `declared_nodata`; None = none.
+
+    Raises:
+        RasterError: if the file cannot be opened.
+    """
+    with open_raster(path) as dataset:
+        return declared_nodata(dataset, pixel_bands(dataset))
 
 
 def read_raster(path: str | Path) -> Raster:
@@ -294,13 +299,33 @@ def pixel_size(grid: Grid) -> float | None:
 def pixel_sides(grid: Grid) -> tuple[float, float] | None:
     """Computes the ground length of a step along a row and along a column of a grid.
 
+    Returns:
+        (along a row, along a column), metres; None without geotransform or CRS.
+    """
+    steps = pixel_steps(grid)
+    return steps and (math.hypot(*steps[0]), math.hypot(*steps[1]))
+
+
+def pixel_shear(grid: Grid) -> float:
+    """Returns the cosine of the angle between rows and columns on the ground: 0 = a right angle."""
+    steps, sides = pixel_steps(grid), pixel_sides(grid)
+    if not steps or not sides or not min(sides):
+        return 0.0
+    (x, y), (other_x, other_y) = steps
+    return abs(x * other_x + y * other_y) / (sides[0] * sides[1])
+
+
+def pixel_steps(grid: Grid) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Computes what a step along a row and along a column of a grid is on the ground.
+
     A CRS in degrees is measured on its ellipsoid at the latitude of the grid's centre (radii of
     curvature M and N; Snyder 1987, Map Projections, USGS PP 1395, p. 24-25). Mercator's metres
     (Web Mercator, EPSG:3857) are too long by 1 / cos(latitude) (p. 44); they are corrected at the
     centre. The scale error of other projections is not removed.
 
     Returns:
-        (along a row, along a column), metres; None without geotransform or CRS.
+        (along a row, along a column), each (eastwards, northwards) in metres; None without
+        geotransform or CRS.
     """
     if grid.geotransform is None or not grid.projection:
         return None
@@ -313,8 +338,8 @@ def pixel_sides(grid: Grid) -> tuple[float, float] | None:
     if srs.GetAttrValue("PROJECTION") == "Mercator_1SP":
         # y / radius = arsinh(tan(latitude)), and 1 / cosh of that is cos(latitude).
         x_metres = y_metres = x_metres / math.cosh(centre * x_metres / srs.GetSemiMajor())
-    along_row = math.hypot(x_column * x_metres, y_column * y_metres)
-    return along_row, math.hypot(x_row * x_metres, y_row * y_metres)
+    along_row = x_column * x_metres, y_column * y_metres
+    return along_row, (x_row * x_metres, y_row * y_metres)
 
 
 def _metres_per_angle(srs, latitude):

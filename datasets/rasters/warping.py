@@ -1,7 +1,7 @@
 """Rasters of any place, projection and resolution, brought onto one grid with GDAL."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,10 +26,12 @@ from datasets.rasters.reading import (
     check_result,
     gdal_errors,
     grid_of,
+    pixel_shear,
     pixel_sides,
     pixel_size,
     read_bands,
     read_info,
+    read_labels,
     read_window,
 )
 
@@ -112,6 +114,21 @@ def warp(
         RasterError: if the file cannot be read.
     """
     return _warp(read_info(path), grid, method, partial(read_window, path, bands=bands))
+
+
+def warp_labels(
+    path: str | Path, grid: Grid, listed: Collection[int | tuple[int, ...]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads labels on another grid, each from the nearest pixel.
+
+    Args:
+        path, grid: as for `warp`.
+        listed: as for `datasets.rasters.reading.read_labels`.
+
+    Returns:
+        (codes, has_label), as for `warp`.
+    """
+    return _warp(read_info(path), grid, "nearest", partial(read_labels, path, listed=listed))
 
 
 def warp_dataset(
@@ -207,11 +224,13 @@ def oblong_pixels(info: RasterInfo) -> str:
     """Says of a raster whose pixels are not square on the ground what they are and what to do.
 
     Returns:
-        "" if they are square up to `OBLONG`, or their size is not known.
+        "" if their sides and angles are those of squares up to `OBLONG`, or not known.
     """
-    sides = pixel_sides(info.grid)
-    if sides is None or max(sides) <= min(sides) * (1 + OBLONG):
+    sides, shear = pixel_sides(info.grid), pixel_shear(info.grid)
+    if sides is None or (max(sides) <= min(sides) * (1 + OBLONG) and shear <= OBLONG):
         return ""
+    angle = math.degrees(math.acos(min(shear, 1.0)))
+    sheared = f", at an angle of {angle:.3g} degrees," if shear > OBLONG else ""
     system = osr.SpatialReference(_working_projection(info))
     code = (
         ""
@@ -221,10 +240,10 @@ def oblong_pixels(info: RasterInfo) -> str:
     target = f"-t_srs EPSG:{code} " if code else ""
     step = float(f"{sum(sides) / 2 / system.GetLinearUnits():.3g}")
     return (
-        f"{info.path}: its pixels are {sides[0]:.3g} m (along a row) x {sides[1]:.3g} m on the "
-        "ground, expected squares. Warp it, and the other files of the tile to the same grid: "
-        f"gdalwarp {target}-tr {step:g} {step:g} -r average {info.path.name} <warped file>, with "
-        "-r near for labels."
+        f"{info.path}: its pixels are {sides[0]:.3g} m (along a row) x {sides[1]:.3g} m{sheared} "
+        "on the ground, expected squares. Warp it, and the other files of the tile to the same "
+        f"grid: gdalwarp {target}-tr {step:g} {step:g} -r average {info.path.name} <warped file>, "
+        "with -r near for labels."
     )
 
 

@@ -108,6 +108,11 @@ class Record:
         return tuple(label.name for label in self.classes)
 
     @property
+    def codes(self) -> frozenset[Code]:
+        """All label codes of all classes."""
+        return frozenset(code for label in self.classes for code in label.codes)
+
+    @property
     def building_index(self) -> int | None:
         """Class index of buildings, or None."""
         indices = (i for i, label in enumerate(self.classes) if self.building_code in label.codes)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datasets.records.record import Code, Record
+from datasets.records.record import Record
 from project.errors import UserError
 
 UNKNOWN = -2  # index of a code that is neither a class nor ignored
@@ -17,17 +17,13 @@ def label_bands(record: Record) -> int:
     return 3 if record.classes and isinstance(record.classes[0].code, tuple) else 1
 
 
-def class_indices(
-    pixels: np.ndarray, valid: np.ndarray, record: Record, nodata: Code | None = None
-) -> np.ndarray:
+def class_indices(pixels: np.ndarray, valid: np.ndarray, record: Record) -> np.ndarray:
     """Turns label codes into class indices.
 
     Args:
         pixels: (rows, columns, bands), label codes: 1 band, or 3 if the codes are colours.
         valid: bool (rows, columns); False = the labels have no data there.
         record: of the data set, whose classes give the codes.
-        nodata: code that the file declares as nodata; None = none. It is ignored, unless the
-            record lists it.
 
     Returns:
         int32 (rows, columns): 0..K-1 in the order of the record's classes, -1 = ignore.
@@ -43,8 +39,6 @@ def class_indices(
         )
     table = {code: i for i, label in enumerate(record.classes) for code in label.codes}
     table.update(dict.fromkeys(record.ignore_codes, -1))
-    if nodata is not None:
-        table.setdefault(nodata, -1)
     indices = _look_up(pixels, table)
     unknown = valid & (indices == UNKNOWN)
     if unknown.any():

@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.rasters.grids import part_of_grid
 from datasets.rasters.heights import read_heights
-from datasets.rasters.reading import Grid, read_codes, read_info, read_shape, read_window
+from datasets.rasters.reading import Grid, read_info, read_labels, read_shape, read_window
 from datasets.records.record import HEIGHT_LIMITS, SURFACE_LIMITS, Record
 from datasets.tiles.folders import DataError, Tile
 from datasets.tiles.labels import LabelError, class_indices, counted, label_bands
@@ -209,10 +209,10 @@ def _read_classes(tile, record, window, has_image):
     """Reads the class indices of a window, all -1 if there are no labels."""
     if tile.sem is None:
         return np.full(has_image.shape, -1, "int32")
-    codes, has_label, nodata = read_codes(tile.sem, window)
+    codes, has_label = read_labels(tile.sem, *window, record.codes)
     _check_bands(tile.sem, codes, label_bands(record))
     try:
-        return class_indices(codes, has_label & has_image, record, nodata)
+        return class_indices(codes, has_label & has_image, record)
     except LabelError as error:
         raise LabelError(f"{tile.sem}: {error}") from None
 

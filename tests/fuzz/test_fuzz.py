@@ -17,6 +17,7 @@ def test_damaged_files_are_read_or_refused_in_one_line():
     assert len(results) == INPUTS and not found, table(results)
     whole = results[: len(make_seeds())]  # these are not damaged
     assert [r for r in whole if r.outcome != READ and r.format != "settings"] == []
+    assert {r.format for r in results if r.outcome == READ} == {r.format for r in results}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import config
 import predict
@@ -21,8 +22,8 @@ from datasets.rasters.heights import height_units, read_heights, vertical_datum
 from datasets.rasters.photos import Photo, file_state, open_photo, open_radar
 from datasets.rasters.reading import (
     describe_projection,
-    read_codes,
     read_info,
+    read_labels,
     read_window,
     sample_values,
 )
@@ -34,7 +35,7 @@ from project.errors import UserError
 from runs.stored import adopt_stored_network, read_stored
 from runs.trained_model import trained_record
 from settings.loading import describe, identity, load
-from settings.table import TABLE
+from settings.table import KINDS, TABLE
 from tests.fuzz.damage import VALUES, WORDS
 from tests.fuzz.seeds import RECORD, Seed, heights, labels, photo, write
 
@@ -183,7 +184,7 @@ def read_parts(path: Path) -> None:
     read_window(path, *last)
     sample_values(path)
     vertical_datum(path)
-    read_codes(path, last)
+    read_labels(path, *last, [0])
     height_units(path)
     if info.bands == 1:
         read_heights(path, last)
@@ -221,23 +222,38 @@ def show(settings) -> None:
 
 
 def arguments_of(chance: random.Random) -> list[str]:
-    """Returns settings with values that may be wrong, as a command line gives them."""
+    """Returns settings, some with wrong values or forms, as a command line gives them."""
     words = [word.decode("utf-8", "surrogateescape") for word in WORDS]
-    words += [str(setting.default) for setting in TABLE.values()]
-    words += [choice for setting in TABLE.values() for choice in setting.choices]
-    names = chance.sample(sorted(TABLE), chance.randrange(1, 6))
-    forms = ("--{}={}", "--{}={}", "--{}", "{}={}", "-{}={}", "--{}x={}")
-    return [chance.choice(forms).format(name, chance.choice(words)) for name in names]
+    arguments = []
+    for name in chance.sample(sorted(TABLE), chance.randrange(1, 6)):
+        value, form = str(right_value(name, chance)), "--{}={}"
+        if chance.random() < 0.2:
+            value = chance.choice(words)
+        if chance.random() < 0.05:
+            form = chance.choice(("--{}", "{}={}", "-{}={}", "--{}x={}"))
+        arguments.append(form.format(name, value))
+    return arguments
 
 
 def with_config(chance: random.Random, call: Callable[[], object]) -> None:
-    """Calls a function while config.py has values that may be wrong."""
-    names = chance.sample(sorted(TABLE), chance.randrange(1, 4))
+    """Calls a function while config.py has values of which some are wrong."""
+    names = chance.sample(sorted(TABLE), chance.randrange(1, 6))
     before = {name: getattr(config, name) for name in names}
     try:
         for name in names:
-            setattr(config, name, chance.choice((*VALUES, math.pi)))
+            is_wrong = chance.random() < 0.2
+            value = chance.choice((*VALUES, math.pi)) if is_wrong else right_value(name, chance)
+            setattr(config, name, "" if value == "\ud800" else value)  # no text of a source file
         call()
     finally:
         for name, value in before.items():
             setattr(config, name, value)
+
+
+def right_value(name: str, chance: random.Random) -> Any:
+    """Returns a value of a setting's type, mostly within its limits."""
+    setting, (kind, _) = TABLE[name], KINDS[name]
+    if setting.choices:
+        return chance.choice(setting.choices)
+    numbers = {int: (1, 3, 32, 64, 10**6), float: (0.01, 0.5, 1.0), bool: (True, False)}
+    return chance.choice((setting.default, *numbers.get(kind, ())))

@@ -15,7 +15,7 @@ from datasets.checks import tile_check, validation
 from datasets.checks.validation import check_split, remembered_check
 from datasets.crops.crop_reader import CropReader, Decoder
 from datasets.crops.pipeline import CropPlan, feeding_order, training_dataset
-from datasets.rasters.reading import Grid
+from datasets.rasters.reading import ControlPoints, Grid
 from datasets.rasters.writing import write_raster
 from datasets.records.record import ClassLabel, Record, find_record
 from datasets.tiles.folders import DataError, list_tiles
@@ -448,8 +448,8 @@ def test_declared_scales_and_units_are_converted_and_said(record, tmp_path):
     summary = check(record)
     assert summary.mean_height == pytest.approx((0.3 + 3 * 0.3048) / 2)
     assert [note.split("dsm/")[1] for note in summary.notes] == [
-        "a.tif: heights have Scale 0.1; they are converted to metres",
-        "b.tif: heights have the unit ft (0.3048 m); they are converted to metres",
+        "a.tif: heights have Scale 0.1, converted to metres",
+        "b.tif: heights have the unit ft (0.3048 m), converted to metres",
     ]
     assert_problem(replace(record, height_scale=0.01), r"dsm.a\.tif declares .*Scale 0.1", count=2)
 
@@ -465,9 +465,19 @@ def test_pixels_that_are_not_square_on_the_ground(record, tmp_path):
     )
 
 
-@pytest.mark.parametrize("excess, count", [(1.009, 0), (1.011, 1)])
-def test_pixels_may_differ_from_squares_by_a_hundredth(record, tmp_path, excess, count):
-    grid = replace(grid_of(), geotransform=(5e5, 0.5, 0.0, 5e6, 0.0, -0.5 * excess))
+@pytest.mark.parametrize(
+    "place, count",
+    [
+        ((0.5, 0.0, 0.0, -0.5 * 1.009), 0),
+        ((0.5, 0.0, 0.0, -0.5 * 1.011), 1),
+        ((0.3, 0.4, 0.4, -0.3), 0),  # rotated squares
+        ((0.5, 0.004, 0.0, -0.5), 0),
+        ((0.5, 0.3, 0.0, -0.4), 1),  # sheared: sides of 0.5 m at 53 degrees
+    ],
+)
+def test_pixels_may_differ_from_squares_by_a_hundredth(record, tmp_path, place, count):
+    x_step, x_row, y_column, y_step = place
+    grid = replace(grid_of(), geotransform=(5e5, x_step, x_row, 5e6, y_column, y_step))
     for kind in ("rgb", "dsm", "sem"):
         write_tile(tmp_path, kind, "b", grid=grid)
     with pytest.raises(DataError, match="squares") if count else contextlib.nullcontext():
@@ -487,6 +497,17 @@ def test_a_listed_code_is_a_label_even_where_it_is_the_nodata_of_the_file(record
     labels[7] = 6
     write_raster(tmp_path / "train" / "sem" / "b.tif", labels, grid_of(), 2)
     assert check(record).class_counts == (80, 48)
+
+
+def test_files_that_control_points_place_are_named_with_gdalwarp(record, tmp_path):
+    corners = tuple((c, r, 5e5 + c / 2, 5e6 - r / 2, 0.0) for c, r in ((0, 0), (8, 0), (0, 8)))
+    grid = Grid(8, 8, None, "", ControlPoints(corners, grid_of().projection))
+    for name in ("a", "b"):
+        for kind in ("rgb", "dsm", "sem"):
+            write_tile(tmp_path, kind, name, grid=grid)
+    message = r"rgb.a.tif has 3 ground control points .*gdalwarp -t_srs"
+    assert any(re.search(message, text) for text in check(record).warnings)
+    assert_problem(replace(record, gsd=None), f"no file has a georeference.*{message}")
 
 
 def test_a_class_without_a_training_pixel_is_named(record):

@@ -161,6 +161,18 @@ def test_buildings_become_one_class(files, tmp_path):
     assert set(np.unique(codes)) == {0, 1}
 
 
+@pytest.mark.parametrize("nodata, codes", [(0, {0, 1}), (2, {1, 65535})])
+def test_others_beside_buildings_are_code_0_even_if_the_file_calls_it_nodata(
+    files, tmp_path, capsys, nodata, codes
+):
+    labels = np.where(read_raster(files["labels"]).pixels == 6, 6, nodata).astype("uint8")
+    write(files["labels"], labels, 2.0, LEFT - 4, TOP + 2, nodata=nodata)
+    assert run(files, tmp_path / "town", *FEW, "--building=6") == 0
+    written = [read_raster(p).pixels for p in (tmp_path / "town").glob("*/sem/*.tif")]
+    assert set(np.unique(written)) == codes
+    assert ("-unsetnodata" in capsys.readouterr().out) == (nodata == 2)
+
+
 @pytest.mark.parametrize("nodata, noted", [(2, True), (9, False), (np.nan, False)])
 def test_labels_that_are_hidden_by_the_nodata_value_are_noted(
     files, tmp_path, capsys, nodata, noted

@@ -36,7 +36,7 @@ def metres(path, height_scale=None):
 def test_scale_and_offset_tags_are_applied(tmp_path):
     path = heights_file(tmp_path, tags=(0.1, -2.0))
     assert metres(path) == pytest.approx([-2, 3, 13])
-    assert height_units(path).note == "heights have Scale 0.1 and Offset -2"
+    assert height_units(path).note == "heights have Scale 0.1 and Offset -2, converted to metres"
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,10 @@ def test_scale_and_offset_tags_are_applied(tmp_path):
         ("International feet", "", 0.3048),
         ("US survey foot", "", SURVEY_FOOT),
         ("us_survey_feet", "", SURVEY_FOOT),
+        ("U.S. Survey Feet", "", SURVEY_FOOT),
+        ("feet (US survey)", "", SURVEY_FOOT),
+        ("Foot_US", "", SURVEY_FOOT),
+        ("[ft_i]", "", 0.3048),
         ("ftUS", "EPSG:32610+6360", SURVEY_FOOT),
         ("", "EPSG:32610+6360", SURVEY_FOOT),
         ("", "EPSG:2992+8228", 0.3048),
@@ -61,14 +65,15 @@ def test_scale_and_offset_tags_are_applied(tmp_path):
 def test_declared_units_become_metres(tmp_path, unit, crs, factor):
     path = heights_file(tmp_path, unit=unit, crs=crs)
     assert metres(path) == pytest.approx([0, 50 * factor, 150 * factor])
-    assert bool(height_units(path).note) == (factor != 1)
+    assert ("converted to metres" in height_units(path).note) == (factor != 1)
 
 
 def test_scale_tag_and_unit_work_together(tmp_path):
     path = heights_file(tmp_path, unit="ft", tags=(0.1, 10.0))
     assert metres(path) == pytest.approx([3.048, 4.572, 7.62])
     assert (
-        height_units(path).note == "heights have Scale 0.1 and Offset 10 in the unit ft (0.3048 m)"
+        height_units(path).note
+        == "heights have Scale 0.1 and Offset 10 in the unit ft (0.3048 m), converted to metres"
     )
 
 
@@ -92,12 +97,53 @@ def test_height_scale_counts_where_the_file_says_nothing_else(tmp_path):
         ("m", "EPSG:32610+6360", None, None, 'unit "m", but the vertical CRS in units of 0.3048'),
         ("", "", (0.0, 0), None, "Scale 0 and Offset 0, expected a number above 0"),
         ("", "", (float("nan"), 0), None, "Scale nan"),
+        ("feet above the sea", "", None, None, 'the unit "feet above the sea", which is not known'),
     ],
 )
 def test_contradictions_are_refused(tmp_path, unit, crs, tags, height_scale, message):
     path = heights_file(tmp_path, unit=unit, crs=crs, tags=tags)
     with pytest.raises(RasterError, match=message):
         height_units(path, height_scale)
+
+
+def test_a_unit_of_metres_beside_height_scale_is_said(tmp_path):
+    path = heights_file(tmp_path, unit="metre")
+    assert metres(path, 0.1) == pytest.approx([0, 5, 15])
+    note = height_units(path, 0.1).note
+    assert note == "heights have the unit metre, which height_scale = 0.1 leads to"
+
+
+def mosaic(folder, units):
+    """Writes a VRT of a raster of each unit, side by side, as gdalbuildvrt makes it: without."""
+    parts = []
+    for number, unit in enumerate(units):
+        place = folder / str(number)
+        place.mkdir()
+        parts.append(str(heights_file(place, unit=unit)))
+        dataset = gdal.Open(parts[-1], gdal.GA_Update)
+        dataset.SetGeoTransform((5e5 + 3 * number, 1, 0, 5e6, 0, -1))
+        dataset = None
+    gdal.BuildVRT(str(folder / "dsm.vrt"), parts)
+    assert gdal.Open(str(folder / "dsm.vrt")).GetRasterBand(1).GetUnitType() == ""
+    return folder / "dsm.vrt"
+
+
+def test_a_vrt_has_the_unit_of_its_parts(tmp_path):
+    path = mosaic(tmp_path, ["ft", "foot"])
+    assert metres(path) == pytest.approx([0, 15.24, 45.72])
+    gdal.BuildVRT(str(tmp_path / "outer.vrt"), [str(path)])
+    assert metres(tmp_path / "outer.vrt") == pytest.approx([0, 15.24, 45.72])
+
+
+def test_parts_of_a_vrt_in_different_units_are_refused(tmp_path):
+    with pytest.raises(RasterError, match='parts have different units .*: "ft".*: "none"'):
+        height_units(mosaic(tmp_path, ["ft", ""]))
+
+
+def test_heights_beyond_float32_stay_heights(tmp_path):
+    path = heights_file(tmp_path, (1e301, -1e301, 2), gdal.GDT_Float64)
+    most = float(np.finfo("float32").max)
+    assert metres(path) == [most, -most, 2]
 
 
 def test_several_bands_are_no_heights(tmp_path):

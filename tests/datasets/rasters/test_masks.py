@@ -6,8 +6,15 @@ from osgeo import gdal
 
 from datasets.rasters.grids import projection_wkt
 from datasets.rasters.photos import open_photo
-from datasets.rasters.reading import Grid, read_raster, read_window, sample_values
-from datasets.rasters.warping import warp
+from datasets.rasters.reading import (
+    Grid,
+    nodata_code,
+    read_labels,
+    read_raster,
+    read_window,
+    sample_values,
+)
+from datasets.rasters.warping import warp, warp_labels
 
 UTM = projection_wkt(32632)
 PLACE = (5e5, 1.0, 0.0, 5e6, 0.0, -1.0)
@@ -122,6 +129,35 @@ def test_every_way_to_read_a_file_agrees(tmp_path, kind):
     assert open_photo(path).read(0, 2)[1].astype(int).tolist() == expected
     assert open_photo(path, gsd=1.0).read(0, 2)[1].astype(int).tolist() == expected
     np.testing.assert_array_equal(sample_values(path), [10, 12, 13])
+
+
+def test_gaps_between_the_sources_of_a_vrt_have_no_data(tmp_path):
+    first, bounds = raster(tmp_path / "a.tif", 3), (500006, 5e6, 500010, 4999998)
+    gdal.Translate(str(tmp_path / "b.tif"), str(first), outputBounds=bounds).FlushCache()
+    gdal.BuildVRT(str(tmp_path / "m.vrt"), [str(first), str(tmp_path / "b.tif")]).FlushCache()
+    mosaic = read_window(tmp_path / "m.vrt", 0, 0, 2, 10)
+    assert mosaic[1].astype(int).tolist() == [[1] * 4 + [0] * 2 + [1] * 4] * 2
+    assert read_window(tmp_path / "m.vrt", 0, 0, 1, 3)[1].all()
+    assert not read_window(tmp_path / "m.vrt", 0, 4, 2, 2)[1].any()
+    assert open_photo(tmp_path / "m.vrt", gsd=2.0).read(0, 1)[1].tolist() == [[1, 1, 0, 1, 1]]
+
+
+def test_a_nodata_value_of_all_bands_together(tmp_path):
+    path = raster(tmp_path / "a.tif", 3)
+    dataset = gdal.Open(str(path), gdal.GA_Update)
+    dataset.SetMetadataItem("NODATA_VALUES", "7 7 7")
+    dataset = None
+    assert valid(path) == [[1, 1, 1, 1], [0, 0, 0, 0]]
+    assert nodata_code(path) == (7, 7, 7)
+    assert read_labels(path, 0, 0, 2, 4, [(7, 7, 7)])[1].all()
+
+
+@pytest.mark.parametrize("listed, second_row", [([7], 1), ([0, 12], 0)])
+def test_a_listed_label_code_is_data_although_it_is_the_nodata_value(tmp_path, listed, second_row):
+    path = raster(tmp_path / "a.tif", 1, nodata=7)
+    grid = Grid(2, 4, PLACE, UTM)
+    for has_label in (read_labels(path, 0, 0, 2, 4, listed)[1], warp_labels(path, grid, listed)[1]):
+        assert has_label.astype(int).tolist() == [[1] * 4, [second_row] * 4]
 
 
 def test_resampling_keeps_the_gaps_of_four_bands(tmp_path):
