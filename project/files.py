@@ -173,10 +173,13 @@ def check_writable(folder: Path) -> None:
         ) from None
 
 
-def check_replaceable_folder(folder: Path, markers: Sequence[str]) -> None:
-    """Checks that a folder may be written to: it is absent or empty, or this project wrote to it.
+def has_content(folder: Path) -> bool:
+    """Returns whether a folder holds more than what killed processes have left of files."""
+    return folder.is_dir() and not all(path.match(PARTS) for path in folder.iterdir())
 
-    What a killed process has left of a file that it had begun does not count.
+
+def check_replaceable_folder(folder: Path, markers: Sequence[str]) -> None:
+    """Checks that a folder may be written to: it has no content, or this project wrote to it.
 
     Args:
         folder: whose content is to be replaced.
@@ -186,9 +189,7 @@ def check_replaceable_folder(folder: Path, markers: Sequence[str]) -> None:
         UserError: if the folder holds anything else, or cannot be written.
     """
     check_writable(folder)
-    if not folder.is_dir() or all(path.match(PARTS) for path in folder.iterdir()):
-        return
-    if not any(_has_settings(folder / name) for name in markers):
+    if has_content(folder) and not any(_has_settings(folder / name) for name in markers):
         raise UserError(
             f"{folder} holds files, but no {' or '.join(markers)} that this project wrote, so "
             "nothing in it is replaced. Move the folder away, or give another one."

@@ -16,7 +16,7 @@ from datasets.prepare.tile_files import (
     write_tile,
 )
 from datasets.records.record import SPLITS, TOML
-from project.files import check_writable, read_json, write_bytes, write_json
+from project.files import check_writable, has_content, read_json, write_bytes, write_json
 
 MARKER = "preparation.json"
 VERSION = 3  # of the preparation: raise it when the same files give other tiles
@@ -192,7 +192,7 @@ def check_folder(folder: Path) -> None:
         UserError: if the folder holds something else, or cannot be written.
     """
     check_writable(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
+    if has_content(folder) and not (folder / MARKER).is_file():
         raise PrepareError(
             f"{folder} exists and holds no {MARKER}, so it is not of an earlier run. Give a new or "
             "an empty folder."

@@ -9,6 +9,7 @@ from datasets.prepare.preparation import (
     VERSION,
     Job,
     PreparationPlan,
+    check_folder,
     fitting_crop,
     record_text,
     write_data_set,
@@ -35,6 +36,14 @@ def job(name="0000_0000", split="train", read=pixels):
 
 def make_plan(folder, jobs, **settings):
     return PreparationPlan(folder, {"seed": 0, **settings}, jobs, {"name": "Town", "gsd": 0.5})
+
+
+def test_a_folder_of_others_is_refused_but_not_what_a_kill_left_of_its_first_file(tmp_path):
+    (tmp_path / ".part.0123abcd.preparation.json").write_text("{")
+    check_folder(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(PrepareError, match="holds no preparation.json"):
+        check_folder(tmp_path)
 
 
 def test_record_text_is_toml_of_the_same_keys():
