@@ -156,7 +156,7 @@ def _units(path, dataset, height_scale):
             f"gdal_edit.py {_right_tags(scale, offset, unit)} {Path(path).name}"
         )
     # A unit of metres says nothing of the factor: it is what heights have after a scale.
-    said = f"heights have the unit {name}, which height_scale = {height_scale:g} leads to"
+    said = f"the unit {name} is taken for that of stored heights x height_scale {height_scale:g}"
     return HeightUnits(height_scale, note=said if name else "")
 
 

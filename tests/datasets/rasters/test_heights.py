@@ -110,7 +110,7 @@ def test_a_unit_of_metres_beside_height_scale_is_said(tmp_path):
     path = heights_file(tmp_path, unit="metre")
     assert metres(path, 0.1) == pytest.approx([0, 5, 15])
     note = height_units(path, 0.1).note
-    assert note == "heights have the unit metre, which height_scale = 0.1 leads to"
+    assert note == "the unit metre is taken for that of stored heights x height_scale 0.1"
 
 
 def mosaic(folder, units):
