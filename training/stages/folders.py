@@ -1,14 +1,17 @@
 """Whether a run is new, continued or finished, and clear folders for it."""
 
+import contextlib
 import shutil
 from pathlib import Path
 
 import tensorflow as tf
 
+from runs.folders import WEIGHTS
 from runs.stored import ResumeError, StoredRun, read_stored
 from training.stages.stage import StageRun
 
 NEW, CONTINUE, FINISHED = "new", "continue", "finished"
+HISTORY_BYTES = 10_000  # of a history, which hold more than its first line
 
 
 def prepare_folders(run: StageRun) -> str:
@@ -31,16 +34,30 @@ def prepare_folders(run: StageRun) -> str:
         if stored and progress:
             refuse_other_tiles(stored, now, folder)
         if stored and progress is None and stored.identity == now.identity:
-            return start  # killed before its first state: there is nothing worth keeping
+            if not left_behind(folder, run.results):
+                return start  # killed before its first step: there is nothing worth keeping
+            print(f"{folder} is this run, but has no state in last/ that it could go on from.")
     if start != NEW and source.resolve() == folder.resolve():
         return start
     for old in (folder, run.results):
         if old.exists():
-            print(f"{old} holds another run: moved aside to {move_aside(old)}")
+            aside = move_aside(old)
+            print(f"{old} holds another run: moved aside to {aside}")
+            if (aside / WEIGHTS).is_file():
+                print(f"Its best weights are now {aside / WEIGHTS}")
     if start != NEW:
         shutil.copytree(source, folder)
     folder.mkdir(parents=True, exist_ok=True)
     return start
+
+
+def left_behind(folder: Path, results: Path) -> bool:
+    """Returns whether a run has left weights, parts of a state, or steps in its history."""
+    if (folder / WEIGHTS).exists() or any((folder / "last").glob("ckpt-*")):
+        return True
+    with contextlib.suppress(OSError), (results / "history.csv").open("rb") as file:
+        return len(file.read(HISTORY_BYTES).splitlines()) > 1  # more than the names of the columns
+    return False
 
 
 def earlier_steps(run: StageRun) -> int:

@@ -1,3 +1,4 @@
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -6,7 +7,13 @@ import tensorflow as tf
 from runs.stored import ResumeError, StoredRun
 from settings.loading import load
 from training.loop import TrainingPlan
-from training.stages.folders import decide, earlier_steps, move_aside, read_progress
+from training.stages.folders import (
+    decide,
+    earlier_steps,
+    move_aside,
+    prepare_folders,
+    read_progress,
+)
 from training.stages.stage import StageRun
 from training.stages.step import learning_rates
 
@@ -65,6 +72,51 @@ def test_a_named_run_with_other_settings_is_refused(run):
 def test_a_named_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(ResumeError, match="settings.json"):
         decide(tmp_path, IDENTITY, 10, "named")
+
+
+def lose(last, *names):
+    for name in names:
+        (last / name).unlink()
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        lambda last: shutil.rmtree(last),
+        lambda last: lose(last, "ckpt-5.index"),
+        lambda last: lose(last, "checkpoint"),
+        lambda last: lose(last, "ckpt-5.index", "checkpoint"),
+    ],
+)
+def test_weights_without_a_state_are_moved_aside_and_named(run, tmp_path, capsys, lost):
+    folder = run(5)
+    (folder / "best.weights.h5").write_text("weights of days")
+    lost(folder / "last")
+    assert prepare_folders(asked_again(tmp_path)) == "new"
+    aside = tmp_path / "mtl.1"
+    assert (aside / "best.weights.h5").read_text() == "weights of days"
+    assert not list(folder.iterdir())
+    assert f"Its best weights are now {aside}/best.weights.h5" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("rows, moved", [(1, False), (2, True)])
+def test_a_history_without_a_state_is_moved_aside(run, tmp_path, rows, moved):
+    shutil.rmtree(run(5) / "last")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "history.csv").write_text("step\n1\n" if rows == 2 else "step\n")
+    assert prepare_folders(asked_again(tmp_path)) == "new"
+    assert (tmp_path / "out.1" / "history.csv").exists() == (tmp_path / "mtl.1").exists() == moved
+
+
+def asked_again(root):
+    """Returns what `prepare_folders` needs of the run that the fixture wrote, started once more."""
+    return SimpleNamespace(
+        folder=root / "mtl",
+        results=root / "out",
+        settings=SimpleNamespace(resume="auto", precision="float32"),
+        description=SimpleNamespace(identity=dict(IDENTITY), unusable_tiles=[]),
+        plan=SimpleNamespace(total_steps=10),
+    )
 
 
 def test_moving_aside_counts_on(tmp_path):
