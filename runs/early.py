@@ -84,19 +84,23 @@ def listed_tiles(settings: Settings, splits: Sequence[str]) -> dict[str, tuple[T
 def check_sizes(tiles: Sequence[Tile], settings: Settings) -> None:
     """Checks evenly spaced training tiles against the crop size, from the headers of the photos.
 
+    Photos that cannot be read are passed over: the full check names all of them at once.
+
     Raises:
         DataError: naming those that are too small.
-        RasterError: if a header cannot be read.
     """
     # GDAL loads only now, so that a folder that cannot be written is refused at once.
-    from datasets.rasters.reading import read_info
+    from datasets.rasters.reading import RasterError, read_info
     from datasets.rasters.references import check_references
 
     record, small = settings.record, []
     looked_at = tiles[:: -(-len(tiles) // MOST_HEADERS) or 1]
     for tile in looked_at:
-        check_references(tile.rgb, record.folder)
-        grid = read_info(tile.rgb).grid
+        try:
+            check_references(tile.rgb, record.folder)
+            grid = read_info(tile.rgb).grid
+        except RasterError:
+            continue
         if min(grid.rows, grid.columns, record.centre_crop or grid.rows) < settings.crop_size:
             small.append(f"{tile.rgb} ({grid.rows} x {grid.columns} pixels, rows x columns)")
     if small:

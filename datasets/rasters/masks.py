@@ -123,8 +123,7 @@ def _covered(band, window, shape):
 
 def _sources(band):
     """Yields (left, top, width, height) of the sources of a band of a VRT, in its pixels."""
-    text = band.GetDataset().GetMetadata("xml:VRT")[0]
-    root = ElementTree.fromstring(text.encode("utf-8", "surrogateescape").decode("latin-1"))
+    root = ElementTree.fromstring(band.GetDataset().GetMetadata("xml:VRT")[0])
     for place in root.findall(f"VRTRasterBand[@band='{band.GetBand()}']/*/DstRect"):
         yield tuple(float(place.get(name)) for name in ("xOff", "yOff", "xSize", "ySize"))
 

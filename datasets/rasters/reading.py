@@ -380,8 +380,18 @@ def grid_of(dataset: gdal.Dataset) -> Grid:
         dataset.GetGeoTransform(can_return_null=True),
         text_of(dataset.GetProjection()),
         ControlPoints(points, text_of(dataset.GetGCPProjection())) if points else None,
-        tuple(sorted((k, text_of(v)) for k, v in dataset.GetMetadata("RPC").items())),
+        _rpcs(dataset),
     )
+
+
+def _rpcs(dataset):
+    """Returns (name, text) of the RPCs of an open dataset; () if its offsets are not numbers."""
+    rpcs = {name: text_of(value) for name, value in dataset.GetMetadata("RPC").items()}
+    try:
+        offsets = [float(rpcs[name]) for name in ("LINE_OFF", "SAMP_OFF")]
+    except (KeyError, ValueError):
+        return ()
+    return tuple(sorted(rpcs.items())) if all(map(math.isfinite, offsets)) else ()
 
 
 def text_of(value: str | bytes | None) -> str:

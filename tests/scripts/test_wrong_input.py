@@ -67,6 +67,13 @@ def test_training_names_the_file_and_leaves_nothing_behind(data, tmp_path, name)
     assert not (tmp_path / "ck").exists() and not (tmp_path / "out").exists()
 
 
+def test_every_photo_that_cannot_be_read_is_named(data):
+    for name in ("train_0", "train_1"):
+        (data[0] / f"rgb/{name}.tif").write_bytes(b"no raster")
+    with pytest.raises(SystemExit, match="(?s)2 problems in the train split.*train_0.*train_1"):
+        train_mtl.main(data[1])
+
+
 def test_an_all_nodata_tile_is_named_and_harmless(data, capsys, tmp_path):
     rewrite(data[0] / "dsm/train_0.tif", lambda pixels: np.full_like(pixels, np.nan))
     rewrite(data[0].parent / "test/dsm/test_0.tif", lambda pixels: np.full_like(pixels, np.nan))

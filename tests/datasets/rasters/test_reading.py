@@ -240,11 +240,10 @@ def test_texts_that_are_not_utf8_are_taken_for_latin_1(tmp_path):
     assert info.gsd == 0.5
 
 
-def test_control_points_and_rpcs_are_part_of_the_place(tmp_path):
+def test_control_points_are_part_of_the_place(tmp_path):
     path = write(tmp_path / "a.tif", ramp())
     dataset = gdal.Open(str(path), gdal.GA_Update)
     dataset.SetGCPs([gdal.GCP(7.0, 9.0, 2.0, 3.0, 4.0)], wkt("EPSG:32632"))
-    dataset.SetMetadata({"LINE_OFF": "12"}, "RPC")
     dataset = None
     grid = read_info(path).grid
     assert (grid.geotransform, grid.control_points.points) == (None, ((3.0, 4.0, 7.0, 9.0, 2.0),))
@@ -276,3 +275,12 @@ def test_window_that_does_not_fit_into_memory_is_an_error_of_the_project(tmp_pat
     )
     with pytest.raises(RasterError, match="a.vrt: GDAL cannot read this file"):
         read_window(path, 0, 0, 10**6, 10**9)
+
+
+@pytest.mark.parametrize("rpcs", [{"LINE_OFF": "12"}, {"LINE_OFF": "abc", "SAMP_OFF": "1"}])
+def test_rpcs_that_cannot_be_shifted_are_none(tmp_path, rpcs):
+    path = write(tmp_path / "a.tif", ramp())
+    items = "".join(f'<MDI key="{name}">{text}</MDI>' for name, text in rpcs.items())
+    side = f'<PAMDataset><Metadata domain="RPC">{items}</Metadata></PAMDataset>'
+    (tmp_path / "a.tif.aux.xml").write_text(side)
+    assert read_info(path).grid.rpcs == ()
