@@ -47,6 +47,12 @@ backbone_learning_rate_factor: float = 1.0  # multiplier of the encoder's learni
 eval_metric: str = "rmse"  # selects the best weights: rmse, mae (metres), delta1, miou
 early_stopping_patience: int | None = None  # validations without improvement; 0 = off; None = 10
 resume: str = "auto"  # auto = continue an unfinished run, never, or the folder of a run to continue
+initial_weights: str = "none"  # best.weights.h5 that its stage starts from; none = from nothing
+keep_states: int = 2  # newest states that are kept; the older ones stand in for a damaged one
+save_minutes: float = 10.0  # minutes between two saved states within an epoch
+max_minutes: float = 0.0  # minutes after which training saves its state and stops; 0 = no limit
+gradient_spike: float = 0.0  # leave out steps of a norm this many times its median; 0 = off
+max_bad_steps: int = 10  # steps left out in a row after which training stops
 
 # Losses
 reg_loss: str | None = None  # height loss: mse, mae, huber; None = mse

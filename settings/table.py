@@ -80,7 +80,7 @@ class Setting:
     multiple_of: int | None = None
     like: str | None = None
     stage: str | None = None
-    check: Callable[[str], None] | None = None
+    check: Callable[[Any], None] | None = None
 
 
 def check_devices(text: str) -> None:
@@ -104,6 +104,18 @@ def check_weights(text: str) -> None:
     """Raises ValueError unless `text` is "auto", "imagenet", "none" or an existing file."""
     if text not in ("auto", "imagenet", "none") and not Path(text).is_file():
         raise ValueError("expected auto, imagenet, none, or a weight file that exists")
+
+
+def check_initial_weights(text: str) -> None:
+    """Raises ValueError unless `text` is "none" or an existing file."""
+    if text != "none" and not Path(text).is_file():
+        raise ValueError("expected none, or a best.weights.h5 that exists")
+
+
+def check_spike(factor: float) -> None:
+    """Raises ValueError for a factor that would leave out ordinary steps."""
+    if 0 < factor <= 1:
+        raise ValueError("expected 0, or a factor above 1 such as 10")
 
 
 _STRIDE = 32  # of the encoder, which halves the resolution five times
@@ -150,6 +162,12 @@ TABLE = {
     "eval_metric": Setting("rmse", choices=("rmse", "mae", "delta1", "miou")),
     "early_stopping_patience": Setting(10, "run", minimum=0),
     "resume": Setting("auto", "run", check=check_resume),
+    "initial_weights": Setting("none", "run", check=check_initial_weights),
+    "keep_states": Setting(2, "run", minimum=1),
+    "save_minutes": Setting(10.0, "run", above=0),
+    "max_minutes": Setting(0.0, "run", minimum=0),
+    "gradient_spike": Setting(0.0, "run", minimum=0, check=check_spike),
+    "max_bad_steps": Setting(10, "run", minimum=1),
     "reg_loss": Setting("mse", choices=("mse", "mae", "huber")),
     "huber_delta": Setting(1.0, above=0),
     "height_loss_weight": Setting(1.0, minimum=0, stage="mtl"),
