@@ -1,6 +1,6 @@
 """Measures the predictions on the tiles of a split."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +15,7 @@ from evaluation.measures.tile_maps import TileMaps
 
 
 def evaluate_tiles(
-    tiles: Sequence[Tile],
+    tiles: Iterable[Tile],
     read_tile: Callable[[Tile], Sample],
     predict_tile_maps: Callable[[np.ndarray], dict[str, np.ndarray]],
     record: Record,

@@ -4,9 +4,12 @@ import contextlib
 import math
 import tempfile
 import zlib
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from devices.workers import any_worker, chiefs_number, is_chief, require_same, worker
@@ -15,6 +18,24 @@ from runs.folders import WEIGHTS
 from runs.stored import ResumeError
 from training.audit import audit_replicas
 from training.optimizers import averaged_weights
+from training.states import (
+    LAST,
+    Numbers,
+    State,
+    newest_whole,
+    remove_superseded,
+    rewrite_numbers,
+    state_of,
+    write_state,
+)
+
+EXTRA_TENSOR = "extra/{}/.ATTRIBUTES/VARIABLE_VALUE"  # TensorFlow's name of such a variable
+EARLIER_NUMBERS = {  # with their types
+    "step": np.int64(0),
+    "best": np.float64("nan"),
+    "waited": np.int64(0),
+    "stopped": False,
+}
 
 
 class RunState:
@@ -25,42 +46,57 @@ class RunState:
         best: best value of the validation metric so far; NaN before the first.
         waited: validations since the best one.
         stopped: whether early stopping has ended the run.
+        pending: whether the validation after `step` has still to be done.
     """
 
     step: int
     best: float
     waited: int
     stopped: bool
+    pending: bool
 
-    def __init__(self, folder: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer):
+    def __init__(
+        self,
+        folder: Path,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        keep_states: int = 2,
+        extra: dict[str, tf.Variable] | None = None,
+        before_save: Callable[[], object] = lambda: None,
+    ):
         """Prepares the state; call it under the strategy's scope.
 
         Args:
             folder: `<checkpoint_dir>/<dataset_name>/<stage>`.
             model: built.
             optimizer: built on the model's trainable variables.
+            keep_states: how many of the newest stay on the disk.
+            extra: variables that are saved as well, by name. Those that a state does not hold
+                keep their value when it is loaded.
+            before_save: is called before anything is written; its errors prevent that.
         """
         self.folder = folder
         self.model = model
+        self._last = folder / LAST
         self._optimizer, self._strategy = optimizer, tf.distribute.get_strategy()
+        self._keep_states, self._extra, self._before_save = keep_states, extra or {}, before_save
         self._moving = [w for w in model.non_trainable_weights if w.dtype.startswith("float")]
         self.is_chief = is_chief(self._strategy)
-        self.step, self.best, self.waited, self.stopped = 0, float("nan"), 0, False
-        self._numbers = {
-            "step": tf.Variable(0, dtype=tf.int64),
-            "best": tf.Variable(float("nan"), dtype=tf.float64),
-            "waited": tf.Variable(0, dtype=tf.int64),
-            "stopped": tf.Variable(False),
-        }
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._numbers)
-        self._checkpoint = checkpoint
-        # All processes must save, but only the chief's files count.
-        place = str(folder / "last") if self.is_chief else self._scratch_folder()
-        self._manager = tf.train.CheckpointManager(checkpoint, place, max_to_keep=1)
+        self._take(Numbers(step=0))
+        self._scratch = None if self.is_chief else tempfile.TemporaryDirectory()
 
-    def _scratch_folder(self) -> str:
-        self._scratch = tempfile.TemporaryDirectory()  # removed together with this object
-        return self._scratch.name
+    def _take(self, numbers: Numbers) -> None:
+        for field in fields(Numbers):
+            setattr(self, field.name, getattr(numbers, field.name))
+
+    def _numbers(self) -> Numbers:
+        return Numbers(**{field.name: getattr(self, field.name) for field in fields(Numbers)})
+
+    @property
+    def bytes(self) -> int:
+        """How large a saved state is, apart from a few thousand bytes."""
+        variables = [*self.model.variables, *self._optimizer.variables]
+        return sum(math.prod(v.shape) * tf.as_dtype(v.dtype).size for v in variables)
 
     def average_statistics(self) -> None:
         """Gives every replica the mean of the replicas' moving statistics, in one collective.
@@ -118,32 +154,78 @@ class RunState:
         """Returns a context in which the weights are their moving average, if there is one."""
         return averaged_weights(self._strategy, self.model, self._optimizer)
 
-    def save(self) -> None:
-        """Writes the full state; the previous one goes only when the new one is whole."""
-        self.average_statistics()
-        for name, variable in self._numbers.items():
-            variable.assign(getattr(self, name))
-        self._manager.save(checkpoint_number=self.step)
+    def save(self, pending: bool = False) -> None:
+        """Writes the full state; earlier ones go only when the new one is whole.
 
-    def restore(self) -> bool:
-        """Loads the last full state, if there is one; returns whether there was.
+        Args:
+            pending: whether the validation after this step has still to be done.
 
         Raises:
-            ResumeError: if it is damaged, or of another network.
+            AuditError: as `average_statistics`.
         """
-        path = tf.train.latest_checkpoint(str(self.folder / "last"))
-        if path is None:
+        self._before_save()
+        self.average_statistics()
+        self.pending = pending
+        # All processes must write, but only the chief's files count.
+        write = self._checkpoint(self._extra).write
+        if self._scratch:
+            write(str(Path(self._scratch.name) / "state"))
+            return
+        write_state(self._last, self._numbers(), write)
+        remove_superseded(self._last, self._keep_states)
+
+    def save_numbers(self) -> None:
+        """Replaces the numbers in the state that was saved last, after its validation."""
+        self._before_save()
+        self.pending = False
+        if self.is_chief:
+            rewrite_numbers(self._last, self._numbers())
+
+    def restore(self) -> bool:
+        """Loads the newest whole state, if there is one; returns whether there was.
+
+        Of several processes, the chief decides which one. A damaged one is set aside, loudly.
+
+        Raises:
+            ResumeError: if all are damaged, or it is of another network or a newer version.
+        """
+        chosen = newest_whole(self._last) if self.is_chief else None
+        step, earlier = (chosen.step, chosen.earlier) if chosen else (-1, False)
+        step = int(chiefs_number(self._strategy, step))
+        earlier = bool(chiefs_number(self._strategy, earlier))
+        if step < 0:
             return False
+        state = state_of(self._last, step, earlier)
+        self._read(state)
+        self._take(state.numbers())
+        return True
+
+    def _read(self, state: State) -> None:
+        """Loads the variables of a state.
+
+        Raises:
+            ResumeError: if they are not those of this network and optimizer.
+        """
         try:
-            self._checkpoint.restore(path).assert_consumed()
+            if state.earlier:  # it holds its numbers as variables
+                numbers = {name: tf.Variable(value) for name, value in EARLIER_NUMBERS.items()}
+                checkpoint = self._checkpoint({}, **numbers)
+                checkpoint.restore(state.prefix).assert_consumed()
+            else:
+                has = tf.train.load_checkpoint(state.prefix).has_tensor
+                extra = {n: v for n, v in self._extra.items() if has(EXTRA_TENSOR.format(n))}
+                self._checkpoint(extra).read(state.prefix).assert_consumed()
         except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
             raise ResumeError(
-                f"{path} cannot be restored ({type(error).__name__}): it is damaged or of "
-                "another network. --resume=never trains again."
+                f"{state.path} cannot be restored ({type(error).__name__}): it is of another "
+                "network. --resume=never trains again."
             ) from None
-        for name, variable in self._numbers.items():
-            setattr(self, name, variable.numpy().item())
-        return True
+
+    def _checkpoint(
+        self, extra: dict[str, tf.Variable], **numbers: tf.Variable
+    ) -> tf.train.Checkpoint:
+        parts = {"extra": tf.train.Checkpoint(**extra)} if extra else {}
+        return tf.train.Checkpoint(model=self.model, optimizer=self._optimizer, **parts, **numbers)
 
     def save_best(self) -> None:
         """Writes the weights alone as `best.weights.h5`; the file appears when it is complete."""

@@ -113,19 +113,26 @@ class SilentLog:
 class RunLog:
     """history.csv, validation.csv and TensorBoard of one stage."""
 
-    def __init__(self, folder: Path, validation_columns: Sequence[str], resume_step: int = 0):
+    def __init__(
+        self,
+        folder: Path,
+        validation_columns: Sequence[str],
+        resume_step: int = 0,
+        pending: bool = False,
+    ):
         """Opens the log.
 
         Args:
             folder: `<output_dir>/<dataset_name>/<stage>`; made if absent.
             validation_columns: names of the validation's values.
             resume_step: steps that are already done; later rows are dropped.
+            pending: whether the validation after these steps has still to be done, and comes again.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._history = CsvFile(folder / "history.csv", HISTORY_COLUMNS, resume_step)
         columns = ("step", "epoch", *validation_columns)
-        self._validation = CsvFile(folder / "validation.csv", columns, resume_step)
+        self._validation = CsvFile(folder / "validation.csv", columns, resume_step - pending)
         self._board = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
     def step(self, row: dict) -> None:

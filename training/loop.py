@@ -17,7 +17,6 @@ from training.checkpoints import RunState
 from training.history import RunLog, SilentLog
 from training.monitor import StepMonitor, short_figures
 
-SAVE_SECONDS = 600  # between two saved states: a killed run loses at most this much work
 SMALLEST_SCALE = 2.0**-10  # with a smaller loss scale, an overflow has another cause
 
 
@@ -36,11 +35,13 @@ class TrainingPlan:
         total_steps: optimizer updates.
         global_batch_size: G, examples per step over all replicas.
         samples_per_epoch: crops.
+        save_seconds: between two saved states: a killed run loses at most this much work.
     """
 
     total_steps: int
     global_batch_size: int
     samples_per_epoch: int
+    save_seconds: float = 600.0
 
     def epoch(self, steps: int) -> int:
         """Returns how many epochs are complete after `steps` steps."""
@@ -65,18 +66,32 @@ class Validation:
     """What is measured after each epoch and what follows from it.
 
     Attributes:
-        measure: returns the metrics by name; a metric without valid pixels is None.
+        measure: returns the metrics by name; a metric without valid pixels is None. It is given a
+            function that says whether to stop before the next tile, and returns None if it did.
         metric: name of the one that decides which weights are best.
         patience: validations without a better one that end the run; 0 = never.
     """
 
-    measure: Callable[[], dict[str, float | None]]
+    measure: Callable[[Callable[[], bool]], dict[str, float | None] | None]
     metric: str
     patience: int
 
-    def run(self, state: RunState, log: RunLog | SilentLog, epoch: int) -> str:
-        """Measures, keeps the best weights and decides whether to stop; returns a line on it."""
-        values = self.measure() if state.is_chief else {}
+    def run(
+        self,
+        state: RunState,
+        log: RunLog | SilentLog,
+        epoch: int,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> str | None:
+        """Measures, keeps the best weights and decides whether to stop.
+
+        Returns:
+            A line on it; None if it was stopped before its end, and nothing is changed.
+        """
+        values = self.measure(should_stop) if state.is_chief else {}
+        if state.any_worker(values is None)[0]:
+            return None
+        values = values or {}
         log.validation({"step": state.step, "epoch": epoch, **values})
         value = state.chiefs_value(values.get(self.metric))
         if value is not None and is_better(self.metric, value, state.best):
@@ -112,7 +127,7 @@ def run_training(
     validation: Validation,
     learning_rate: Callable[[], float],
 ) -> None:
-    """Trains from `state.step` to the end of the plan.
+    """Trains from `state.step` to the end of the plan; first validates what is not yet validated.
 
     Args:
         plan: steps and epochs.
@@ -125,12 +140,15 @@ def run_training(
 
     Raises:
         TrainingError: if the loss is not finite; the last good state stays on disk.
-        AuditError: if the replicas disagree after the first step or before a validation or state.
+        AuditError: if the replicas disagree after the first step or before a state.
         Interrupted: if a signal asked to stop; the state is saved.
     """
-    saved, first = time.perf_counter(), state.step + 1
+    first = state.step + 1
     monitor = StepMonitor(plan.global_batch_size, gpu_load() if state.is_chief else GpuLoad())
     with stop_requests() as signals, _progress_bar(plan, state, monitor) as bar:
+        if state.pending:
+            _validate(plan, state, log, validation, signals, bar)
+        saved = time.perf_counter()
         while state.step < plan.total_steps and not state.stopped:
             row = {"learning_rate": float(learning_rate())}
             row |= _timed_step(train_step, batches, plan.global_batch_size, monitor)
@@ -138,26 +156,57 @@ def run_training(
             state.step += 1
             if state.step == first:
                 state.audit()
-            epoch = plan.epoch(state.step - 1) + 1
             row |= monitor.row()
-            log.step({"step": state.step, "epoch": epoch, **row})
+            log.step({"step": state.step, "epoch": plan.epoch(state.step - 1) + 1, **row})
             bar.set_postfix_str(short_figures(row), refresh=False)
             bar.update(plan.global_batch_size)
             # Of several processes, all must save and stop after the same step.
-            late = time.perf_counter() - saved >= SAVE_SECONDS
+            late = time.perf_counter() - saved >= plan.save_seconds
             stop, late = state.any_worker(signals, late)
-            if plan.ends_epoch(state.step - 1):
-                state.average_statistics()
-                with state.averaged():
-                    line = validation.run(state, log, epoch)
-                if state.is_chief:
-                    bar.write(line)
-            elif not stop and not late:
-                continue
-            state.save()
-            saved = time.perf_counter()
+            ends_epoch = plan.ends_epoch(state.step - 1)
+            if stop or late or ends_epoch:
+                state.save(pending=ends_epoch)
+            if ends_epoch:
+                _validate(plan, state, log, validation, signals, bar)
+            if late or ends_epoch:
+                saved = time.perf_counter()
             if stop:
                 raise Interrupted(f"Stopped after step {state.step} of {plan.total_steps}.")
+
+
+def _validate(
+    plan: TrainingPlan,
+    state: RunState,
+    log: RunLog | SilentLog,
+    validation: Validation,
+    stop: object,
+    bar: tqdm,
+) -> None:
+    """Validates the weights of the state that was saved last, and completes its numbers.
+
+    The state comes first, so that a kill in a long validation costs no training.
+
+    Args:
+        plan: steps and epochs.
+        state: saved, its validation pending.
+        log: takes the row.
+        validation: to run.
+        stop: is true as soon as the run is asked to stop.
+        bar: through which the chief prints.
+
+    Raises:
+        Interrupted: if the run is asked to stop before the end; the validation stays pending.
+    """
+    with state.averaged():
+        line = validation.run(state, log, plan.epoch(state.step - 1) + 1, lambda: bool(stop))
+    if line is None:
+        raise Interrupted(
+            f"Stopped after step {state.step} of {plan.total_steps}, before the end of its "
+            "validation, which will be done first."
+        )
+    state.save_numbers()
+    if state.is_chief:
+        bar.write(line)
 
 
 @contextlib.contextmanager

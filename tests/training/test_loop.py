@@ -23,19 +23,20 @@ class Recorder(SimpleNamespace):
     """Stands for the state and the log: remembers what the loop asks for."""
 
     def __init__(self, step=0):
-        super().__init__(step=step, best=math.nan, waited=0, stopped=False)
+        super().__init__(step=step, best=math.nan, waited=0, stopped=False, pending=False)
         self.rows, self.validations, self.saved, self.bests = [], [], [], []
         self.audited = []
         self.folder, self.is_chief = None, True
 
-    def save(self):
+    def save(self, pending=False):
         self.saved.append(self.step)
+        self.pending = pending
+
+    def save_numbers(self):
+        self.pending = False
 
     def save_best(self):
         self.bests.append(self.step)
-
-    def average_statistics(self):
-        self.averaged_at = self.step
 
     def audit(self):
         self.audited.append(self.step)
@@ -50,7 +51,7 @@ class Recorder(SimpleNamespace):
         return contextlib.nullcontext()
 
 
-def train(values, plan, state=None, patience=0, losses=None, metric="rmse"):
+def train(values, plan, state=None, patience=0, losses=None, metric="rmse", measure=None):
     state = state or Recorder()
     log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
     stream = iter(range(100))
@@ -61,7 +62,7 @@ def train(values, plan, state=None, patience=0, losses=None, metric="rmse"):
         lambda number: {"loss": (losses or {}).get(number, float(number))},
         stream,
         log,
-        Validation(lambda: {metric: next(measured)}, metric, patience),
+        Validation(measure or (lambda should_stop: {metric: next(measured)}), metric, patience),
         lambda: 0.1 * state.step,
     )
     return state
@@ -71,8 +72,62 @@ def test_validates_and_saves_after_each_epoch():
     state = train([3.0, 2.0, 2.5], TrainingPlan(5, 1, 2))
     assert [row["step"] for row in state.validations] == [2, 4, 5]
     assert [row["epoch"] for row in state.validations] == [1, 2, 3]
-    assert state.saved == [2, 4, 5] and state.bests == [2, 4] and state.averaged_at == 5
+    assert state.saved == [2, 4, 5] and state.bests == [2, 4]
+    assert not state.pending
     assert (state.best, state.waited) == (2.0, 1)
+
+
+def test_the_state_comes_before_its_validation():
+    state, seen = Recorder(), []
+
+    def measure(should_stop):
+        seen.append((state.step, state.saved[-1], state.pending, len(state.bests)))
+        return {"rmse": 1.0 / state.step}
+
+    train([], TrainingPlan(4, 1, 2), state, measure=measure)
+    assert seen == [(2, 2, True, 0), (4, 4, True, 1)] and not state.pending
+
+
+@pytest.mark.parametrize("step, total, validated", [(2, 5, [2, 4, 5]), (5, 5, [5])])
+def test_a_pending_validation_is_done_first(step, total, validated):
+    state = Recorder(step)
+    state.pending = True
+    train([3.0, 2.0, 1.0], TrainingPlan(total, 1, 2), state)
+    assert [row["step"] for row in state.validations] == validated
+    assert [row["epoch"] for row in state.validations] == [-(-n // 2) for n in validated]
+    assert state.saved == validated[1:] and state.bests == validated
+    assert [row["step"] for row in state.rows] == list(range(step + 1, total + 1))
+
+
+def test_a_pending_validation_may_end_the_run():
+    state = Recorder(step=2)
+    state.pending, state.best = True, 1.0
+    train([3.0], TrainingPlan(8, 1, 2), state, patience=1)
+    assert state.stopped and not state.rows and not state.pending
+
+
+def test_a_signal_ends_a_validation_at_the_next_tile():
+    state, tiles = Recorder(), []
+
+    def measure(should_stop):
+        for tile in range(9):
+            if should_stop():
+                return None
+            tiles.append(tile)
+            if tile == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return {"rmse": 1.0}
+
+    with pytest.raises(Interrupted, match="after step 2 of 4, before the end of its validation"):
+        train([], TrainingPlan(4, 1, 2), state, measure=measure)
+    assert tiles == [0, 1, 2, 3] and state.saved == [2] and state.pending
+    assert not state.validations and not state.bests and state.waited == 0
+
+
+def test_a_state_is_saved_when_its_time_has_come(clock):
+    state = Recorder()
+    slow_training(clock, state, [9.0] * 7, save_seconds=25.0)
+    assert state.saved == [3, 6, 7]
 
 
 def test_replicas_are_audited_after_the_first_step():
@@ -98,7 +153,7 @@ def clock(monkeypatch):
     return clock
 
 
-def slow_training(clock, state, waits, fails=()):
+def slow_training(clock, state, waits, fails=(), save_seconds=600.0):
     """Trains with these waits for the batches, seconds; a step itself takes 1 s."""
 
     def read():
@@ -111,8 +166,8 @@ def slow_training(clock, state, waits, fails=()):
         return {"loss": math.nan if len(state.rows) in fails else 0.5}
 
     log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
-    validation = Validation(lambda: {"rmse": 1.0}, "rmse", 0)
-    plan = TrainingPlan(len(waits), 2, 2 * len(waits))
+    validation = Validation(lambda should_stop: {"rmse": 1.0}, "rmse", 0)
+    plan = TrainingPlan(len(waits), 2, 2 * len(waits), save_seconds)
     run_training(plan, state, step, read(), log, validation, lambda: 0.1)
 
 
@@ -191,7 +246,7 @@ def test_a_signal_stops_after_the_step_with_the_state_saved(number):
         return {"loss": 1.0}
 
     log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
-    validation = Validation(lambda: {"rmse": 1.0}, "rmse", 0)
+    validation = Validation(lambda should_stop: {"rmse": 1.0}, "rmse", 0)
     plan = TrainingPlan(9, 1, 9)
     with pytest.raises(Interrupted, match="step 3 of 9"):
         run_training(plan, state, step, iter(range(9)), log, validation, lambda: 0.1)

@@ -1,14 +1,22 @@
 """Whether a run is new, continued or finished, and clear folders for it."""
 
 import contextlib
+import shlex
 import shutil
 from pathlib import Path
 
-import tensorflow as tf
-
+from project.files import whole_folder
 from runs.folders import WEIGHTS
-from runs.stored import ResumeError, StoredRun, read_stored
+from runs.stored import FILE, ResumeError, StoredRun, read_stored
 from training.stages.stage import StageRun
+from training.states import (
+    LAST,
+    Numbers,
+    newest_whole,
+    read_progress,
+    remove_leftovers,
+    saved_states,
+)
 
 NEW, CONTINUE, FINISHED = "new", "continue", "finished"
 HISTORY_BYTES = 10_000  # of a history, which hold more than its first line
@@ -16,6 +24,8 @@ HISTORY_BYTES = 10_000  # of a history, which hold more than its first line
 
 def prepare_folders(run: StageRun) -> str:
     """Decides between a new, a continued and a finished run, and clears the way for it.
+
+    Weights, states and histories that are there are continued or moved aside, never trained over.
 
     Returns:
         "new", "continue" or "finished", see `decide`.
@@ -27,33 +37,82 @@ def prepare_folders(run: StageRun) -> str:
     named = resume not in ("auto", "never")
     source = Path(resume) if named else folder
     start = decide(source, now.identity, run.plan.total_steps, "named" if named else resume)
-    if start == NEW and resume == "auto":
-        stored, progress = read_stored(folder), read_progress(folder)
-        if stored and run.settings.precision == "auto":
-            refuse_other_precision(stored, now, folder)
-        if stored and progress:
-            refuse_other_tiles(stored, now, folder)
-        if stored and progress is None and stored.identity == now.identity:
-            if not left_behind(folder, run.results):
-                return start  # killed before its first step: there is nothing worth keeping
-            print(f"{folder} is this run, but has no state in last/ that it could go on from.")
+    remove_leftovers(folder)
+    if start == NEW and resume == "auto" and not in_the_way(run):
+        return start
     if start != NEW and source.resolve() == folder.resolve():
         return start
-    for old in (folder, run.results):
-        if old.exists():
-            aside = move_aside(old)
-            print(f"{old} holds another run: moved aside to {aside}")
-            if (aside / WEIGHTS).is_file():
-                print(f"Its best weights are now {aside / WEIGHTS}")
-    if start != NEW:
-        shutil.copytree(source, folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    if start == NEW:
+        make_way(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        return start
+    newest_whole(source / LAST, set_aside=False)  # an error, before anything is moved
+    with whole_folder(folder) as part:
+        shutil.copytree(source, part, dirs_exist_ok=True)
+        make_way(run)
     return start
+
+
+def in_the_way(run: StageRun) -> bool:
+    """Returns whether the folders of a new run hold another run, or what is left of this one.
+
+    Raises:
+        ResumeError: if it is this run but for what differs on this machine.
+    """
+    folder, now = run.folder, run.description
+    stored, progress = read_stored(folder), read_progress(folder / LAST)
+    if stored and run.settings.precision == "auto":
+        refuse_other_precision(stored, now, folder)
+    if stored and progress:
+        refuse_other_tiles(stored, now, folder)
+    if stored and progress is None and stored.identity == now.identity:
+        if not left_behind(folder, run.results):
+            return False  # killed before its first step: there is nothing worth keeping
+        print(f"{folder} is this run, but has no state in {LAST}/ that it could go on from.")
+    return True
+
+
+def make_way(run: StageRun) -> None:
+    """Moves the folders of an earlier run aside, and says where its weights are."""
+    for old in (run.folder, run.results):
+        if not old.exists():
+            continue
+        aside = move_aside(old)
+        print(f"{old} holds another run: moved aside to {aside}")
+        if (weights := aside / WEIGHTS).is_file():
+            print(f"Its best weights are now {weights}")
+            if not saved_states(aside / LAST):
+                setting = shlex.quote(f"--initial_weights={weights}")
+                print(f"A run that starts from them: the same command with {setting}")
+
+
+def refuse_lost_description(run: StageRun) -> None:
+    """Refuses to go on, or to move a run aside, because its settings.json is gone or damaged.
+
+    Raises:
+        ResumeError: saying how to mend that.
+    """
+    folder = run.folder
+    try:
+        stored, lost = read_stored(folder), "is gone"
+    except ResumeError:
+        stored, lost = None, "is damaged"
+    if stored or (lost == "is gone" and read_progress(folder / LAST) is None):
+        return
+    remedy = "restore it from a backup"
+    with contextlib.suppress(ResumeError):
+        if read_stored(run.results):
+            there, here = (shlex.quote(str(path / FILE)) for path in (run.results, folder))
+            remedy = f"copy the one beside its history: cp {there} {here}"
+    raise ResumeError(
+        f"{folder / FILE} {lost}, without which the run there cannot go on. Nothing is changed. To "
+        f"go on, {remedy}. --resume=never moves the run aside and trains anew."
+    )
 
 
 def left_behind(folder: Path, results: Path) -> bool:
     """Returns whether a run has left weights, parts of a state, or steps in its history."""
-    if (folder / WEIGHTS).exists() or any((folder / "last").glob("ckpt-*")):
+    if (folder / WEIGHTS).exists() or any((folder / LAST).glob("ckpt-*")):
         return True
     with contextlib.suppress(OSError), (results / "history.csv").open("rb") as file:
         return len(file.read(HISTORY_BYTES).splitlines()) > 1  # more than the names of the columns
@@ -73,11 +132,10 @@ def earlier_steps(run: StageRun) -> int:
     resume = run.settings.resume
     source = run.folder if resume == "auto" else Path(resume)
     stored = None if resume == "never" else read_stored(source)
-    progress = read_progress(source) if stored else None
+    progress = read_progress(source / LAST) if stored else None
     if stored is None or progress is None:
         return 0
-    step, stopped = progress
-    finished = stopped or step >= max(stored.total_steps, stored.schedule_steps)
+    finished = is_finished(progress, max(stored.total_steps, stored.schedule_steps))
     other = run.schedule_has_length and run.plan.total_steps != stored.total_steps
     return 0 if finished and other else stored.schedule_steps
 
@@ -113,28 +171,9 @@ def refuse_other_tiles(stored: StoredRun, now: StoredRun, folder: Path) -> None:
         )
 
 
-def read_progress(folder: Path) -> tuple[int, bool] | None:
-    """Reads how far the run in a stage's folder is, without building its network.
-
-    Returns:
-        (steps done, whether early stopping has ended it), or None where there is no state.
-
-    Raises:
-        ResumeError: if the state is damaged.
-    """
-    try:
-        path = tf.train.latest_checkpoint(str(folder / "last"))
-        if path is None:
-            return None
-        reader = tf.train.load_checkpoint(path)
-        names = (f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("step", "stopped"))
-        step, stopped = (reader.get_tensor(name).item() for name in names)
-        return step, stopped
-    except (tf.errors.OpError, IndexError, ValueError) as error:
-        raise ResumeError(
-            f"The state in {folder / 'last'} is damaged ({type(error).__name__}). "
-            "--resume=never trains again."
-        ) from None
+def is_finished(progress: Numbers, total_steps: int) -> bool:
+    """Returns whether nothing is left to do of a run of that many steps, not even a validation."""
+    return not progress.pending and (progress.stopped or progress.step >= total_steps)
 
 
 def decide(source: Path, identity: dict, total_steps: int, resume: str = "auto") -> str:
@@ -154,7 +193,7 @@ def decide(source: Path, identity: dict, total_steps: int, resume: str = "auto")
     """
     if resume == "never":
         return NEW
-    stored, progress = read_stored(source), read_progress(source)
+    stored, progress = read_stored(source), read_progress(source / LAST)
     known = stored.identity if stored else None
     if resume == "auto" and (known != identity or progress is None):
         return NEW
@@ -167,8 +206,7 @@ def decide(source: Path, identity: dict, total_steps: int, resume: str = "auto")
     if different:
         changes = "; ".join(f"{n}: {known.get(n)} there, {identity[n]} here" for n in different)
         raise ResumeError(f"The run in {source} differs ({changes}). Set the same, or resume=auto.")
-    step, stopped = progress
-    return FINISHED if stopped or step >= total_steps else CONTINUE
+    return FINISHED if is_finished(progress, total_steps) else CONTINUE
 
 
 def move_aside(folder: Path) -> Path:

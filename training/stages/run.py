@@ -1,7 +1,9 @@
 """Trains one stage: what train_mtl.py and train_dae.py have in common."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
+from itertools import takewhile
 from operator import getitem
 
 import keras
@@ -14,7 +16,7 @@ from evaluation.report.curves import read_rows, training_curves
 from evaluation.tiles import evaluate_tiles
 from prediction.tiles import make_predictor, predict_maps
 from runs.start import tile_reader
-from runs.stored import read_stored
+from runs.stored import ResumeError, read_stored
 from settings.loading import describe
 from training.audit import audit_construction
 from training.checkpoints import RunState
@@ -22,9 +24,17 @@ from training.history import RunLog, SilentLog
 from training.loop import Validation, run_training
 from training.optimizers import updates_done
 from training.stages.feeding import crop_reader, distributed_batches
-from training.stages.folders import CONTINUE, FINISHED, NEW, earlier_steps, prepare_folders
+from training.stages.folders import (
+    CONTINUE,
+    FINISHED,
+    NEW,
+    earlier_steps,
+    prepare_folders,
+    refuse_lost_description,
+)
 from training.stages.stage import StageRun
 from training.stages.step import compile_step, learning_rates
+from training.states import LAST
 
 STARTS = (NEW, CONTINUE, FINISHED)
 VALIDATION_COLUMNS = {  # of validation.csv: path into metrics.json
@@ -61,11 +71,12 @@ def train_stage(run: StageRun) -> None:
     step, optimizer = compile_step(run)
     audit_construction(run.strategy, run.stage.network, optimizer)
     with run.strategy.scope():
-        state = RunState(run.folder, run.stage.network, optimizer)
-    if state.restore():
-        print(f"Continuing {run.folder} after step {state.step}.")
+        keep = run.settings.keep_states
+        state = RunState(run.folder, run.stage.network, optimizer, keep)
+    if start == CONTINUE:
+        restore(run, state)
     state.audit(statistics=True)
-    log = begin_log(run, state.step)
+    log = begin_log(run, state)
     reader = crop_reader(run)
     batches = distributed_batches(run, range(state.step, run.plan.total_steps), reader)
     rates = learning_rates(run)
@@ -88,12 +99,27 @@ def train_stage(run: StageRun) -> None:
             training_curves(run.results / "curves.png", *rows)
 
 
+def restore(run: StageRun, state: RunState) -> None:
+    """Loads the state of the run that is continued.
+
+    Raises:
+        ResumeError: if there is none any more, or none is whole.
+    """
+    if not state.restore():
+        raise ResumeError(f"The states in {run.folder / LAST} have gone while the run was started.")
+    if run.is_chief:
+        then = ", whose validation comes first" if state.pending else ""
+        print(f"Continuing {run.folder} after step {state.step}{then}.")
+
+
 def choose_start(run: StageRun) -> tuple[StageRun, str]:
     """Decides how a run begins, the same in all processes, and clears the way for it.
 
     Returns:
         (the run, with the plan of the earlier one if it continues that; one of `STARTS`).
     """
+    if run.is_chief and run.settings.resume == "auto":
+        refuse_lost_description(run)
     steps = int(chiefs_number(run.strategy, earlier_steps(run) if run.is_chief else 0))
     continued = replace(run, earlier_steps=steps or None)
     start = prepare_folders(continued) if run.is_chief else NEW
@@ -126,24 +152,29 @@ def shared_settings(run: StageRun) -> tuple:
     return values, precision, run.plan, found
 
 
-def begin_log(run: StageRun, step: int) -> RunLog | SilentLog:
+def begin_log(run: StageRun, state: RunState) -> RunLog | SilentLog:
     """Prints and stores what the run is; returns its log, a silent one if not the chief.
 
     Args:
         run: what to store.
-        step: optimizer steps that are done.
+        state: how far it is.
     """
     if not run.is_chief:
         return SilentLog()
     run.description.write(run.folder)
-    print_banner(run)
-    log = RunLog(run.results, tuple(VALIDATION_COLUMNS), step)
+    print_banner(run, state.bytes)
+    log = RunLog(run.results, tuple(VALIDATION_COLUMNS), state.step, state.pending)
     run.description.write(run.results)
     return log
 
 
-def print_banner(run: StageRun) -> None:
-    """Prints stage, data, devices, the arithmetic of the batch, and every unusual setting."""
+def print_banner(run: StageRun, state_bytes: int) -> None:
+    """Prints stage, data, devices, the arithmetic of the batch, and every unusual setting.
+
+    Args:
+        run: to describe.
+        state_bytes: size of a saved state.
+    """
     settings, data, stage, plan = run.settings, run.data, run.stage, run.plan
     record, summary = data.record, data.summaries["train"]
     parts = settings.gradient_accumulation_steps
@@ -165,6 +196,8 @@ def print_banner(run: StageRun) -> None:
         + planned_otherwise(run),
         "weights": str(run.folder),
         "results": str(run.results),
+        "states": f"{state_bytes / 1e6:,.0f} MB each; the newest {settings.keep_states} are kept, "
+        "and one more while it is written",
     }
     print("\n".join(f"{name:>8}  {line}" for name, line in lines.items()))
     for line in describe(settings):
@@ -193,13 +226,16 @@ def make_validation(run: StageRun) -> Validation:
     read = tile_reader(data.record)
     batch = settings.batch_windows * run.strategy.num_replicas_in_sync
 
-    def measure() -> dict:
-        metrics = evaluate_tiles(
-            data.tiles["valid"],
+    def measure(should_stop: Callable[[], bool]) -> dict | None:
+        measured = evaluate_tiles(
+            takewhile(lambda tile: not should_stop(), data.tiles["valid"]),
             read,
             lambda image: predict_maps(image, predict, settings.window_size, 0.0, batch),
             data.record,
-        ).result()
+        )
+        if should_stop():
+            return None
+        metrics = measured.result()
         return {name: reduce(getitem, path, metrics) for name, path in VALIDATION_COLUMNS.items()}
 
     by_class = run.stage.name == "dae" and settings.eval_metric == "miou"

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -84,6 +84,7 @@ class StageRun:
         batch = global_batch_size(settings, stage.name, strategy.num_replicas_in_sync)
         epoch = settings.samples_per_epoch or crop_plan(settings, data).crops
         plan = make_plan(stage.epochs, stage.steps, batch, epoch)
+        plan = replace(plan, save_seconds=60 * settings.save_minutes)
         return cls(settings, data, strategy, stage, plan)
 
     @property
