@@ -87,12 +87,14 @@ def make_way(run: StageRun) -> None:
 
 
 def refuse_lost_description(run: StageRun) -> None:
-    """Refuses to go on, or to move a run aside, because its settings.json is gone or damaged.
+    """Refuses to move a run aside only because its settings.json is gone or damaged.
 
     Raises:
         ResumeError: saying how to mend that.
     """
     folder = run.folder
+    if run.settings.resume != "auto":
+        return
     try:
         stored, lost = read_stored(folder), "is gone"
     except ResumeError:

@@ -118,7 +118,7 @@ def choose_start(run: StageRun) -> tuple[StageRun, str]:
     Returns:
         (the run, with the plan of the earlier one if it continues that; one of `STARTS`).
     """
-    if run.is_chief and run.settings.resume == "auto":
+    if run.is_chief:
         refuse_lost_description(run)
     steps = int(chiefs_number(run.strategy, earlier_steps(run) if run.is_chief else 0))
     continued = replace(run, earlier_steps=steps or None)

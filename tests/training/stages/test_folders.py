@@ -12,10 +12,10 @@ from training.stages.folders import (
     earlier_steps,
     move_aside,
     prepare_folders,
-    read_progress,
 )
 from training.stages.stage import StageRun
 from training.stages.step import learning_rates
+from training.states import read_progress
 
 IDENTITY = {"crop_size": 32, "seed": 0}
 
@@ -37,7 +37,8 @@ def run(tmp_path):
 
 
 def test_progress_is_read_without_a_network(run, tmp_path):
-    assert read_progress(run(7, stopped=True)) == (7, True)
+    progress = read_progress(run(7, stopped=True) / "last")
+    assert (progress.step, progress.stopped, progress.pending) == (7, True, False)
     assert read_progress(tmp_path / "nothing") is None
 
 
@@ -84,7 +85,7 @@ def lose(last, *names):
     [
         lambda last: shutil.rmtree(last),
         lambda last: lose(last, "ckpt-5.index"),
-        lambda last: lose(last, "checkpoint"),
+        lambda last: lose(last, "ckpt-5.data-00000-of-00001"),
         lambda last: lose(last, "ckpt-5.index", "checkpoint"),
     ],
 )
@@ -136,7 +137,7 @@ def test_a_damaged_state_is_refused_unless_resume_is_never(run, pattern):
     folder = run(5)
     (path,) = (folder / "last").glob(pattern)
     path.write_bytes(b"\x00\x01")
-    with pytest.raises(ResumeError, match="damaged.*--resume=never"):
+    with pytest.raises(ResumeError, match="ckpt-5 cannot be read.*--resume=never"):
         decide(folder, IDENTITY, 10)
     assert decide(folder, IDENTITY, 10, "never") == "new"
 
