@@ -1,5 +1,8 @@
 import math
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +19,8 @@ from training.states import (
     saved_states,
     write_state,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 def write(last, step, **numbers):
@@ -43,6 +48,14 @@ def test_numbers_come_back(tmp_path):
 def test_no_best_value_is_nan(tmp_path):
     write(tmp_path, 1)
     assert math.isnan(read_progress(tmp_path).best)
+
+
+def test_progress_is_read_without_tensorflow(tmp_path):
+    write(tmp_path, 7)
+    code = f"""import sys; from pathlib import Path; from training.states import read_progress
+print(read_progress(Path({str(tmp_path)!r})).step, "tensorflow" in sys.modules)"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert ended.stdout.split() == ["7", "False"], ended.stderr
 
 
 def test_there_is_no_state_in_an_absent_folder(tmp_path):
