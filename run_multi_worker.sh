@@ -6,7 +6,8 @@
 #
 # Each worker gets a TF_CONFIG with N free ports, or with PORT, PORT + 1, ... The script shows the
 # output of the first worker, the chief, and writes that of the others to
-# worker_logs/worker_<number>.log. The exit status is that of the first worker that fails, or 0.
+# worker_logs/worker_<number>.log. SIGINT, SIGTERM, SIGHUP and SIGUSR1 are passed on to all workers.
+# The exit status is that of the first worker that fails (75 = saved and stopped), or 0.
 set -Eeuo pipefail
 
 usage() {
@@ -47,21 +48,30 @@ fi
 addresses=$(printf ', "localhost:%s"' "${ports[@]}")
 logs=worker_logs
 mkdir -p "$logs"
-pids=()
+pids=()    # of all workers
+running=() # those that have not ended
+received=
+pass_on() { # signal: to all workers, so that they save their state after the same step
+    received=$1
+    ((${#running[@]} == 0)) || kill -s "$1" "${running[@]}" 2>/dev/null || true
+}
+for name in HUP INT TERM USR1; do
+    # shellcheck disable=SC2064  # the name is meant now
+    trap "pass_on $name" "$name"
+done
 for ((i = 0; i < count; i++)); do
     export TF_CONFIG="{\"cluster\": {\"worker\": [${addresses:2}]}, \"task\": {\"type\": \"worker\", \"index\": $i}}"
-    if ((i == 0)); then
-        "$@" &
-    else
-        "$@" >"$logs/worker_$i.log" 2>&1 &
-    fi
+    (
+        trap - INT # bash has commands in the background ignore it
+        ((i == 0)) || exec >"$logs/worker_$i.log" 2>&1
+        exec "$@"
+    ) &
     pids+=($!)
+    running+=($!)
 done
-# All workers get the signal, so that they save their state after the same step.
-trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' INT TERM
+[[ -z $received ]] || pass_on "$received" # it came before all had started
 
 status=0
-running=("${pids[@]}")
 while ((${#running[@]})); do
     code=0
     wait -n -p ended "${running[@]}" || code=$?
@@ -71,6 +81,7 @@ while ((${#running[@]})); do
     done
     if ((code != 0 && status == 0)); then
         status=$code
+        ((code != 75)) || continue # the others have saved, too, and need their time to end
         # The other workers notice the loss and end by themselves; after a minute they are killed.
         (sleep 60 && kill -KILL "${pids[@]}" 2>/dev/null) >/dev/null 2>&1 &
         watchdog=$!

@@ -83,7 +83,7 @@ class StageRun:
         """Puts a run together; computes its plan."""
         batch = global_batch_size(settings, stage.name, strategy.num_replicas_in_sync)
         epoch = settings.samples_per_epoch or crop_plan(settings, data).crops
-        plan = make_plan(stage.epochs, stage.steps, batch, epoch)
+        plan = make_plan(stage.epochs, stage.steps, batch, epoch, settings.max_minutes)
         return cls(settings, data, strategy, stage, plan)
 
     @property
