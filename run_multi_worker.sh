@@ -48,8 +48,7 @@ fi
 addresses=$(printf ', "localhost:%s"' "${ports[@]}")
 logs=worker_logs
 mkdir -p "$logs"
-pids=()    # of all workers
-running=() # those that have not ended
+running=() # the process of each worker that has not ended
 received=
 pass_on() { # signal: to all workers, so that they save their state after the same step
     received=$1
@@ -66,31 +65,28 @@ for ((i = 0; i < count; i++)); do
         ((i == 0)) || exec >"$logs/worker_$i.log" 2>&1
         exec "$@"
     ) &
-    pids+=($!)
     running+=($!)
 done
 [[ -z $received ]] || pass_on "$received" # it came before all had started
 
 status=0
 while ((${#running[@]})); do
-    code=0
-    wait -n -p ended "${running[@]}" || code=$?
-    [[ -n "${ended:-}" ]] || continue  # a signal interrupted the wait
+    sleep 0.2 || true # "wait -n" loses a worker that ends when a signal interrupts it
     for i in "${!running[@]}"; do
-        [[ "${running[$i]}" != "$ended" ]] || unset "running[$i]"
-    done
-    if ((code != 0 && status == 0)); then
+        worker=${running[$i]}
+        kill -0 "$worker" 2>/dev/null && continue
+        unset "running[$i]"
+        code=0
+        wait "$worker" || code=$?
+        ((code != 0 && status == 0)) || continue
         status=$code
         ((code != 75)) || continue # the others have saved, too, and need their time to end
         # The other workers notice the loss and end by themselves; after a minute they are killed.
-        (sleep 60 && kill -KILL "${pids[@]}" 2>/dev/null) >/dev/null 2>&1 &
+        (sleep 60 && kill -KILL "${running[@]}" 2>/dev/null) >/dev/null 2>&1 &
         watchdog=$!
-        for ((i = 1; i < count; i++)); do
-            if [[ "$ended" == "${pids[$i]}" ]]; then
-                echo "error: worker $i ended with status $code; see $logs/worker_$i.log" >&2
-            fi
-        done
-    fi
+        ((i == 0)) ||
+            echo "error: worker $i ended with status $code; see $logs/worker_$i.log" >&2
+    done
 done
 [[ -z "${watchdog:-}" ]] || kill "$watchdog" 2>/dev/null || true
 exit "$status"

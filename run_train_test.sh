@@ -55,14 +55,13 @@ pass_on() { # signal
   [[ -z $step ]] || kill -s "$1" "$step" 2>/dev/null || true
 }
 run() { # command: ends the script with its status if it fails
-  # In the background, so that a signal is passed on at once. There, bash has commands ignore
-  # Ctrl-C; "trap - INT" takes that back, but not what nohup has ignored.
+  # In the background, so that a signal is passed on before the command ends. There, bash has
+  # commands ignore Ctrl-C; "trap - INT" takes that back, but not what nohup has ignored.
   (trap - INT && exec "$@") &
   step=$!
   [[ -z $received ]] || kill -s "$received" "$step" 2>/dev/null || true # it came in between
-  while kill -0 "$step" 2>/dev/null; do
-    wait "$step" || true # a signal interrupts it
-  done
+  # Not "wait", which loses the status of a command that ends when a signal interrupts it.
+  while kill -0 "$step" 2>/dev/null; do sleep 0.2 || true; done
   wait "$step"
   step=""
   [[ -z $received ]] || exit $((128 + $(kill -l "$received")))
