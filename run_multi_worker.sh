@@ -6,7 +6,8 @@
 #
 # Each worker gets a TF_CONFIG with N free ports, or with PORT, PORT + 1, ... The script shows the
 # output of the first worker, the chief, and writes that of the others to
-# worker_logs/worker_<number>.log. The exit status is that of the first worker that fails, or 0.
+# worker_logs/worker_<number>.log. SIGINT, SIGTERM, SIGHUP and SIGUSR1 are passed on to all workers.
+# The exit status is that of the first worker that fails (75 = saved and stopped), or 0.
 set -Eeuo pipefail
 
 usage() {
@@ -47,39 +48,45 @@ fi
 addresses=$(printf ', "localhost:%s"' "${ports[@]}")
 logs=worker_logs
 mkdir -p "$logs"
-pids=()
+running=() # the process of each worker that has not ended
+received=
+pass_on() { # signal: to all workers, so that they save their state after the same step
+    received=$1
+    ((${#running[@]} == 0)) || kill -s "$1" "${running[@]}" 2>/dev/null || true
+}
+for name in HUP INT TERM USR1; do
+    # shellcheck disable=SC2064  # the name is meant now
+    trap "pass_on $name" "$name"
+done
 for ((i = 0; i < count; i++)); do
     export TF_CONFIG="{\"cluster\": {\"worker\": [${addresses:2}]}, \"task\": {\"type\": \"worker\", \"index\": $i}}"
-    if ((i == 0)); then
-        "$@" &
-    else
-        "$@" >"$logs/worker_$i.log" 2>&1 &
-    fi
-    pids+=($!)
+    (
+        trap - INT # bash has commands in the background ignore it
+        ((i == 0)) || exec >"$logs/worker_$i.log" 2>&1
+        exec "$@"
+    ) &
+    running+=($!)
 done
-# All workers get the signal, so that they save their state after the same step.
-trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' INT TERM
+[[ -z $received ]] || pass_on "$received" # it came before all had started
 
 status=0
-running=("${pids[@]}")
 while ((${#running[@]})); do
-    code=0
-    wait -n -p ended "${running[@]}" || code=$?
-    [[ -n "${ended:-}" ]] || continue  # a signal interrupted the wait
+    sleep 0.2 || true # "wait -n" loses a worker that ends when a signal interrupts it
     for i in "${!running[@]}"; do
-        [[ "${running[$i]}" != "$ended" ]] || unset "running[$i]"
-    done
-    if ((code != 0 && status == 0)); then
+        worker=${running[$i]}
+        kill -0 "$worker" 2>/dev/null && continue
+        unset "running[$i]"
+        code=0
+        wait "$worker" || code=$?
+        ((code != 0 && status == 0)) || continue
         status=$code
+        ((code != 75)) || continue # the others have saved, too, and need their time to end
         # The other workers notice the loss and end by themselves; after a minute they are killed.
-        (sleep 60 && kill -KILL "${pids[@]}" 2>/dev/null) >/dev/null 2>&1 &
+        (sleep 60 && kill -KILL "${running[@]}" 2>/dev/null) >/dev/null 2>&1 &
         watchdog=$!
-        for ((i = 1; i < count; i++)); do
-            if [[ "$ended" == "${pids[$i]}" ]]; then
-                echo "error: worker $i ended with status $code; see $logs/worker_$i.log" >&2
-            fi
-        done
-    fi
+        ((i == 0)) ||
+            echo "error: worker $i ended with status $code; see $logs/worker_$i.log" >&2
+    done
 done
 [[ -z "${watchdog:-}" ]] || kill "$watchdog" 2>/dev/null || true
 exit "$status"

@@ -4,7 +4,10 @@
 #   ./run_train_test.sh [--workers=N] [--name=value ...]
 #
 # The settings (--name=value) apply to all four steps; --help lists them. With --workers=N, both
-# trainings run as N workers on this machine (./run_multi_worker.sh).
+# trainings run as N workers on this machine (./run_multi_worker.sh). SIGINT, SIGTERM, SIGHUP and
+# SIGUSR1 are passed on to the running step, and max_minutes counts from the start of this script.
+# Exit status: 75 = a training has saved its state and stopped: run the same command again, 128 + n =
+# signal n came in another step: nothing is lost, run it again; otherwise that of the failed step.
 set -Eeuo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -46,18 +49,37 @@ while (($#)); do
   shift
 done
 
+received="" step=""
+pass_on() { # signal
+  received=$1
+  [[ -z $step ]] || kill -s "$1" "$step" 2>/dev/null || true
+}
+run() { # command: ends the script with its status if it fails
+  # In the background, so that a signal is passed on before the command ends. There, bash has
+  # commands ignore Ctrl-C; "trap - INT" takes that back, but not what nohup has ignored.
+  (trap - INT && exec "$@") &
+  step=$!
+  [[ -z $received ]] || kill -s "$received" "$step" 2>/dev/null || true # it came in between
+  # Not "wait", which loses the status of a command that ends when a signal interrupts it.
+  while kill -0 "$step" 2>/dev/null; do sleep 0.2 || true; done
+  wait "$step"
+  step=""
+  [[ -z $received ]] || exit $((128 + $(kill -l "$received")))
+}
 stage() { # title, command
   printf '\n== %s ==\n' "$1"
-  "${@:2}" "${settings[@]}"
+  run "${@:2}" "${settings[@]}"
 }
 evaluate() { # title, correction
   stage "$1" "$python" "$here/test_dsm.py" "--correction=$2" --splits=train,valid,test
 }
 
-# On a signal, bash waits for the running command, which finishes its step and saves its state.
-trap 'exit 143' TERM
-trap 'exit 130' INT
-"$here/setup.sh"
+for name in HUP INT TERM USR1; do
+  # shellcheck disable=SC2064  # the name is meant now
+  trap "pass_on $name" "$name"
+done
+DSMNET_JOB_STARTED=$(date +%s) && export DSMNET_JOB_STARTED
+run "$here/setup.sh"
 stage "1/4 Training stage 1 (MTL)" "${train[@]}" "$here/train_mtl.py"
 evaluate "2/4 Testing stage 1" false
 stage "3/4 Training stage 2 (DAE)" "${train[@]}" "$here/train_dae.py"

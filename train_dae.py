@@ -2,6 +2,9 @@
 
 Train stage 1 first. It stays frozen and runs within the compiled training step.
 
+Exit status: 0 = finished; 75 = stopped by a signal or max_minutes, with the state saved: run the
+same command again; 1 or 2 = an error.
+
 Example: python train_dae.py --dataset_name=Demo --dae_epochs=5
 """
 

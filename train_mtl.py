@@ -3,6 +3,9 @@
 Paper: Elhousni, Zhang, Huang, "Height Prediction and Refinement from Aerial Images with Semantic
 and Geometric Guidance", IEEE Access 2021.
 
+Exit status: 0 = finished; 75 = stopped by a signal or max_minutes, with the state saved: run the
+same command again; 1 or 2 = an error.
+
 Example: python train_mtl.py --dataset_name=Demo --mtl_epochs=5
 """
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from project.errors import Interrupted, UserError, first_line
 
+SAVED = 75  # EX_TEMPFAIL of sysexits.h: what was asked for is unfinished, try again
+
 
 @contextlib.contextmanager
 def clear_errors() -> Iterator[None]:
@@ -13,7 +15,8 @@ def clear_errors() -> Iterator[None]:
 
     It loads no TensorFlow, so that it also covers what is checked before.
 
-    Exit status: 1 after an error, 130 after Ctrl-C or SIGTERM.
+    Exit status: 1 after an error, 75 if a training has saved its state and stopped, 130 after
+    Ctrl-C where there was nothing to save.
     """
     try:
         yield
@@ -21,7 +24,7 @@ def clear_errors() -> Iterator[None]:
         sys.exit(f"error: {error}")
     except Interrupted as stopped:
         print(f"\n{stopped} Run the same command again with resume=auto to continue from there.")
-        sys.exit(130)
+        sys.exit(SAVED)
     except KeyboardInterrupt:
         print("\nInterrupted.")
         sys.exit(130)

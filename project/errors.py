@@ -10,7 +10,7 @@ class UserError(ValueError):
 
 
 class Interrupted(Exception):
-    """A run was asked to stop; its state is saved."""
+    """A run was asked to stop; its state is saved, and the same command continues from there."""
 
 
 def first_line(error: Exception) -> str:

@@ -8,8 +8,19 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from types import FrameType, TracebackType
 from typing import NoReturn
+
+ECHO_SECONDS = 2.0  # a signal may come twice: to the process and to the group it belongs to
+JOB_STARTED = "DSMNET_JOB_STARTED"  # set by run_train_test.sh: seconds since 1970
+
+
+def start_of_job() -> float:
+    """Returns when this process started, or the job that it is a part of, by `time.monotonic`."""
+    started = os.environ.get(JOB_STARTED, "")
+    ago = max(0.0, time.time() - int(started)) if started.isdecimal() else 0.0
+    return time.monotonic() - ago
 
 
 def end() -> NoReturn:
@@ -24,6 +35,10 @@ def on_signal(number: int, frame: FrameType | None) -> None:
 
     What other modules import, they may import in the middle of their work, which has to clean up.
     """
+    global _last
+    if time.monotonic() - _last < ECHO_SECONDS:
+        return  # what the first one raised is cleaning up
+    _last = time.monotonic()
     inner, importer = frame, None
     while inner:
         if inner.f_code.co_filename == "<frozen importlib._bootstrap>":
@@ -41,6 +56,8 @@ def on_error(kind: type[BaseException], error: BaseException, trace: TracebackTy
     sys.__excepthook__(kind, error, trace)
 
 
+STARTED = start_of_job()  # this file is imported before everything that takes time
+_last = -ECHO_SECONDS  # when Ctrl-C was pressed last
 sys.excepthook = on_error
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not with nohup, for instance
     signal.signal(signal.SIGINT, on_signal)

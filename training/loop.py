@@ -2,12 +2,10 @@
 
 import contextlib
 import math
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from tqdm import tqdm
 
@@ -16,6 +14,7 @@ from project.errors import Interrupted, UserError
 from training.checkpoints import RunState
 from training.history import RunLog, SilentLog
 from training.monitor import StepMonitor, short_figures
+from training.stopping import StopRequest, stop_requests
 
 SMALLEST_SCALE = 2.0**-10  # with a smaller loss scale, an overflow has another cause
 
@@ -36,12 +35,14 @@ class TrainingPlan:
         global_batch_size: G, examples per step over all replicas.
         samples_per_epoch: crops.
         save_seconds: between two saved states: a killed run loses at most this much work.
+        max_minutes: since the start of the job, after which the run stops; 0 = no limit.
     """
 
     total_steps: int
     global_batch_size: int
     samples_per_epoch: int
     save_seconds: float = 600.0
+    max_minutes: float = 0.0
 
     def epoch(self, steps: int) -> int:
         """Returns how many epochs are complete after `steps` steps."""
@@ -141,13 +142,13 @@ def run_training(
     Raises:
         TrainingError: if the loss is not finite; the last good state stays on disk.
         AuditError: if the replicas disagree after the first step or before a state.
-        Interrupted: if a signal asked to stop; the state is saved.
+        Interrupted: if a signal or the plan's time asked to stop; the state is saved.
     """
     first = state.step + 1
     monitor = StepMonitor(plan.global_batch_size, gpu_load() if state.is_chief else GpuLoad())
-    with stop_requests() as signals, _progress_bar(plan, state, monitor) as bar:
+    with stop_requests(plan.max_minutes) as request, _progress_bar(plan, state, monitor) as bar:
         if state.pending:
-            _validate(plan, state, log, validation, signals, bar)
+            _validate(plan, state, log, validation, request, bar)
         saved = time.perf_counter()
         while state.step < plan.total_steps and not state.stopped:
             row = {"learning_rate": float(learning_rate())}
@@ -162,16 +163,21 @@ def run_training(
             bar.update(plan.global_batch_size)
             # Of several processes, all must save and stop after the same step.
             late = time.perf_counter() - saved >= plan.save_seconds
-            stop, late = state.any_worker(signals, late)
+            # An early state shows how much of the time a state takes.
+            late |= bool(plan.max_minutes) and state.step == first
+            stop, late = state.any_worker(request, late)
             ends_epoch = plan.ends_epoch(state.step - 1)
             if stop or late or ends_epoch:
                 state.save(pending=ends_epoch)
             if ends_epoch:
-                _validate(plan, state, log, validation, signals, bar)
+                _validate(plan, state, log, validation, request, bar)
             if late or ends_epoch:
                 saved = time.perf_counter()
             if stop:
-                raise Interrupted(f"Stopped after step {state.step} of {plan.total_steps}.")
+                # The chief saves, and what started the workers may end all after the first.
+                state.any_worker(False)
+                done = f"Stopped after step {state.step} of {plan.total_steps}"
+                raise Interrupted(f"{done} {request.reason()}. The state is saved.")
 
 
 def _validate(
@@ -179,7 +185,7 @@ def _validate(
     state: RunState,
     log: RunLog | SilentLog,
     validation: Validation,
-    stop: object,
+    request: StopRequest,
     bar: tqdm,
 ) -> None:
     """Validates the weights of the state that was saved last, and completes its numbers.
@@ -191,18 +197,18 @@ def _validate(
         state: saved, its validation pending.
         log: takes the row.
         validation: to run.
-        stop: is true as soon as the run is asked to stop.
+        request: is true as soon as the run is asked to stop.
         bar: through which the chief prints.
 
     Raises:
         Interrupted: if the run is asked to stop before the end; the validation stays pending.
     """
     with state.averaged():
-        line = validation.run(state, log, plan.epoch(state.step - 1) + 1, lambda: bool(stop))
+        line = validation.run(state, log, plan.epoch(state.step - 1) + 1, lambda: bool(request))
     if line is None:
         raise Interrupted(
-            f"Stopped after step {state.step} of {plan.total_steps}, before the end of its "
-            "validation, which will be done first."
+            f"Stopped after step {state.step} of {plan.total_steps} {request.reason()}. The state "
+            "is saved; its validation will be done first."
         )
     state.save_numbers()
     if state.is_chief:
@@ -253,34 +259,3 @@ def _stop_on_nan(row: dict[str, float], step: int) -> None:
             f"Step {step + 1}: {', '.join(wrong)} is not finite. The last good state is kept. "
             "Try a smaller learning rate, or look for implausible heights in the training tiles."
         )
-
-
-@contextlib.contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Turns the first Ctrl-C or SIGTERM into a request that the loop obeys after its step.
-
-    In the middle of a step the weights are one step ahead of the step number, so the state can
-    be saved between steps only. A second signal acts at once.
-
-    Yields:
-        The signals received; empty as long as there was none.
-    """
-    received: list[int] = []
-    before: dict[int, Any] = {}
-
-    def note(number, frame):
-        received.append(number)
-        restore()
-
-    def restore():
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) == signal.SIG_IGN:
-            continue  # Ctrl-C is not meant for a job in the background
-        before[number] = signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        restore()

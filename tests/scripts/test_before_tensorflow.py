@@ -145,10 +145,14 @@ def test_ctrl_c_while_a_module_starts_ends_in_one_line(module):
     assert (done.returncode, done.stdout, done.stderr) == (130, "\nInterrupted.\n", "")
 
 
-def test_ctrl_c_while_work_imports_something_lets_it_clean_up(tmp_path):
-    (tmp_path / "slow.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)\n")
+@pytest.mark.parametrize("echoes", [0, 1])
+def test_ctrl_c_while_work_imports_something_lets_it_clean_up(tmp_path, echoes):
+    """Even if it comes a second time: from the terminal, and from a script that passes it on."""
+    press = "os.kill(os.getpid(), signal.SIGINT)"
+    (tmp_path / "slow.py").write_text(f"import os, signal; {press}\n")
     (tmp_path / "work.py").write_text(
-        "def draw():\n    try:\n        import slow\n    finally:\n        print('cleaned up')\n"
+        "import os, signal\ndef draw():\n    try:\n        import slow\n    finally:\n"
+        f"        for _ in range({echoes}):\n            {press}\n        print('cleaned up')\n"
     )
     script = f"import sys; sys.path.append({str(tmp_path)!r}); import project.interrupts, work"
     command = [sys.executable, "-c", f"import signal; {DEFAULT}; {script}; work.draw()"]

@@ -2,10 +2,12 @@ import contextlib
 import math
 import os
 import signal
+import time
 from types import SimpleNamespace
 
 import pytest
 
+from project import interrupts
 from training import loop
 from training.loop import (
     Interrupted,
@@ -17,6 +19,7 @@ from training.loop import (
     make_plan,
     run_training,
 )
+from training.stopping import SIGNALS
 
 
 class Recorder(SimpleNamespace):
@@ -234,7 +237,7 @@ def test_better(metric, value, best, expected):
     assert is_better(metric, value, best) == expected
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_stops_after_the_step_with_the_state_saved(number):
     # A job in the background, as the tests may be, ignores Ctrl-C.
     before = signal.signal(number, signal.default_int_handler)
@@ -248,10 +251,31 @@ def test_a_signal_stops_after_the_step_with_the_state_saved(number):
     log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
     validation = Validation(lambda should_stop: {"rmse": 1.0}, "rmse", 0)
     plan = TrainingPlan(9, 1, 9)
-    with pytest.raises(Interrupted, match="step 3 of 9"):
+    with pytest.raises(Interrupted, match=f"step 3 of 9 on {number.name}, .* state is saved"):
         run_training(plan, state, step, iter(range(9)), log, validation, lambda: 0.1)
     assert state.saved == [3] and len(state.rows) == 3
     assert signal.signal(number, before) == signal.default_int_handler
+
+
+def test_the_end_of_the_time_stops_after_a_step_with_the_state_saved(monkeypatch):
+    monkeypatch.setattr(interrupts, "STARTED", time.monotonic() - 60)
+    state = Recorder(step=4)
+    with pytest.raises(Interrupted, match="step 5 of 9 in time for max_minutes=1, 1.0 minutes"):
+        train([1.0], TrainingPlan(9, 1, 9, max_minutes=1.0), state)
+    assert state.saved == [5] and state.step == 5
+
+
+def test_a_run_of_limited_time_saves_early_to_know_how_long_that_takes(monkeypatch):
+    monkeypatch.setattr(interrupts, "STARTED", time.monotonic())
+    assert train([1.0], TrainingPlan(4, 1, 4, max_minutes=9.0)).saved == [1, 4]
+
+
+def test_one_worker_that_is_asked_stops_all_of_them(monkeypatch):
+    state = Recorder()
+    monkeypatch.setattr(state, "any_worker", lambda *flags: [state.step == 2, False])
+    with pytest.raises(Interrupted, match="step 2 of 4 at the request of another worker"):
+        train([1.0], TrainingPlan(4, 1, 4), state)
+    assert state.saved == [2]
 
 
 @pytest.mark.parametrize("scale, fails", [({}, True), ({"loss_scale": 1024.0}, False)])

@@ -57,7 +57,7 @@ def train_stage(run: StageRun) -> None:
 
     Raises:
         UserError: if labels are missing, workers differ, or an earlier run cannot be continued.
-        Interrupted: if a signal asked to stop; the state is saved.
+        Interrupted: if a signal or max_minutes asked to stop; the state is saved.
     """
     check_labels(run)
     require_same(run.strategy, "settings or training tiles", shared_settings(run))

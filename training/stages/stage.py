@@ -84,7 +84,9 @@ class StageRun:
         batch = global_batch_size(settings, stage.name, strategy.num_replicas_in_sync)
         epoch = settings.samples_per_epoch or crop_plan(settings, data).crops
         plan = make_plan(stage.epochs, stage.steps, batch, epoch)
-        plan = replace(plan, save_seconds=60 * settings.save_minutes)
+        plan = replace(
+            plan, save_seconds=60 * settings.save_minutes, max_minutes=settings.max_minutes
+        )
         return cls(settings, data, strategy, stage, plan)
 
     @property
