@@ -4,6 +4,7 @@ import contextlib
 import math
 import tempfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -32,15 +33,23 @@ class RunState:
     waited: int
     stopped: bool
 
-    def __init__(self, folder: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer):
+    def __init__(
+        self,
+        folder: Path,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        before_save: Callable[[], object] = lambda: None,
+    ):
         """Prepares the state; call it under the strategy's scope.
 
         Args:
             folder: `<checkpoint_dir>/<dataset_name>/<stage>`.
             model: built.
             optimizer: built on the model's trainable variables.
+            before_save: is called before anything is written; its errors prevent that.
         """
         self.folder = folder
+        self._before_save = before_save
         self.model = model
         self._optimizer, self._strategy = optimizer, tf.distribute.get_strategy()
         self._moving = [w for w in model.non_trainable_weights if w.dtype.startswith("float")]
@@ -120,6 +129,7 @@ class RunState:
 
     def save(self) -> None:
         """Writes the full state; the previous one goes only when the new one is whole."""
+        self._before_save()
         self.average_statistics()
         for name, variable in self._numbers.items():
             variable.assign(getattr(self, name))
@@ -147,6 +157,7 @@ class RunState:
 
     def save_best(self) -> None:
         """Writes the weights alone as `best.weights.h5`; the file appears when it is complete."""
+        self._before_save()
         if self.is_chief:
             with whole_file(self.folder / WEIGHTS) as part:
                 self.model.save_weights(part)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import train_mtl
+
 ROOT = Path(__file__).parents[2]
 # An epoch of 2 steps, so that a state lies before the kill; dropout is on.
 RUN = ["--preset=improved", "--backbone=tiny", "--decoder_width=0.02", "--crop_size=32"]
@@ -50,6 +52,9 @@ def test_a_killed_run_resumes_to_the_same_result(blocks, tmp_path, whole):
     while len(history(tmp_path)) < 5:
         assert killed.poll() is None
         time.sleep(0.01)
+    with pytest.raises(SystemExit, match=f"mtl is in use by process {killed.pid} on "):
+        train_mtl.main(run[2:])  # at once, and the first goes on
+    assert killed.poll() is None
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert len(losses(tmp_path)) < 12
@@ -57,6 +62,7 @@ def test_a_killed_run_resumes_to_the_same_result(blocks, tmp_path, whole):
     assert again.returncode == 0, again.stderr
     assert "Continuing" in again.stdout
     assert losses(tmp_path) == pytest.approx(whole, rel=1e-6)
+    assert not list(tmp_path.rglob("*.lease"))
 
 
 def test_replicas_from_the_command_line_give_the_same_losses(blocks, tmp_path, whole):

@@ -1,5 +1,6 @@
 """Trains one stage: what train_mtl.py and train_dae.py have in common."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 from operator import getitem
@@ -21,6 +22,7 @@ from training.checkpoints import RunState
 from training.history import RunLog, SilentLog
 from training.loop import Validation, run_training
 from training.optimizers import updates_done
+from training.stages.exclusive import exclusive_folders
 from training.stages.feeding import crop_reader, distributed_batches
 from training.stages.folders import CONTINUE, FINISHED, NEW, earlier_steps, prepare_folders
 from training.stages.stage import StageRun
@@ -46,11 +48,23 @@ def train_stage(run: StageRun) -> None:
         run: with the splits train and valid.
 
     Raises:
-        UserError: if labels are missing, workers differ, or an earlier run cannot be continued.
+        UserError: if labels are missing, workers differ, another process holds the run's folders,
+            or an earlier run cannot be continued.
         Interrupted: if a signal asked to stop; the state is saved.
     """
     check_labels(run)
     require_same(run.strategy, "settings or training tiles", shared_settings(run))
+    with exclusive_folders(run) as check:
+        train_exclusively(run, check)
+
+
+def train_exclusively(run: StageRun, check: Callable[[], None]) -> None:
+    """Trains a stage whose folders no other process writes to; see `train_stage`.
+
+    Args:
+        run: the run.
+        check: raises an error if that is not so any more.
+    """
     run, start = choose_start(run)
     if start == FINISHED:
         print(f"{run.folder}: this run is finished. --resume=never trains it again.")
@@ -61,7 +75,7 @@ def train_stage(run: StageRun) -> None:
     step, optimizer = compile_step(run)
     audit_construction(run.strategy, run.stage.network, optimizer)
     with run.strategy.scope():
-        state = RunState(run.folder, run.stage.network, optimizer)
+        state = RunState(run.folder, run.stage.network, optimizer, before_save=check)
     if state.restore():
         print(f"Continuing {run.folder} after step {state.step}.")
     state.audit(statistics=True)
