@@ -22,7 +22,13 @@ from prediction.requests import check_options, requested_maps
 from prediction.scene_files import map_path
 from prediction.streaming import Reader, Windows, band_bytes, stream_windows
 from prediction.tiles import make_predictor
-from prediction.unfinished import IDENTITY_TAG, UnfinishedScene, digest, is_finished
+from prediction.unfinished import (
+    IDENTITY_TAG,
+    UnfinishedScene,
+    digest,
+    is_finished,
+    scene_lease,
+)
 from project.version import SOFTWARE, checkout
 from runs.folders import weights_file
 from runs.networks import load_networks
@@ -84,39 +90,42 @@ class Predictor:
 
         self.predict_batch = make_predictor(strategy, network)
 
-    def predict(self, scene: Path, output: Path) -> None:
+    def predict(self, scene: Path, output: Path, wait: bool = True) -> None:
         """Predicts a scene into a file, or continues where an earlier process was interrupted.
 
         Args:
             scene: a raster.
             output: of the heights; other maps get their names from it.
+            wait: as of `project.lease.acquire`.
 
         Raises:
             RasterError: if the scene cannot be read or a map cannot be written.
             SettingsError: if the scene is too wide for the memory.
-            OSError: if a file is missing or cannot be written; BlockingIOError: if another process
-                predicts the same output.
+            HeldError: if another process predicts the same output.
+            LeaseError: if another process has taken over.
+            OSError: if a file is missing or cannot be written.
         """
         photo, radar = self._open(scene)
         identity = self._identity(scene)
         if self._finished(output, identity):
             return
         windows = self._windows(photo)
-        tags = self._tags(scene, identity)
-        layers = map_layers(self.names, photo.grid, self.codes, self.record.class_names, tags)
-        resume = self.settings.resume == "auto"
-        unfinished = UnfinishedScene(output, layers, self.codes, photo.grid, identity, resume)
-        if self._finished(output, identity):  # by another process, before the lock was taken
-            unfinished.discard()
-            return
-        try:
-            self._stream(windows, image_reader(photo, radar), unfinished, scene.name)
-            unfinished.finish()
-        except KeyboardInterrupt:
-            print(
-                f"\nThe finished rows are in {unfinished.folder}; the same command continues there."
+        with scene_lease(output, wait) as lease:
+            if self._finished(output, identity):  # by another process, before the lease was taken
+                return
+            tags = self._tags(scene, identity)
+            layers = map_layers(self.names, photo.grid, self.codes, self.record.class_names, tags)
+            resume = self.settings.resume == "auto"
+            unfinished = UnfinishedScene(
+                output, layers, self.codes, photo.grid, identity, resume, lease.check
             )
-            raise
+            try:
+                self._stream(windows, image_reader(photo, radar), unfinished, scene.name)
+                unfinished.finish()
+            except KeyboardInterrupt:
+                folder = unfinished.folder
+                print(f"\nThe finished rows are in {folder}; the same command continues there.")
+                raise
         for image in filter(None, (photo, radar)):
             if image.clipped:
                 print(

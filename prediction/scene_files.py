@@ -71,6 +71,11 @@ def pair_with_outputs(scenes: list[Path], text: str) -> list[tuple[Path, Path]]:
     return pairs
 
 
+def being_predicted(output: Path) -> str:
+    """Returns how messages begin on an output that another process has in its hands."""
+    return f"{output} is being predicted"
+
+
 def map_path(output: Path, name: str) -> Path:
     """Returns the path of a map: the output's own, or <output>_<name> beside it."""
     return output if name == "heights" else output.with_name(f"{output.stem}_{name}{output.suffix}")

@@ -1,13 +1,12 @@
 """A scene while it is predicted: finished rows wait in a hidden folder beside the output."""
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -15,16 +14,32 @@ from datasets.rasters.ownership import check_replaceable, remove_derived
 from datasets.rasters.reading import Grid, RasterError
 from datasets.rasters.writing import Layer, RowFile, read_tags, write_cog
 from prediction.maps import map_rows
-from prediction.scene_files import map_path
+from prediction.scene_files import being_predicted, map_path
+from project.errors import UserError
 from project.files import read_json, write_json
+from project.lease import Lease, acquire, beside
 
 IDENTITY_TAG = "DSMNET_IDENTITY"
-PROGRESS, LOCK = "progress.json", "lock"  # in the work folder
+PROGRESS = "progress.json"  # in the work folder
 
 
 def work_folder(output: Path) -> Path:
     """Returns the folder in which the rows of an output wait until it is whole."""
     return output.with_name(f".{output.name}.partial")
+
+
+def scene_lease(output: Path, wait: bool = True) -> Lease:
+    """Keeps other processes away from an output, until the lease is released.
+
+    Args:
+        output: of the heights.
+        wait: as of `project.lease.acquire`.
+
+    Raises:
+        HeldError: naming the process that predicts the same output.
+        LeaseError: if no file can be written beside the output.
+    """
+    return acquire(beside(output), being_predicted(output), wait)
 
 
 def digest(identity: dict) -> str:
@@ -45,7 +60,7 @@ def is_finished(output: Path, names: Sequence[str], identity: dict) -> bool:
 
 
 class UnfinishedScene:
-    """The finished rows of a scene's maps, on disk.
+    """The finished rows of a scene's maps, on disk, while this process holds `scene_lease`.
 
     Attributes:
         finished_rows: how many there are.
@@ -61,6 +76,7 @@ class UnfinishedScene:
         grid: Grid,
         identity: dict,
         resume: bool = True,
+        check: Callable[[], object] = lambda: None,
     ):
         """Continues with the rows in the work folder if they have the same identity.
 
@@ -71,17 +87,18 @@ class UnfinishedScene:
             grid: of the maps.
             identity: what the prediction depends on.
             resume: False = start again in any case.
+            check: is called before something is written; raises an error if another process has
+                taken over.
 
         Raises:
             RasterError: if a map would replace a file that is not this project's.
-            BlockingIOError: if another process predicts the same output.
+            UserError: if the work folder cannot be made.
         """
         for name in layers:
             check_replaceable(map_path(output, name))
         self.output, self.layers, self.codes, self.grid = output, layers, codes, grid
-        self.folder = work_folder(output)
-        self.digest = digest(identity)
-        self.lock = _locked_folder(self.folder, output)
+        self.check, self.digest = check, digest(identity)
+        self.folder = _made_folder(work_folder(output))
         self.finished_rows = self._stored_rows() if resume else 0
         try:
             self.files = self._open()
@@ -94,9 +111,11 @@ class UnfinishedScene:
 
     def write(self, row: int, values: dict[str, np.ndarray], valid: np.ndarray) -> None:
         """Takes the next rows, as of `prediction.streaming.stream_windows`."""
+        self.check()
         for name, file in self.files.items():
             file.write(row, map_rows(name, file.layer, self.codes, values, valid))
             file.flush()
+        self.check()
         self._note(row + len(valid))
 
     def finish(self) -> None:
@@ -105,40 +124,38 @@ class UnfinishedScene:
         Raises:
             RasterError: if a file of others has come where a map belongs; the rows stay.
         """
+        # A process that was suspended here may wake when another does the same: each has its names.
+        kind = f"cog.{secrets.token_hex(4)}"
         for name, file in self.files.items():
             file.close()
-            write_cog(file.path, self._part(name, "cog"), classes=name == "classes")
+            write_cog(file.path, self._part(name, kind), classes=name == "classes")
         paths = {name: map_path(self.output, name) for name in self.files}
+        self.check()
         for path in paths.values():  # again: it may be hours since the scene was begun
             check_replaceable(path)
         for name in sorted(paths, key=lambda name: name == "heights"):
             for side in remove_derived(paths[name]):
                 print(f"Removed {side}, which described the earlier map.")
-            os.replace(self._part(name, "cog"), paths[name])
+            os.replace(self._part(name, kind), paths[name])
         self.discard()
 
     def discard(self) -> None:
         """Takes the folder away with the rows in it.
 
         The note of finished rows goes first: a process that is killed in between leaves nothing
-        that another would go on with. The lock goes last: until then no other process writes here.
+        that another would go on with.
         """
         self.files = {}
         (self.folder / PROGRESS).unlink()
-        for path in self.folder.iterdir():
-            if path.name != LOCK:
-                path.unlink()
-        (self.folder / LOCK).unlink()
-        with contextlib.suppress(OSError):  # another process may have locked the folder since
-            self.folder.rmdir()
+        shutil.rmtree(self.folder)
 
     def _open(self):
         """Opens the files of rows; without finished rows new ones."""
         new = None if self.finished_rows else self.grid
         if new:
             self._note(0)  # before the rows that were noted are gone
-            for path in self.folder.glob("*.tif*"):
-                path.unlink()
+        for path in self.folder.glob("*.tif*" if new else "*.cog.*"):
+            path.unlink()
         return {
             name: RowFile(self._part(name, "rows"), layer, new)
             for name, layer in self.layers.items()
@@ -166,33 +183,22 @@ class UnfinishedScene:
         return rows if same else 0
 
 
-def _locked_folder(folder: Path, output: Path) -> IO:
-    """Makes the work folder and locks it; returns the open lock file.
+def _made_folder(folder: Path) -> Path:
+    """Makes the work folder if it is absent, and returns it.
 
     Raises:
-        BlockingIOError: if another process has locked it.
+        UserError: saying what is in the way.
     """
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        # A process that finishes takes folder and lock away, maybe between any two lines here.
-        with contextlib.suppress(FileNotFoundError):
-            file = _locked(folder / LOCK, output)
-            if os.path.samestat(os.fstat(file.fileno()), (folder / LOCK).stat()):
-                return file
-
-
-def _locked(path: Path, output: Path) -> IO:
-    """Locks a file for as long as this process has it open; returns the open file.
-
-    Raises:
-        BlockingIOError: if another process has locked it.
-    """
-    file = path.open("w")
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise BlockingIOError(
-            f"{output} is being predicted by another process. Wait for it, or name another output."
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(
+            f"{folder} is a file, but finished rows are kept in a folder of that name. Remove it, "
+            "or give another output."
         ) from None
-    return file
+    except OSError as error:
+        raise UserError(
+            f"{folder}, where finished rows are kept, cannot be made ({error.strerror}). Give "
+            "another output, make room, or change the permissions."
+        ) from None
+    return folder

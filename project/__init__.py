@@ -1,1 +1,1 @@
-"""What every package rests on: the error that a user can mend, complete files, the version."""
+"""What every package rests on: errors that a user can mend, whole files, leases, the version."""

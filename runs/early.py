@@ -6,7 +6,8 @@ from pathlib import Path
 from datasets.records.record import MADE_ON_DEMAND
 from datasets.tiles.folders import DataError, Tile, list_tiles
 from project.files import check_replaceable_folder, check_writable
-from runs.folders import is_trained, output_folder, stage_folder
+from project.lease import in_use, lease_files, refuse_live
+from runs.folders import is_trained, named_run, output_folder, stage_folder
 from runs.stored import use_correction
 from settings.loading import Settings
 from settings.table import SettingsError
@@ -20,10 +21,15 @@ def check_training(settings: Settings, stage: str) -> None:
     """Checks the folders that a stage writes to, and the size of its training tiles.
 
     Raises:
-        UserError: if a folder cannot be written, files have no partner, or tiles are too small.
+        UserError: if a folder cannot be written or is in use by another process, files have no
+            partner, or tiles are too small.
     """
-    check_writable(stage_folder(settings, stage))
-    check_writable(output_folder(settings, stage))
+    folders = stage_folder(settings, stage), output_folder(settings, stage)
+    for folder in folders:
+        check_writable(folder)
+    for folder in filter(None, (*folders, named_run(settings, folders[0]))):
+        for path in lease_files(folder):
+            refuse_live(path, in_use(folder))
     tiles = listed_tiles(settings, ["train", "valid"])
     if settings.bad_tiles != "skip":
         check_sizes(tiles.get("train", ()), settings)

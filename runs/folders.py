@@ -19,6 +19,13 @@ def stage_folder(settings: Settings, stage: str) -> Path:
     return Path(settings.checkpoint_dir) / settings.dataset_name / stage
 
 
+def named_run(settings: Settings, folder: Path) -> Path | None:
+    """Returns the folder of another run that `resume` names; None if it names no other."""
+    if settings.resume in ("auto", "never"):
+        return None
+    return None if Path(settings.resume).resolve() == folder.resolve() else Path(settings.resume)
+
+
 def output_folder(settings: Settings, name: str) -> Path:
     """Returns the folder of a stage's or an evaluation's results."""
     return Path(settings.output_dir) / settings.dataset_name / name

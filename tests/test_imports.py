@@ -32,6 +32,7 @@ LIGHT = (
     "datasets.catalogue.",
     "project.errors",
     "project.interrupts",
+    "project.lease",
     "project.texts",
     "project.version",
 )

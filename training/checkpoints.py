@@ -229,6 +229,7 @@ class RunState:
 
     def save_best(self) -> None:
         """Writes the weights alone as `best.weights.h5`; the file appears when it is complete."""
+        self._before_save()
         if self.is_chief:
             with whole_file(self.folder / WEIGHTS) as part:
                 self.model.save_weights(part)

@@ -1,5 +1,4 @@
-import shutil
-from pathlib import Path
+import os
 
 import numpy as np
 import pytest
@@ -7,7 +6,16 @@ import pytest
 from datasets.rasters.reading import Grid, RasterError, read_raster
 from datasets.rasters.writing import write_raster
 from prediction.maps import NODATA, map_layers
-from prediction.unfinished import UnfinishedScene, digest, is_finished, map_path, work_folder
+from prediction.unfinished import (
+    UnfinishedScene,
+    digest,
+    is_finished,
+    map_path,
+    scene_lease,
+    work_folder,
+)
+from project.errors import UserError
+from project.lease import HeldError, LeaseError, beside, this_process
 
 GRID = Grid(6, 4, None, "")
 CODES, NAMES = [2, 6], ("ground", "building")
@@ -15,10 +23,10 @@ IDENTITY = {"weights": "a", "window_size": 32}
 EVERY_MAP = ("heights", "classes", "probabilities", "normals", "uncertainty")
 
 
-def begin(output, identity=IDENTITY, names=("heights", "classes"), resume=True):
+def begin(output, identity=IDENTITY, names=("heights", "classes"), resume=True, **options):
     tags = {"TIFFTAG_SOFTWARE": "DSMNet 1", "DSMNET_IDENTITY": digest(identity)}
     layers = map_layers(names, GRID, CODES, NAMES, tags)
-    return UnfinishedScene(output, layers, CODES, GRID, identity, resume)
+    return UnfinishedScene(output, layers, CODES, GRID, identity, resume, **options)
 
 
 def values(rows, height):
@@ -81,7 +89,6 @@ def test_a_file_of_others_is_not_replaced_even_if_it_comes_later(tmp_path):
     (tmp_path / "photo.tif").rename(output)
     with pytest.raises(RasterError, match="h.tif is there already"):
         scene.finish()
-    scene.lock.close()
     output.unlink()
     begin(output).finish()  # the rows have stayed
     assert (read_raster(output).pixels == 3).all()
@@ -123,62 +130,52 @@ def test_noted_rows_whose_file_is_gone_are_predicted_again(tmp_path, capsys):
 
 
 def test_two_processes_do_not_write_the_same_output(tmp_path):
-    first = begin(tmp_path / "h.tif")
-    with pytest.raises(BlockingIOError, match="h.tif is being predicted by another process"):
+    output = tmp_path / "h.tif"
+    with scene_lease(output):
+        with pytest.raises(HeldError, match=f"h.tif is being predicted by process {os.getpid()} "):
+            scene_lease(output)
+        scene = begin(output)
+        scene.write(0, values(6, 3.0), all_valid(6))
+        scene.finish()
+    assert {path.name for path in tmp_path.iterdir()} == {"h.tif", "h_classes.tif"}
+
+
+@pytest.mark.parametrize("moment", ["write", "finish"])
+def test_what_another_process_has_taken_over_is_not_written(tmp_path, moment):
+    with scene_lease(tmp_path / "h.tif") as lease:
+        scene = begin(tmp_path / "h.tif", check=lease.check)
+        scene.write(0, values(4, 3.0), all_valid(4))
+        beside(tmp_path / "h.tif").write_bytes(this_process().content(0))
+        with pytest.raises(LeaseError, match="h.tif is being predicted by process .* now"):
+            scene.finish() if moment == "finish" else scene.write(4, values(2, 3.0), all_valid(2))
+    assert not (tmp_path / "h.tif").exists() and begin(tmp_path / "h.tif").finished_rows == 4
+
+
+def test_what_is_in_the_way_of_the_rows_is_named(tmp_path):
+    work_folder(tmp_path / "h.tif").touch()
+    with pytest.raises(UserError, match="h.tif.partial is a file, but .* Remove it"):
         begin(tmp_path / "h.tif")
-    first.write(0, values(6, 3.0), all_valid(6))
-    first.finish()
-    assert not work_folder(tmp_path / "h.tif").exists()
-
-
-def before_the_first(monkeypatch, name, action):
-    """Does what another process may do just before the first call of a method of `Path`."""
-    method = getattr(Path, name)
-
-    def call(path, *arguments, **options):
-        monkeypatch.setattr(Path, name, method)
-        action(path)
-        return method(path, *arguments, **options)
-
-    monkeypatch.setattr(Path, name, call)
-
-
-def test_a_folder_that_is_taken_away_while_it_is_locked_is_made_again(tmp_path, monkeypatch):
-    before_the_first(monkeypatch, "open", lambda path: shutil.rmtree(path.parent))
-    scene = begin(tmp_path / "h.tif")
-    with pytest.raises(BlockingIOError):
-        begin(tmp_path / "h.tif")
-    scene.discard()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_lock_that_is_removed_before_it_is_held_is_acquired_again(tmp_path, monkeypatch):
-    before_the_first(monkeypatch, "stat", lambda path: path.unlink())
-    scene = begin(tmp_path / "h.tif")
-    with pytest.raises(BlockingIOError):
-        begin(tmp_path / "h.tif")
-    scene.discard()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_another_process_locks_at_the_end_stays(tmp_path, monkeypatch):
-    scene = begin(tmp_path / "h.tif")
-    scene.write(0, values(6, 3.0), all_valid(6))
-    before_the_first(monkeypatch, "rmdir", lambda path: (path / "lock").touch())
-    scene.finish()
-    assert (read_raster(tmp_path / "h.tif").pixels == 3).all()
-    assert [path.name for path in work_folder(tmp_path / "h.tif").iterdir()] == ["lock"]
+    (tmp_path / "a").touch()
+    with pytest.raises(UserError, match="h.tif.partial, .* cannot be made .Not a directory"):
+        begin(tmp_path / "a" / "h.tif")
 
 
 def test_a_kill_while_the_folder_is_taken_away_leaves_no_rows_to_go_on_with(tmp_path, monkeypatch):
     scene = begin(tmp_path / "h.tif")
     scene.write(0, values(6, 3.0), all_valid(6))
-    monkeypatch.setattr(Path, "iterdir", lambda path: 1 / 0)
+    monkeypatch.setattr("shutil.rmtree", lambda path: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scene.finish()
     monkeypatch.undo()
-    scene.lock.close()
     assert begin(tmp_path / "h.tif").finished_rows == 0
+
+
+def test_what_killed_processes_left_of_final_maps_is_removed(tmp_path):
+    scene = begin(tmp_path / "h.tif")
+    scene.write(0, values(6, 3.0), all_valid(6))
+    (scene.folder / "heights.cog.0123abcd.tif").touch()
+    names = {path.name for path in begin(tmp_path / "h.tif").folder.iterdir()}
+    assert names == {"progress.json", "heights.rows.tif", "classes.rows.tif"}
 
 
 def test_rows_before_the_first_window_with_data_are_nodata(tmp_path):

@@ -1,5 +1,7 @@
 """predict.py on scenes of many kinds, with a network of a few steps."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -8,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,7 @@ from datasets.rasters.grids import projection_wkt
 from datasets.rasters.reading import Grid, read_info, read_raster
 from datasets.rasters.writing import write_raster
 from models.dropout import SampleDropout
+from project.lease import acquire, beside, this_process
 from runs.trained_model import trained_record
 from settings.loading import load
 
@@ -267,7 +271,7 @@ def test_a_scene_whose_heights_cannot_be_written_does_not_stop_the_others(run, t
     with pytest.raises(SystemExit) as stopped:
         run(tmp_path / "photos", "out")
     assert "1 of 2 scenes failed" in stopped.value.code
-    assert f"{tmp_path / 'photos' / 'a.tif'}: [Errno 17] File exists" in stopped.value.code
+    assert "out/.a.tif.partial is a file, but finished rows" in stopped.value.code
     assert (tmp_path / "out" / "scene.tif").is_file()
 
 
@@ -290,7 +294,7 @@ def test_a_scene_that_disappears_while_read_does_not_stop_the_others(run, tmp_pa
     assert (tmp_path / "out" / "scene.tif").is_file()
 
 
-def test_what_another_process_finishes_before_the_lock_is_held_stays(
+def test_what_another_process_finishes_before_the_lease_is_held_stays(
     run, tmp_path, monkeypatch, capsys
 ):
     from prediction.unfinished import is_finished
@@ -306,6 +310,79 @@ def test_what_another_process_finishes_before_the_lock_is_held_stays(
     assert run(scene).stat().st_mtime_ns == before
     assert "is finished" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["h.tif", "scene.tif"]
+
+
+def elsewhere():
+    """Returns a process that seems to run on another machine."""
+    return replace(this_process(), host="node2", boot="another")
+
+
+def test_a_single_scene_that_is_held_is_refused_and_the_holder_named(run, tmp_path, capsys):
+    scene = make_scene(tmp_path)
+    with acquire(beside(tmp_path / "h.tif"), "", interval=0.05):
+        with pytest.raises(SystemExit, match="h.tif is being predicted by process .*Wait until"):
+            run(scene)
+        assert "70 pixels" not in capsys.readouterr().out  # before TensorFlow is loaded
+    with acquire(beside(tmp_path / "h.tif"), "", interval=0.05, me=elsewhere()):
+        with pytest.raises(SystemExit, match="h.tif is being predicted by process .* on node2"):
+            run(scene)
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
+
+
+def test_held_scenes_of_a_folder_are_passed_over_and_looked_at_again(run, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in "abc":
+        make_scene(tmp_path / "photos").rename(tmp_path / "photos" / f"{name}.tif")
+    leases = [beside(tmp_path / "out" / f"{name}.tif") for name in "ab"]
+    first, second = (acquire(path, "", interval=0.05, me=elsewhere()) for path in leases)
+
+    class Output(io.StringIO):
+        """Takes what is printed; the first scene becomes free when it has been passed over."""
+
+        def write(self, text):
+            if "a.tif is passed over" in text:
+                first.release()
+            return super().write(text)
+
+    with second, contextlib.redirect_stdout(Output()) as output:
+        run(tmp_path / "photos", "out")
+    told = output.getvalue()
+    assert told.count("photos/b.tif is passed over: ") == 2 and " on node2 (of " in told
+    assert told.count("photos/a.tif is passed over: ") == 1
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.tif", "c.tif"}
+
+
+# Does with a folder of scenes what predict.py does; a prediction is a file after some time.
+SHARER = """
+import sys, time
+from pathlib import Path
+from predict import share
+from project.lease import acquire, beside
+photos, heights = map(Path, sys.argv[1:])
+def predict(scene, output, wait):
+    with acquire(beside(output), "a scene is being predicted", wait):
+        if not output.exists():
+            time.sleep(0.05)
+            output.touch()
+            print("Written", output.name, flush=True)
+sys.exit(len(share([(scene, heights / scene.name) for scene in sorted(photos.iterdir())], predict)))
+"""
+
+
+def test_processes_share_the_scenes_of_a_folder(tmp_path):
+    for folder in ("photos", "heights"):
+        (tmp_path / folder).mkdir()
+    names = [f"{number}.tif" for number in range(12)]
+    for name in names:
+        (tmp_path / "photos" / name).touch()
+    command = [sys.executable, "-c", SHARER, tmp_path / "photos", tmp_path / "heights"]
+    pipes = {"stdout": subprocess.PIPE, "text": True, "cwd": ROOT}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(3)]
+    told = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    written = [re.findall("Written (.*)", text) for text in told]
+    assert sorted(sum(written, [])) == sorted(names), told  # each once
+    assert {path.name for path in (tmp_path / "heights").iterdir()} == set(names)
 
 
 def test_maps_that_would_overwrite_each_other_are_refused(run, tmp_path):

@@ -58,6 +58,9 @@ def test_a_killed_run_resumes_to_the_same_result(blocks, tmp_path, whole):
     while len(history(tmp_path)) < 5:
         assert killed.poll() is None
         time.sleep(0.01)
+    with pytest.raises(SystemExit, match=f"mtl is in use by process {killed.pid} on "):
+        train_mtl.main(run[2:])  # at once, and the first goes on
+    assert killed.poll() is None
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
     assert len(losses(tmp_path)) < 12
@@ -65,6 +68,7 @@ def test_a_killed_run_resumes_to_the_same_result(blocks, tmp_path, whole):
     assert again.returncode == 0, again.stderr
     assert "Continuing" in again.stdout
     assert losses(tmp_path) == pytest.approx(losses(whole), rel=1e-6)
+    assert not list(tmp_path.rglob("*.lease"))
 
 
 def validations(folder):
@@ -87,7 +91,7 @@ def test_a_signal_in_the_last_validation_leaves_it_for_the_next_start(
         patch.setattr(stage_run, "predict_maps", stop_at_step_12)
         train_mtl.main(arguments)
     assert tiles.count(10) == 2 and tiles.count(12) == 1
-    assert "Stopped after step 12 of 12, before the end of its val" in capsys.readouterr().out
+    assert "its validation will be done first" in capsys.readouterr().out
     assert [step for step, _ in validations(tmp_path)] == [2, 4, 6, 8, 10]
     train_mtl.main(arguments)
     shown = capsys.readouterr().out

@@ -52,6 +52,14 @@ def test_weights_and_optimizer_come_back(tmp_path, make_replicas, saved, loaded)
         np.testing.assert_array_equal(one, two)
 
 
+def test_nothing_is_written_when_the_check_before_it_fails(tmp_path):
+    state = RunState(tmp_path, *build(tf.distribute.get_strategy(), 1), before_save=lambda: 1 / 0)
+    for write in (state.save, state.save_best):
+        with pytest.raises(ZeroDivisionError):
+            write()
+    assert not list(tmp_path.iterdir())
+
+
 def test_moving_statistics_are_averaged_before_saving(tmp_path, make_replicas):
     strategy = make_replicas(2)
     with strategy.scope():

@@ -23,6 +23,7 @@ from training.checkpoints import RunState
 from training.history import RunLog, SilentLog
 from training.loop import Validation, run_training
 from training.optimizers import updates_done
+from training.stages.exclusive import exclusive_folders
 from training.stages.feeding import crop_reader, distributed_batches
 from training.stages.folders import (
     CONTINUE,
@@ -56,11 +57,23 @@ def train_stage(run: StageRun) -> None:
         run: with the splits train and valid.
 
     Raises:
-        UserError: if labels are missing, workers differ, or an earlier run cannot be continued.
+        UserError: if labels are missing, workers differ, another process holds the run's folders,
+            or an earlier run cannot be continued.
         Interrupted: if a signal or max_minutes asked to stop; the state is saved.
     """
     check_labels(run)
     require_same(run.strategy, "settings or training tiles", shared_settings(run))
+    with exclusive_folders(run) as check:
+        train_exclusively(run, check)
+
+
+def train_exclusively(run: StageRun, check: Callable[[], None]) -> None:
+    """Trains a stage whose folders no other process writes to; see `train_stage`.
+
+    Args:
+        run: the run.
+        check: raises an error if that is not so any more.
+    """
     run, start = choose_start(run)
     if start == FINISHED:
         print(f"{run.folder}: this run is finished. --resume=never trains it again.")
@@ -72,7 +85,7 @@ def train_stage(run: StageRun) -> None:
     audit_construction(run.strategy, run.stage.network, optimizer)
     with run.strategy.scope():
         keep = run.settings.keep_states
-        state = RunState(run.folder, run.stage.network, optimizer, keep)
+        state = RunState(run.folder, run.stage.network, optimizer, keep, before_save=check)
     if start == CONTINUE:
         restore(run, state)
     state.audit(statistics=True)
