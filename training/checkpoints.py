@@ -32,13 +32,21 @@ class RunState:
     waited: int
     stopped: bool
 
-    def __init__(self, folder: Path, model: keras.Model, optimizer: keras.optimizers.Optimizer):
+    def __init__(
+        self,
+        folder: Path,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        extra: dict[str, tf.Variable] | None = None,
+    ):
         """Prepares the state; call it under the strategy's scope.
 
         Args:
             folder: `<checkpoint_dir>/<dataset_name>/<stage>`.
             model: built.
             optimizer: built on the model's trainable variables.
+            extra: variables that are saved as well, by name. Those that a state does not hold
+                keep their value when it is loaded.
         """
         self.folder = folder
         self.model = model
@@ -52,7 +60,9 @@ class RunState:
             "waited": tf.Variable(0, dtype=tf.int64),
             "stopped": tf.Variable(False),
         }
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._numbers)
+        self._extra = extra or {}
+        parts = {"extra": tf.train.Checkpoint(**self._extra)} if self._extra else {}
+        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._numbers, **parts)
         self._checkpoint = checkpoint
         # All processes must save, but only the chief's files count.
         place = str(folder / "last") if self.is_chief else self._scratch_folder()
@@ -135,7 +145,9 @@ class RunState:
         if path is None:
             return False
         try:
-            self._checkpoint.restore(path).assert_consumed()
+            has_extra = any(name.startswith("extra/") for name, _ in tf.train.list_variables(path))
+            status = self._checkpoint.restore(path)
+            (status.assert_consumed if has_extra else status.assert_existing_objects_matched)()
         except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
             raise ResumeError(
                 f"{path} cannot be restored ({type(error).__name__}): it is damaged or of "

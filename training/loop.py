@@ -12,17 +12,13 @@ from typing import Any
 from tqdm import tqdm
 
 from devices.gpus import GpuLoad, gpu_load
-from project.errors import Interrupted, UserError
+from project.errors import Interrupted
+from training.bad_steps import BadSteps
 from training.checkpoints import RunState
 from training.history import RunLog, SilentLog
 from training.monitor import StepMonitor, short_figures
 
 SAVE_SECONDS = 600  # between two saved states: a killed run loses at most this much work
-SMALLEST_SCALE = 2.0**-10  # with a smaller loss scale, an overflow has another cause
-
-
-class TrainingError(UserError):
-    """Training cannot continue."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +107,7 @@ def run_training(
     log: RunLog | SilentLog,
     validation: Validation,
     learning_rate: Callable[[], float],
+    bad_steps: BadSteps,
 ) -> None:
     """Trains from `state.step` to the end of the plan.
 
@@ -122,9 +119,10 @@ def run_training(
         log: takes a row for each step and each validation.
         validation: run after each epoch.
         learning_rate: returns that of the next update, for the log.
+        bad_steps: reports those that were left out.
 
     Raises:
-        TrainingError: if the loss is not finite; the last good state stays on disk.
+        TrainingError: if too many steps were left out; the last good state stays on disk.
         AuditError: if the replicas disagree after the first step or before a validation or state.
         Interrupted: if a signal asked to stop; the state is saved.
     """
@@ -134,13 +132,14 @@ def run_training(
         while state.step < plan.total_steps and not state.stopped:
             row = {"learning_rate": float(learning_rate())}
             row |= _timed_step(train_step, batches, plan.global_batch_size, monitor)
-            _stop_on_nan(row, state.step)
             state.step += 1
             if state.step == first:
                 state.audit()
             epoch = plan.epoch(state.step - 1) + 1
             row |= monitor.row()
             log.step({"step": state.step, "epoch": epoch, **row})
+            if line := bad_steps.see(state.step, row):
+                bar.write(line)
             bar.set_postfix_str(short_figures(row), refresh=False)
             bar.update(plan.global_batch_size)
             # Of several processes, all must save and stop after the same step.
@@ -191,19 +190,6 @@ def _timed_step(
     row["samples_per_second"] = global_batch_size / row["seconds"]
     monitor.add(row["seconds"], waited)
     return row
-
-
-def _stop_on_nan(row: dict[str, float], step: int) -> None:
-    # With loss scaling, overflowing gradients are expected: the optimizer skips the step.
-    names = row.keys() - ({"gradient_norm"} if "loss_scale" in row else set())
-    wrong = [name for name in row if name in names and not math.isfinite(row[name])]
-    if row.get("loss_scale", 1.0) < SMALLEST_SCALE:
-        wrong.append("the gradient, at every loss scale,")
-    if wrong:
-        raise TrainingError(
-            f"Step {step + 1}: {', '.join(wrong)} is not finite. The last good state is kept. "
-            "Try a smaller learning rate, or look for implausible heights in the training tiles."
-        )
 
 
 @contextlib.contextmanager

@@ -48,7 +48,7 @@ def take_step(strategy, clip_norm):
 @pytest.mark.parametrize("clip_norm, change", [(0.0, 3.0), (5.0, 3.0), (0.5, 0.5)])
 def test_the_gradient_of_the_global_batch_is_clipped(make_replicas, replicas, clip_norm, change):
     row, weight = take_step(make_replicas(replicas), clip_norm)
-    assert row == {"l": pytest.approx(3), "loss": pytest.approx(3), "gradient_norm": 3}
+    assert row == {"l": 3, "loss": 3, "gradient_norm": 3, "left_out": 0}
     assert weight == pytest.approx(1 - change)
 
 
@@ -110,15 +110,16 @@ def test_the_gradient_is_clipped_by_its_norm_without_the_loss_scale(clip_norm, c
 
 
 def check_overflow(strategy, place):
-    """Lets the gradient of one of four examples overflow between two ordinary steps."""
+    """Lets the gradient of one of four examples overflow before two ordinary steps."""
     model, _, run = one_weight_step(strategy, scaled)
-    row, weight = run([1, 2, 3, 6])
-    assert weight == pytest.approx(-2)
     overflow = [1.0, 2.0, 3.0, 6.0]
     overflow[place] = 3e38  # times the scale it is infinite
     row, weight = run(overflow)
-    assert weight == pytest.approx(-2) and row["loss_scale"] == 8 and row["gradient_norm"] == np.inf
-    assert run([1, 2, 3, 6])[0]["loss_scale"] == 4
+    assert weight == 1 and row["loss_scale"] == 8 and row["gradient_norm"] == np.inf
+    assert np.isfinite(row["loss"]) and row["left_out"] == 0
+    row, weight = run([1, 2, 3, 6])
+    assert weight == pytest.approx(-2) and row["loss_scale"] == 4
+    assert run([1, 2, 3, 6])[1] == pytest.approx(-5)
     copies = getattr(model.trainable_variables[0].value, "values", ())
     assert all(float(copy.numpy()[0, 0]) == pytest.approx(-5) for copy in copies)
 
