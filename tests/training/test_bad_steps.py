@@ -19,7 +19,6 @@ from training.bad_steps import COLUMNS, MOST_LINES, BadSteps, TakenCrop, Trainin
 from training.checkpoints import RunState
 from training.optimizers import SGD, step_guard
 from training.stages.feeding import distributed_batches
-from training.stages.run import train_stage  # noqa: F401  so that the hook below is there
 from training.stages.stage import StageRun, mtl_stage
 from training.stages.step import compile_step
 
@@ -100,10 +99,14 @@ def take_steps(data, *options):
 
 @pytest.mark.parametrize(
     "options",
-    [["--batch_size=4"], ["--cpu_replicas=2", "--batch_size=2", "--augment=true"]],
-    ids=["one device", "two replicas"],
+    [
+        ["--batch_size=4"],
+        ["--cpu_replicas=2", "--batch_size=2"],
+        ["--batch_size=2", "--gradient_accumulation_steps=2", "--precision=mixed_float16"],
+    ],
+    ids=["one device", "two replicas", "mixed_float16"],
 )
-def test_the_steps_with_the_spoiled_tile_are_left_out_on_any_devices(data, options):
+def test_the_steps_with_the_spoiled_tile_are_left_out_everywhere(data, options):
     tf.distribute.MirroredStrategy._collective_key_base += 100000
     expected = steps_with(STEPS, 4)
     assert set(expected) == {True, False}
@@ -146,12 +149,6 @@ def test_the_tile_is_named_and_a_repaired_run_goes_on(data, tmp_path, spoil_late
     with pytest.raises(SystemExit, match=rf"^error: Step {bad[3]}: left out.* tile train_2 \(row"):
         train_mtl.main([*arguments, "--mtl_steps=24", "--max_bad_steps=1"])
     assert int(rows(results / "bad_steps.csv")[-1]["step"]) == bad[3]
-
-
-def test_without_a_bad_step_there_is_no_file(data, tmp_path):
-    train_mtl.main([*data[1], "--mtl_steps=2"])
-    assert not (tmp_path / "out" / "mine" / "mtl" / "bad_steps.csv").exists()
-    assert {row["left_out"] for row in rows(tmp_path / "out/mine/mtl/history.csv")} == {"0.0"}
 
 
 def crop(tile, *heights, image=(0.0, 255.0, 9.0)):
@@ -197,6 +194,12 @@ def test_implausible_heights_come_first_and_crops_without_any_never(tmp_path):
 def test_an_image_that_is_not_finite_is_implausible(tmp_path):
     image = crop("odd", 0.0, 1.0, 0.5, image=(0.0, math.nan, math.nan))
     assert "Implausible: tile odd" in reporter(tmp_path / "b.csv", image).see(1, BAD)
+
+
+def test_without_a_bad_step_there_is_no_file(tmp_path):
+    report = reporter(tmp_path / "b.csv", crop("a", 0.0, 1e30, 1.0), most=1)
+    assert report.see(1, {"loss": 1.0, "gradient_norm": 1.0, "left_out": 0.0}) == ""
+    assert not (tmp_path / "b.csv").exists()
 
 
 def test_a_run_ends_after_so_many_in_a_row_and_names_all_their_tiles(tmp_path):
