@@ -118,3 +118,12 @@ class BatchNormOptions:
         copy = keras.models.clone_model(model, clone_function=clone)
         copy.set_weights(model.get_weights())
         return copy
+
+
+def moving_statistics(model: keras.Model) -> list[keras.Variable]:
+    """Returns the statistics of a model that a training step may move: not the stored ones."""
+    layers_within = model._flatten_layers()  # private, but there is no public way to all of them
+    stored = [layer for layer in layers_within if isinstance(layer, StoredBatchNormalization)]
+    kept = {id(weight) for layer in stored for weight in layer.non_trainable_weights}
+    floats = [w for w in model.non_trainable_weights if w.dtype.startswith("float")]
+    return [weight for weight in floats if id(weight) not in kept]

@@ -28,6 +28,8 @@ HISTORY_COLUMNS = (
     "gpu_utilisation",
     "gpu_memory",
     "deep_height_loss",
+    "gradient_norm_median",
+    "left_out",
 )
 FIGURES = ("seconds_median", "seconds_p95", "input_wait", "gpu_utilisation", "gpu_memory")
 FIGURES_EVERY = 10  # steps

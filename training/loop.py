@@ -10,17 +10,12 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from devices.gpus import GpuLoad, gpu_load
-from project.errors import Interrupted, UserError
+from project.errors import Interrupted
+from training.bad_steps import BadSteps
 from training.checkpoints import RunState
 from training.history import RunLog, SilentLog
 from training.monitor import StepMonitor, short_figures
 from training.stopping import StopRequest, stop_requests
-
-SMALLEST_SCALE = 2.0**-10  # with a smaller loss scale, an overflow has another cause
-
-
-class TrainingError(UserError):
-    """Training cannot continue."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +122,7 @@ def run_training(
     log: RunLog | SilentLog,
     validation: Validation,
     learning_rate: Callable[[], float],
+    bad_steps: BadSteps,
 ) -> None:
     """Trains from `state.step` to the end of the plan; first validates what is not yet validated.
 
@@ -138,9 +134,10 @@ def run_training(
         log: takes a row for each step and each validation.
         validation: run after each epoch.
         learning_rate: returns that of the next update, for the log.
+        bad_steps: reports those that were left out.
 
     Raises:
-        TrainingError: if the loss is not finite; the last good state stays on disk.
+        TrainingError: if too many steps were left out; the last good state stays on disk.
         AuditError: if the replicas disagree after the first step or before a state.
         Interrupted: if a signal or the plan's time asked to stop; the state is saved.
     """
@@ -153,12 +150,13 @@ def run_training(
         while state.step < plan.total_steps and not state.stopped:
             row = {"learning_rate": float(learning_rate())}
             row |= _timed_step(train_step, batches, plan.global_batch_size, monitor)
-            _stop_on_nan(row, state.step)
             state.step += 1
             if state.step == first:
                 state.audit()
             row |= monitor.row()
             log.step({"step": state.step, "epoch": plan.epoch(state.step - 1) + 1, **row})
+            if line := bad_steps.see(state.step, row):
+                bar.write(line)
             bar.set_postfix_str(short_figures(row), refresh=False)
             bar.update(plan.global_batch_size)
             # Of several processes, all must save and stop after the same step.
@@ -246,16 +244,3 @@ def _timed_step(
     row["samples_per_second"] = global_batch_size / row["seconds"]
     monitor.add(row["seconds"], waited)
     return row
-
-
-def _stop_on_nan(row: dict[str, float], step: int) -> None:
-    # With loss scaling, overflowing gradients are expected: the optimizer skips the step.
-    names = row.keys() - ({"gradient_norm"} if "loss_scale" in row else set())
-    wrong = [name for name in row if name in names and not math.isfinite(row[name])]
-    if row.get("loss_scale", 1.0) < SMALLEST_SCALE:
-        wrong.append("the gradient, at every loss scale,")
-    if wrong:
-        raise TrainingError(
-            f"Step {step + 1}: {', '.join(wrong)} is not finite. The last good state is kept. "
-            "Try a smaller learning rate, or look for implausible heights in the training tiles."
-        )

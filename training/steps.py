@@ -6,7 +6,8 @@ What happens in one step, on every replica at the same time:
 2. `TrainStep.part_gradients`: division by the global batch, weighted sum, gradient;
 3. `add_up_parts`: 1 and 2 for several parts of the batch, if gradients are accumulated;
 4. `sum_over_replicas`: the one collective operation of a step;
-5. `TrainStep.replica_step`: all of these, then clipping and the update.
+5. `StepGuard.accepts`: whether the step is taken, or left out;
+6. `TrainStep.replica_step`: all of these, with clipping and the update.
 
 Loss and gradient are those of the whole global batch, whatever the number of replicas.
 `make_train_step` compiles the step.
@@ -24,9 +25,10 @@ from datasets.tiles.samples import Batch
 from models.dae import dae_input
 from models.dropout import samples_from
 from models.mtl import COARSE_HEIGHTS
+from models.normalisation import moving_statistics
 from models.segments import recomputation
 from training.losses import coarse_heights, regression_loss, semantic_loss
-from training.optimizers import ReducedGradients
+from training.optimizers import ReducedGradients, step_guard
 
 Losses = Callable[[Batch], dict[str, tf.Tensor]]  # batch -> unweighted losses, each (batch,)
 
@@ -244,7 +246,12 @@ def loss_scale(optimizer: keras.optimizers.Optimizer) -> tf.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class TrainStep:
-    """The step of `make_train_step`; attributes as its arguments."""
+    """The step of `make_train_step`; attributes as its arguments.
+
+    Attributes:
+        beside: what a step changes beside what its optimizer trains: moving statistics, and the
+            loss scale.
+    """
 
     strategy: tf.distribute.Strategy
     optimizer: keras.optimizers.Optimizer
@@ -252,6 +259,7 @@ class TrainStep:
     loss_weights: dict[str, float]
     options: StepOptions
     variables: Sequence[keras.Variable]
+    beside: Sequence[keras.Variable]
 
     def part_gradients(self, batch: Batch) -> list[tf.Tensor]:
         """Returns the gradients and then the losses of the given examples, in a list.
@@ -278,6 +286,7 @@ class TrainStep:
         """Does one replica's share of the step and returns the figures of the whole batch."""
         names = (*self.loss_weights, "loss")
         shapes = [*(variable.shape for variable in self.variables), [len(names)]]
+        before = [tf.identity(variable) for variable in self.beside]
         sums = add_up_parts(self.part_gradients, batch, shapes, self.options)
         # Gradients and losses travel together: one collective operation for each step. Keras'
         # optimizer would need one for every variable, and clip before it sums.
@@ -289,12 +298,22 @@ class TrainStep:
             # Not tf.clip_by_global_norm, whose norm would be that of the scaled gradient.
             factor = self.options.clip_norm / tf.maximum(norm, self.options.clip_norm)
             gradients = [factor * gradient for gradient in gradients]
-        # The optimizer's own sum over the replicas is off (`ReducedGradients`). With loss scaling
-        # it leaves out a step whose gradient is not finite, on all replicas, as all see the same.
-        self.optimizer.apply(gradients, self.variables)
-        row = dict(zip(names, tf.unstack(means), strict=True)) | {"gradient_norm": norm}
         is_scaled = hasattr(self.optimizer, "inner_optimizer")
-        return row | {"loss_scale": scale} if is_scaled else row
+        row = dict(zip(names, tf.unstack(means), strict=True)) | {"gradient_norm": norm}
+        row |= {"loss_scale": scale} if is_scaled else {}
+        guard = step_guard(self.optimizer)
+        row |= {"gradient_norm_median": guard.median()} if guard.spike else {}
+        accepted = guard.accepts(row["loss"], norm, is_scaled)
+        # The optimizer's own sum over the replicas is off (`ReducedGradients`). With loss scaling
+        # it leaves out a step whose gradient overflows, on all replicas, as all see the same.
+        self.optimizer.apply(gradients, self.variables)
+        tf.cond(accepted, lambda: None, lambda: self.undo(before))
+        return row | {"left_out": 1.0 - tf.cast(accepted, tf.float32)}
+
+    def undo(self, before: list[tf.Tensor]) -> None:
+        """Gives the variables `beside` the values that they had before the step."""
+        for variable, value in zip(self.beside, before, strict=True):
+            variable.assign(value)
 
     def over_replicas(self, batch: Batch) -> dict[str, tf.Tensor]:
         """Takes the step on all replicas; returns the figures of the whole global batch.
@@ -332,8 +351,10 @@ def make_train_step(
 
     Returns:
         Function (distributed batch) -> scalars by name: the mean over the global batch of each
-        loss, `loss`, their weighted sum, `gradient_norm` before clipping, and with loss scaling
-        `loss_scale`. Each replica must get its own part of the batch, from a distributed dataset;
+        loss, `loss`, their weighted sum, `gradient_norm` before clipping, `left_out` (1 = the step
+        has changed nothing, see `training.optimizers.StepGuard`; else 0), with loss scaling
+        `loss_scale`, and with a limit of spikes `gradient_norm_median`, of the steps before. Each
+        replica must get its own part of the batch, from a distributed dataset;
         `datasets.crops.pipeline.feeding_order` gives it its examples of each part.
 
     Raises:
@@ -346,5 +367,7 @@ def make_train_step(
             "this step sums the gradients over the replicas itself."
         )
     variables = model.trainable_variables if variables is None else variables
-    step = TrainStep(strategy, optimizer, losses, loss_weights, options, variables)
+    scale = [] if inner is optimizer else [optimizer.dynamic_scale, optimizer.step_counter]
+    beside = moving_statistics(model) + scale
+    step = TrainStep(strategy, optimizer, losses, loss_weights, options, variables, beside)
     return tf.function(step.over_replicas)

@@ -3,18 +3,18 @@ import math
 import os
 import signal
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from project import interrupts
 from training import loop
+from training.bad_steps import BadSteps, TrainingError
 from training.loop import (
     Interrupted,
-    TrainingError,
     TrainingPlan,
     Validation,
-    _stop_on_nan,
     is_better,
     make_plan,
     run_training,
@@ -54,7 +54,15 @@ class Recorder(SimpleNamespace):
         return contextlib.nullcontext()
 
 
-def train(values, plan, state=None, patience=0, losses=None, metric="rmse", measure=None):
+def bad_steps(most=1):
+    return BadSteps(None, Path("unused"), most)
+
+
+def step_row(loss):
+    return {"loss": loss, "gradient_norm": 1.0, "left_out": float(not math.isfinite(loss))}
+
+
+def train(values, plan, state=None, patience=0, losses=None, metric="rmse", most=1, measure=None):
     state = state or Recorder()
     log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
     stream = iter(range(100))
@@ -62,11 +70,12 @@ def train(values, plan, state=None, patience=0, losses=None, metric="rmse", meas
     run_training(
         plan,
         state,
-        lambda number: {"loss": (losses or {}).get(number, float(number))},
+        lambda number: step_row((losses or {}).get(number, float(number))),
         stream,
         log,
         Validation(measure or (lambda should_stop: {metric: next(measured)}), metric, patience),
         lambda: 0.1 * state.step,
+        bad_steps(most),
     )
     return state
 
@@ -166,12 +175,12 @@ def slow_training(clock, state, waits, fails=(), save_seconds=600.0):
 
     def step(batch):
         clock.now += 1.0
-        return {"loss": math.nan if len(state.rows) in fails else 0.5}
+        return step_row(math.nan if len(state.rows) in fails else 0.5)
 
     log = SimpleNamespace(step=state.rows.append, validation=state.validations.append)
     validation = Validation(lambda should_stop: {"rmse": 1.0}, "rmse", 0)
     plan = TrainingPlan(len(waits), 2, 2 * len(waits), save_seconds)
-    run_training(plan, state, step, read(), log, validation, lambda: 0.1)
+    run_training(plan, state, step, read(), log, validation, lambda: 0.1, bad_steps())
 
 
 def test_waiting_for_input_is_reported_from_the_second_step_on(clock, capfd):
@@ -216,11 +225,16 @@ def test_a_validation_without_valid_pixels_is_no_better_one():
     assert state.bests == [2] and state.step == 3
 
 
-def test_a_loss_that_is_not_finite_stops_before_saving():
+def test_too_many_steps_left_out_stop_before_saving():
     state = Recorder()
-    with pytest.raises(TrainingError, match="Step 3: loss"):
-        train([1.0, 1.0, 1.0], TrainingPlan(3, 1, 1), state, losses={2: math.nan})
-    assert state.saved == [1, 2]
+    with pytest.raises(TrainingError, match="Step 3: left out, like all of the last 2, "):
+        train([1.0] * 5, TrainingPlan(5, 1, 1), state, losses={1: math.inf, 2: math.nan}, most=2)
+    assert state.saved == [1, 2] and [row["step"] for row in state.rows] == [1, 2, 3]
+
+
+def test_steps_left_out_count_as_steps():
+    state = train([1.0] * 3, TrainingPlan(3, 1, 1), losses={0: math.nan, 2: math.nan}, most=2)
+    assert state.saved == [1, 2, 3] and [row["left_out"] for row in state.rows] == [1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +266,7 @@ def test_a_signal_stops_after_the_step_with_the_state_saved(number):
     validation = Validation(lambda should_stop: {"rmse": 1.0}, "rmse", 0)
     plan = TrainingPlan(9, 1, 9)
     with pytest.raises(Interrupted, match=f"step 3 of 9 on {number.name}, .* state is saved"):
-        run_training(plan, state, step, iter(range(9)), log, validation, lambda: 0.1)
+        run_training(plan, state, step, iter(range(9)), log, validation, lambda: 0.1, bad_steps())
     assert state.saved == [3] and len(state.rows) == 3
     assert signal.signal(number, before) == signal.default_int_handler
 
@@ -276,16 +290,6 @@ def test_one_worker_that_is_asked_stops_all_of_them(monkeypatch):
     with pytest.raises(Interrupted, match="step 2 of 4 at the request of another worker"):
         train([1.0], TrainingPlan(4, 1, 4), state)
     assert state.saved == [2]
-
-
-@pytest.mark.parametrize("scale, fails", [({}, True), ({"loss_scale": 1024.0}, False)])
-def test_a_gradient_may_overflow_under_loss_scaling_only(scale, fails):
-    row = {"loss": 1.0, "gradient_norm": math.inf} | scale
-    if fails:
-        with pytest.raises(TrainingError, match="Step 8: gradient_norm is not finite"):
-            _stop_on_nan(row, 7)
-    else:
-        _stop_on_nan(row, 7)
 
 
 def test_steps_cover_the_epochs():

@@ -10,9 +10,12 @@ from training.optimizers import (
     SGD,
     Adam,
     ReducedGradients,
+    StepGuard,
     VariableSchedule,
     averaged_weights,
     make_optimizer,
+    step_guard,
+    updates_done,
 )
 from training.steps import StepOptions, make_train_step
 
@@ -48,7 +51,7 @@ def take_step(strategy, clip_norm):
 @pytest.mark.parametrize("clip_norm, change", [(0.0, 3.0), (5.0, 3.0), (0.5, 0.5)])
 def test_the_gradient_of_the_global_batch_is_clipped(make_replicas, replicas, clip_norm, change):
     row, weight = take_step(make_replicas(replicas), clip_norm)
-    assert row == {"l": pytest.approx(3), "loss": pytest.approx(3), "gradient_norm": 3}
+    assert row == {"l": 3, "loss": 3, "gradient_norm": 3, "left_out": 0}
     assert weight == pytest.approx(1 - change)
 
 
@@ -110,15 +113,16 @@ def test_the_gradient_is_clipped_by_its_norm_without_the_loss_scale(clip_norm, c
 
 
 def check_overflow(strategy, place):
-    """Lets the gradient of one of four examples overflow between two ordinary steps."""
+    """Lets the gradient of one of four examples overflow before two ordinary steps."""
     model, _, run = one_weight_step(strategy, scaled)
-    row, weight = run([1, 2, 3, 6])
-    assert weight == pytest.approx(-2)
     overflow = [1.0, 2.0, 3.0, 6.0]
     overflow[place] = 3e38  # times the scale it is infinite
     row, weight = run(overflow)
-    assert weight == pytest.approx(-2) and row["loss_scale"] == 8 and row["gradient_norm"] == np.inf
-    assert run([1, 2, 3, 6])[0]["loss_scale"] == 4
+    assert weight == 1 and row["loss_scale"] == 8 and row["gradient_norm"] == np.inf
+    assert np.isfinite(row["loss"]) and row["left_out"] == 0
+    row, weight = run([1, 2, 3, 6])
+    assert weight == pytest.approx(-2) and row["loss_scale"] == 4
+    assert run([1, 2, 3, 6])[1] == pytest.approx(-5)
     copies = getattr(model.trainable_variables[0].value, "values", ())
     assert all(float(copy.numpy()[0, 0]) == pytest.approx(-5) for copy in copies)
 
@@ -179,3 +183,113 @@ def test_a_pace_slows_a_variable_down():
     full, half = weights_after([1.0]), weights_after([1.0], [VariableSchedule(multiplier=0.5)])
     # Adam's epsilon, 1e-7, beside the root of its second moment, 0.03.
     assert full == pytest.approx([0.9], abs=1e-6) and half == pytest.approx([0.95], abs=1e-6)
+
+
+def copies(variables):
+    """Returns the values of Keras variables on every replica."""
+    values = [getattr(variable.value, "values", (variable.value,)) for variable in variables]
+    return [copy.numpy() for replicas in values for copy in replicas]
+
+
+def momentum(model):
+    optimizer = SGD(0.5, momentum=0.5, use_ema=True, ema_momentum=0.75)
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def adam(model):
+    return make_optimizer(model, 0.1, ema_decay=0.75)
+
+
+def scaled_adam(model):
+    return make_optimizer(model, 0.1, ema_decay=0.75, loss_scaling=True)
+
+
+@pytest.mark.parametrize("replicas, clip_norm", [(1, 0.0), (1, 1.0), (2, 0.0)])
+@pytest.mark.parametrize("optimizer", [momentum, adam, scaled_adam])
+def test_a_step_that_is_not_finite_is_as_if_it_had_not_been(
+    make_replicas, replicas, clip_norm, optimizer
+):
+    good = [1, 2, 3, 6]
+    model, optimizer, run = one_weight_step(make_replicas(replicas), optimizer, clip_norm)
+    everything = [*model.variables, *optimizer.variables]
+    model.trainable_variables[0].assign([[100.0]])
+    for _ in range(2):
+        assert run(good)[0]["left_out"] == 0
+    before = copies(everything)
+    for place, bad in ((0, np.nan), (1, -np.inf), (3, 1e38)):  # 100 times 1e38 is too large
+        row, _ = run([*good[:place], bad, *good[place + 1 :]])
+        assert row["left_out"] == 1 and not np.isfinite(row["loss"])
+        for value, old in zip(copies(everything), before, strict=True):
+            np.testing.assert_array_equal(value, old)
+    assert updates_done(optimizer) == 2
+    assert step_guard(optimizer).left_out_in_a_row() == 3
+    row, weight = run(good)
+    assert row["left_out"] == 0 and weight < before[0][0, 0]
+    assert step_guard(optimizer).left_out_in_a_row() == 0
+
+
+def test_a_gradient_that_is_not_finite_is_left_out_even_with_a_finite_loss():
+    model, optimizer, run = one_weight_step(tf.distribute.get_strategy(), adam)
+    row, weight = run([1e20, 1, 1, 1])  # the square of the gradient is too large
+    assert np.isfinite(row["loss"]) and row["gradient_norm"] == np.inf
+    assert row["left_out"] == 1 and weight == 1 and updates_done(optimizer) == 0
+
+
+def test_an_average_begins_with_the_weights_even_if_the_first_step_is_left_out():
+    strategy = tf.distribute.get_strategy()
+    model, optimizer, run = one_weight_step(strategy, adam)
+    run([np.nan, 1, 1, 1])
+    with averaged_weights(strategy, model, optimizer):
+        assert model.get_weights()[0] == 1
+
+
+def watched(scaling):
+    """Returns a function (model) -> gradient descent of rate 0.001 that leaves out spikes of 10."""
+
+    def build(model):
+        optimizer = SGD(0.001)
+        optimizer.gradient_spike = 10.0
+        outer = keras.optimizers.LossScaleOptimizer(optimizer, 8.0) if scaling else optimizer
+        outer.build(model.trainable_variables)
+        return outer
+
+    return build
+
+
+@pytest.mark.parametrize("replicas, scaling", [(1, False), (2, False), (2, True)])
+def test_a_norm_of_ten_times_the_median_is_left_out(make_replicas, replicas, scaling):
+    _, optimizer, run = one_weight_step(make_replicas(replicas), watched(scaling))
+    for _ in range(19):
+        run([1, 2, 3, 6])  # of norm 3
+    assert run([400] * 4)[0]["left_out"] == 0  # too few norms to know
+    _, weight = run([0] * 4)  # of norm 0, which is no norm to compare with
+    assert weight == pytest.approx(1 - 19 * 0.003 - 0.4)
+    row, same = run([10, 50, 31, 33])  # of norm 31, where the limit is 30
+    assert row["left_out"] == 1 and same == weight
+    assert (row["gradient_norm"], row["gradient_norm_median"]) == (31, 3)
+    row, weight = run([29] * 4)
+    assert row["left_out"] == 0 and weight == pytest.approx(same - 0.029)
+    assert int(step_guard(optimizer).variables["accepted"].numpy()) == 21
+    assert row.get("loss_scale", 8) == 8 and updates_done(optimizer) == 22
+
+
+def test_an_overflow_of_the_scaled_gradient_is_no_spike_and_no_norm(make_replicas):
+    _, optimizer, run = one_weight_step(make_replicas(2), watched(True))
+    for _ in range(20):
+        run([1, 2, 3, 6])
+    row, _ = run([3e38, 0, 0, 0])
+    assert row["left_out"] == 0 and row["gradient_norm"] == np.inf
+    row, _ = run([1, 2, 3, 6])
+    assert row["loss_scale"] == 4 and row["gradient_norm_median"] == 3
+    assert int(step_guard(optimizer).variables["accepted"].numpy()) == 21
+
+
+def test_the_median_is_that_of_the_last_hundred_norms():
+    guard = StepGuard(spike=1e9)
+    assert guard.median() == np.inf
+    for norm in range(1, 104):
+        assert guard.accepts(tf.constant(0.0), tf.constant(float(norm)), False)
+        if norm in (1, 4):
+            assert guard.median() == (1 + norm) / 2
+    assert guard.median() == (4 + 103) / 2

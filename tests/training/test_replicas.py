@@ -179,6 +179,22 @@ def test_the_loss_is_the_weighted_sum_of_its_components(one_device):
         assert row["loss"] == pytest.approx(sum(w * row[name] for name, w in WEIGHTS.items()))
 
 
+def with_a_height_of_1e30(strategy, examples):
+    """Feeds a batch; in the second step the square of one error is too large for float32."""
+    number = examples["sample"].min() // EXAMPLES
+    if number == 1:
+        examples["heights"][2, -1, -1] = 1e30
+    return distribute(strategy, examples)
+
+
+def test_replicas_leave_out_the_same_steps(make_replicas):
+    case = CASES["correction"]
+    rows, weights = train(tf.distribute.get_strategy(), case, with_a_height_of_1e30)
+    assert [row["left_out"] for row in rows] == [0, 1, 0]
+    assert rows[1]["loss"] == np.inf and all(np.isfinite(weight).all() for weight in weights)
+    assert_same(train(make_replicas(2), case, with_a_height_of_1e30), (rows, weights))
+
+
 def whole_batch_to_every_replica(monkeypatch):
     return lambda strategy, examples: {k: tf.constant(v) for k, v in examples.items()}
 

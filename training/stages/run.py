@@ -9,6 +9,7 @@ from operator import getitem
 import keras
 
 from datasets.checks.validation import label_problems
+from datasets.crops.crop_reader import CropReader
 from datasets.tiles.folders import DataError
 from devices.strategy import describe_devices
 from devices.workers import chiefs_number, require_same
@@ -19,10 +20,11 @@ from runs.start import tile_reader
 from runs.stored import ResumeError, read_stored
 from settings.loading import describe
 from training.audit import audit_construction
+from training.bad_steps import BadSteps, CropSource
 from training.checkpoints import RunState
 from training.history import RunLog, SilentLog
 from training.loop import Validation, run_training
-from training.optimizers import updates_done
+from training.optimizers import step_guard, updates_done
 from training.stages.exclusive import exclusive_folders
 from training.stages.feeding import crop_reader, distributed_batches
 from training.stages.folders import (
@@ -84,8 +86,9 @@ def train_exclusively(run: StageRun, check: Callable[[], None]) -> None:
     step, optimizer = compile_step(run)
     audit_construction(run.strategy, run.stage.network, optimizer)
     with run.strategy.scope():
+        guard = step_guard(optimizer)
         keep = run.settings.keep_states
-        state = RunState(run.folder, run.stage.network, optimizer, keep, before_save=check)
+        state = RunState(run.folder, run.stage.network, optimizer, keep, guard.variables, check)
     if start == CONTINUE:
         restore(run, state)
     state.audit(statistics=True)
@@ -93,6 +96,7 @@ def train_exclusively(run: StageRun, check: Callable[[], None]) -> None:
     reader = crop_reader(run)
     batches = distributed_batches(run, range(state.step, run.plan.total_steps), reader)
     rates = learning_rates(run)
+    bad_steps = begin_bad_steps(run, reader, state.step, guard.left_out_in_a_row())
     try:
         run_training(
             run.plan,
@@ -102,9 +106,11 @@ def train_exclusively(run: StageRun, check: Callable[[], None]) -> None:
             log,
             make_validation(run),
             lambda: rates(updates_done(optimizer)),
+            bad_steps,
         )
     finally:
         log.close()
+        bad_steps.close()
         for name, (crops, message) in sorted(reader.skipped.items()):
             print(f"warning: {crops} crops of tile {name} were skipped: {message}")
         if run.is_chief:
@@ -179,6 +185,23 @@ def begin_log(run: StageRun, state: RunState) -> RunLog | SilentLog:
     log = RunLog(run.results, tuple(VALIDATION_COLUMNS), state.step, state.pending)
     run.description.write(run.results)
     return log
+
+
+def begin_bad_steps(run: StageRun, reader: CropReader, step: int, before: int) -> BadSteps:
+    """Returns what reports the steps that are left out.
+
+    Args:
+        run: to report on.
+        reader: of the training tiles.
+        step: optimizer steps that are done.
+        before: how many of the last of these were left out.
+    """
+    names = [tile.name for tile in run.data.tiles["train"]]
+    source = CropSource(run.crops, reader, names, run.plan.global_batch_size)
+    path = run.results / "bad_steps.csv"
+    return BadSteps(
+        source if run.is_chief else None, path, run.settings.max_bad_steps, step, before
+    )
 
 
 def print_banner(run: StageRun, state_bytes: int) -> None:

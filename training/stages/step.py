@@ -67,6 +67,7 @@ def compile_step(run: StageRun) -> tuple[Callable, keras.optimizers.Optimizer]:
             settings.ema_decay,
             loss_scaling=keras.config.dtype_policy().name == "mixed_float16",
             schedules=schedules,
+            gradient_spike=settings.gradient_spike,
         )
     options = StepOptions(
         run.plan.global_batch_size,
