@@ -37,6 +37,7 @@ class StoredRun:
         parameters: numbers that the stage trains.
         total_steps: optimizer steps that were asked for when the run last began or went on.
         schedule_steps: those for which its learning rate is planned; 0 = not stored.
+        initial_weights: absolute path of the weight file that the run began with; empty = none.
         version: of the project that wrote the file; empty before 0.1.0.
     """
 
@@ -54,6 +55,7 @@ class StoredRun:
     parameters: int = 0
     total_steps: int = 0
     schedule_steps: int = 0
+    initial_weights: str = ""
     version: str = ""
 
     def write(self, folder: Path) -> None:

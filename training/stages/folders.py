@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
@@ -14,8 +15,12 @@ NEW, CONTINUE, FINISHED = "new", "continue", "finished"
 HISTORY_BYTES = 10_000  # of a history, which hold more than its first line
 
 
-def prepare_folders(run: StageRun) -> str:
+def prepare_folders(run: StageRun, before_new: Callable[[], None] = lambda: None) -> str:
     """Decides between a new, a continued and a finished run, and clears the way for it.
+
+    Args:
+        run: as the run in its folder would go on.
+        before_new: called for a new run before anything is moved; may raise.
 
     Returns:
         "new", "continue" or "finished", see `decide`.
@@ -27,6 +32,8 @@ def prepare_folders(run: StageRun) -> str:
     named = resume not in ("auto", "never")
     source = Path(resume) if named else folder
     start = decide(source, now.identity, run.plan.total_steps, "named" if named else resume)
+    if start == NEW:
+        before_new()
     if start == NEW and resume == "auto":
         stored, progress = read_stored(folder), read_progress(folder)
         if stored and run.settings.precision == "auto":

@@ -23,7 +23,7 @@ from training.loop import Validation, run_training
 from training.optimizers import updates_done
 from training.stages.feeding import crop_reader, distributed_batches
 from training.stages.folders import CONTINUE, FINISHED, NEW, earlier_steps, prepare_folders
-from training.stages.stage import StageRun
+from training.stages.stage import StageRun, initial_origin
 from training.stages.step import compile_step, learning_rates
 
 STARTS = (NEW, CONTINUE, FINISHED)
@@ -55,6 +55,8 @@ def train_stage(run: StageRun) -> None:
     if start == FINISHED:
         print(f"{run.folder}: this run is finished. --resume=never trains it again.")
         return
+    if start == NEW and run.is_chief:
+        run.description.write(run.folder)  # so that the same command knows it again from here on
     if start == CONTINUE:  # records what the encoder was initialised with when the run started
         stored = read_stored(run.folder) or run.description
         run = replace(run, stage=replace(run.stage, encoder_weights=stored.encoder_weights))
@@ -95,8 +97,8 @@ def choose_start(run: StageRun) -> tuple[StageRun, str]:
         (the run, with the plan of the earlier one if it continues that; one of `STARTS`).
     """
     steps = int(chiefs_number(run.strategy, earlier_steps(run) if run.is_chief else 0))
-    continued = replace(run, earlier_steps=steps or None)
-    start = prepare_folders(continued) if run.is_chief else NEW
+    continued = run.continuing(steps)
+    start = prepare_folders(continued, run.stage.require_start) if run.is_chief else NEW
     start = STARTS[int(chiefs_number(run.strategy, STARTS.index(start)))]
     return run if start == NEW else continued, start
 
@@ -118,12 +120,12 @@ def check_labels(run: StageRun) -> None:
 def shared_settings(run: StageRun) -> tuple:
     """Returns what must be the same in all processes that train together."""
     places = ("shortcut_path", "checkpoint_dir", "output_dir")
-    own = (*places, "gpu_devices", "resume", "cache", "input_threads")
+    own = (*places, "initial_weights", "gpu_devices", "resume", "cache", "input_threads")
     values = [(name, value) for name, value in run.settings.values.items() if name not in own]
     summary = run.data.summaries["train"]
     precision = keras.config.dtype_policy().name
     found = summary.shapes, summary.class_counts, f"{summary.mean_height:.6g}", run.data.gsd
-    return values, precision, run.plan, found
+    return values, precision, run.plan, found, initial_origin(run.stage.initial)
 
 
 def begin_log(run: StageRun, step: int) -> RunLog | SilentLog:
@@ -163,10 +165,11 @@ def print_banner(run: StageRun) -> None:
         + f" = {plan.global_batch_size} per step, {settings.crop_size} px",
         "length": f"{plan.total_steps} steps of which {plan.samples_per_epoch} crops are an epoch"
         + planned_otherwise(run),
+        "start": f"began with weights of {run.stage.initial.path}" if run.stage.initial else "",
         "weights": str(run.folder),
         "results": str(run.results),
     }
-    print("\n".join(f"{name:>8}  {line}" for name, line in lines.items()))
+    print("\n".join(f"{name:>8}  {line}" for name, line in lines.items() if line))
     for line in describe(settings):
         print(f"{'setting':>8}  {line}")
 
