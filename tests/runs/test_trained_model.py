@@ -75,7 +75,23 @@ def test_the_model_of_checkpoint_dir_and_dataset_name_is_looked_for(tmp_path):
         (
             STORED | {"identity": {"class_codes": ["(" * 10**5] * 3, "rgb_scale": 1.0}},
             "best.weights.h5",
-            "settings.json cannot be used .*nested",
+            "settings.json cannot be used .RecursionError",
+        ),
+        *(
+            (
+                STORED | {"identity": STORED["identity"] | {"class_codes": [text, "(6,)", "(9,)"]}},
+                "best.weights.h5",
+                "settings.json cannot be used .*",
+            )
+            for text in (
+                "open('x', 'w')",
+                "(2).__class__",
+                "2 ** 9 ** 9",
+                "(1 + 1,)",
+                "",
+                "(2",
+                "{}",
+            )
         ),
         (
             STORED | {"identity": STORED["identity"] | {"rgb_scale": -1}},
