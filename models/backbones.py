@@ -187,7 +187,7 @@ def _find(name, source):
         raise WeightsError(f"there is no file {source}")
     if not is_torch_file(source):
         # Keras would also read archives, and files that name further files.
-        if Path(source).suffix != ".h5":
+        if Path(source).suffix not in (".h5", ".hdf5"):
             raise WeightsError(f"expected .h5 or .safetensors, but the file is {source}")
         check_tensors(Path(source))
     return source

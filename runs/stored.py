@@ -10,7 +10,7 @@ from project.files import read_json, write_json
 from project.version import VERSION
 from runs.folders import is_trained, stage_folder, weights_digest, weights_file
 from settings.loading import Settings, adopt_network
-from settings.table import Kind, SettingsError, Source
+from settings.table import Kind, SettingsError, Source, check
 
 FILE = "settings.json"
 
@@ -159,13 +159,22 @@ def use_correction(settings: Settings) -> bool:
 
 
 def with_trained_dropout(settings: Settings, stage: str) -> Settings:
-    """Returns the settings with the dropout of a stage's training, unless the user sets one."""
+    """Returns the settings with the dropout of a stage's training, unless the user sets one.
+
+    Raises:
+        ResumeError: if the stored one is none.
+    """
     if settings.sources["dropout"].is_user:
         return settings
-    stored = stored_stage(settings, stage).settings["dropout"]
-    source = Source(Kind.STORED, str(stage_folder(settings, stage) / FILE))
+    path = stage_folder(settings, stage) / FILE
+    dropout = stored_stage(settings, stage).settings.get("dropout")
+    try:
+        dropout = check("dropout", "none" if dropout is None else dropout)
+    except ValueError as error:
+        raise ResumeError(f"{path} is damaged (dropout: {error}). Train again.") from None
+    source = Source(Kind.STORED, str(path))
     return replace(
         settings,
-        values=settings.values | {"dropout": stored},
+        values=settings.values | {"dropout": dropout},
         sources=settings.sources | {"dropout": source},
     )
