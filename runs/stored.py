@@ -10,7 +10,7 @@ from project.files import read_json, write_json
 from project.version import VERSION
 from runs.folders import is_trained, stage_folder, weights_digest, weights_file
 from settings.loading import Settings, adopt_network
-from settings.table import Kind, SettingsError, Source
+from settings.table import Kind, SettingsError, Source, check
 
 FILE = "settings.json"
 
@@ -37,6 +37,7 @@ class StoredRun:
         parameters: numbers that the stage trains.
         total_steps: optimizer steps that were asked for when the run last began or went on.
         schedule_steps: those for which its learning rate is planned; 0 = not stored.
+        initial_weights: absolute path of the weight file that the run began with; empty = none.
         version: of the project that wrote the file; empty before 0.1.0.
     """
 
@@ -54,6 +55,7 @@ class StoredRun:
     parameters: int = 0
     total_steps: int = 0
     schedule_steps: int = 0
+    initial_weights: str = ""
     version: str = ""
 
     def write(self, folder: Path) -> None:
@@ -157,13 +159,22 @@ def use_correction(settings: Settings) -> bool:
 
 
 def with_trained_dropout(settings: Settings, stage: str) -> Settings:
-    """Returns the settings with the dropout of a stage's training, unless the user sets one."""
+    """Returns the settings with the dropout of a stage's training, unless the user sets one.
+
+    Raises:
+        ResumeError: if the stored one is none.
+    """
     if settings.sources["dropout"].is_user:
         return settings
-    stored = stored_stage(settings, stage).settings["dropout"]
-    source = Source(Kind.STORED, str(stage_folder(settings, stage) / FILE))
+    path = stage_folder(settings, stage) / FILE
+    dropout = stored_stage(settings, stage).settings.get("dropout")
+    try:
+        dropout = check("dropout", "none" if dropout is None else dropout)
+    except ValueError as error:
+        raise ResumeError(f"{path} is damaged (dropout: {error}). Train again.") from None
+    source = Source(Kind.STORED, str(path))
     return replace(
         settings,
-        values=settings.values | {"dropout": stored},
+        values=settings.values | {"dropout": dropout},
         sources=settings.sources | {"dropout": source},
     )

@@ -1,7 +1,7 @@
 """What is known of a trained network without its data set: for predict.py and export.py."""
 
 import argparse
-import ast
+import json
 from pathlib import Path
 
 from datasets.records.record import Record, parse_record
@@ -34,16 +34,7 @@ def trained_record(values: dict, options: argparse.Namespace) -> Record:
         if stored is None:
             raise FileNotFoundError("there is none")
         return _record(stored, path.parent)
-    # Of `ast.literal_eval`, the last two stand for brackets that are nested too deeply.
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        SyntaxError,
-        RecursionError,
-        MemoryError,
-    ) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SettingsError(
             f"{path.with_name(FILE)} cannot be used ({type(error).__name__}: {error}). It must lie "
             f"beside {WEIGHTS}, as training wrote it."
@@ -58,7 +49,7 @@ def _record(stored: StoredRun, folder: Path) -> Record:
         "name": stored.settings["dataset_name"],
         "gsd": stored.gsd,
         "classes": [
-            {"name": name, "codes": [_code(code) for code in ast.literal_eval(text)]}
+            {"name": name, "codes": _codes(text)}
             for name, text in zip(stored.classes, texts, strict=True)
         ],
         "rgb_scale": stored.identity["rgb_scale"],
@@ -67,9 +58,12 @@ def _record(stored: StoredRun, folder: Path) -> Record:
     return parse_record(keys, folder, str(folder / FILE))
 
 
-def _code(code):
-    """Returns a label code as a dataset.toml gives it."""
-    return list(code) if isinstance(code, tuple) else code
+def _codes(text: str) -> list:
+    """Returns label codes, stored as Python writes a tuple of them, as a dataset.toml gives them.
+
+    They are read as JSON, since what comes from strangers is not given to Python's own parser.
+    """
+    return json.loads(text.translate(str.maketrans("()", "[]")).replace(",]", "]"))
 
 
 def model_identity(settings: Settings, corrected: bool) -> dict[str, str]:

@@ -350,6 +350,12 @@ def _recommended(record: Record, dataset_name: str) -> dict[str, tuple[Any, Sour
                 f"{origin}: [recommended] {name} is not a setting that a data set can recommend."
                 f"{nearest(name, RECOMMENDABLE)}"
             )
+    weights = record.recommended.get("backbone_weights", "auto")
+    if weights not in ("auto", "imagenet", "none"):  # a data set of a stranger names no files
+        raise SettingsError(
+            f"{origin}: [recommended] backbone_weights is {weights!r}, expected auto, imagenet or "
+            "none. Name a weight file on the command line."
+        )
     values: dict[str, Any] = {"crop_size": record.crop_size, "batch_size": record.batch_size}
     values |= {f"{task}_loss_weight": value for task, value in record.loss_weights.items()}
     values |= record.recommended

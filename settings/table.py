@@ -106,12 +106,6 @@ def check_weights(text: str) -> None:
         raise ValueError("expected auto, imagenet, none, or a weight file that exists")
 
 
-def check_initial_weights(text: str) -> None:
-    """Raises ValueError unless `text` is "none" or an existing file."""
-    if text != "none" and not Path(text).is_file():
-        raise ValueError("expected none, or a best.weights.h5 that exists")
-
-
 def check_spike(factor: float) -> None:
     """Raises ValueError for a factor that would leave out ordinary steps."""
     if 0 < factor <= 1:
@@ -162,7 +156,7 @@ TABLE = {
     "eval_metric": Setting("rmse", choices=("rmse", "mae", "delta1", "miou")),
     "early_stopping_patience": Setting(10, "run", minimum=0),
     "resume": Setting("auto", "run", check=check_resume),
-    "initial_weights": Setting("none", "run", check=check_initial_weights),
+    "initial_weights": Setting("none", "run"),
     "keep_states": Setting(2, "run", minimum=1),
     "save_minutes": Setting(10.0, "run", above=0),
     "max_minutes": Setting(0.0, "run", minimum=0),

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from devices.workers import any_worker, chiefs_number, is_chief, require_same, worker
-from project.files import whole_file
 from runs.folders import WEIGHTS
 from runs.stored import ResumeError
+from runs.weights import save_weights
 from training.audit import audit_replicas
 from training.optimizers import averaged_weights
 from training.states import (
@@ -231,5 +231,4 @@ class RunState:
         """Writes the weights alone as `best.weights.h5`; the file appears when it is complete."""
         self._before_save()
         if self.is_chief:
-            with whole_file(self.folder / WEIGHTS) as part:
-                self.model.save_weights(part)
+            save_weights(self.model, self.folder / WEIGHTS)

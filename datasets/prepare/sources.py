@@ -14,6 +14,7 @@ from datasets.rasters.references import check_references
 RASTERS = (".tif", ".tiff", ".jpg", ".jpeg")
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\xff\xd8")  # TIFF, BigTIFF, JPEG
 SIDE_RASTERS = (".msk", ".ovr")  # which GDAL opens with the file beside them
+MOST_BYTES = 2**30  # of a text within a zip file; pixels are read by GDAL, in parts
 SHOWN = 5  # names in a message
 
 
@@ -38,7 +39,7 @@ class SourceFile:
         if self.archive is None:
             return Path(self.path).read_bytes()
         with zipfile.ZipFile(self.archive) as archive:
-            return archive.read(self.member)
+            return _unpacked(archive, self.member)
 
 
 def list_source(source: str | Path) -> list[SourceFile]:
@@ -137,6 +138,21 @@ def mark_files(files: Iterable[SourceFile]) -> str:
     return f"{len(entries)} files, {digest[:16]}"
 
 
+def _unpacked(archive: zipfile.ZipFile, member: str) -> bytes:
+    """Returns the content of a text in a zip file, unless a small file unpacks to a huge one.
+
+    Raises:
+        PrepareError: if it is too large.
+    """
+    size = archive.getinfo(member).file_size
+    if size > MOST_BYTES:
+        raise PrepareError(
+            f"{member} in {archive.filename} unpacks to {size / 2**30:.1f} GiB, at most "
+            f"{MOST_BYTES // 2**30} are expected. Download the zip file again."
+        )
+    return archive.read(member)
+
+
 def _check_members(path: Path, members: list[str]) -> None:
     """Raises PrepareError for members of a zip file, or side files of them, without pixels."""
     with zipfile.ZipFile(path) as archive:
@@ -150,7 +166,7 @@ def _check_members(path: Path, members: list[str]) -> None:
                     )
         for member in members:
             side = names.get(f"{member}.aux.xml".lower())
-            if side and b"OVERVIEW_FILE" in archive.read(side):
+            if side and b"OVERVIEW_FILE" in _unpacked(archive, side):
                 raise PrepareError(f"{side} in {path} names another file. Remove it.")
 
 

@@ -1,3 +1,4 @@
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -114,6 +115,20 @@ def test_weights_of_another_network_are_refused(tmp_path):
     make_backbone("tiny", BatchNormOptions()).save_weights(path)
     with pytest.raises(WeightsError, match="resnet50 cannot be given these weights"):
         pretrained_weights("resnet50", path)
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.weights.json", "a.npz", "a.pkl"])
+def test_files_that_may_hold_more_than_numbers_are_not_opened(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(WeightsError, match=r"expected \.h5 or \.safetensors"):
+        pretrained_weights("resnet50", str(tmp_path / name))
+
+
+def test_encoder_weights_in_another_file_are_not_followed(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["layers"] = h5py.ExternalLink("b.h5", "/layers")
+    with pytest.raises(WeightsError, match="/layers is a link, which is not followed"):
+        pretrained_weights("resnet50", str(tmp_path / "a.h5"))
 
 
 def test_without_a_download_auto_is_random_and_says_so(monkeypatch):

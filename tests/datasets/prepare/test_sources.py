@@ -3,6 +3,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from datasets.prepare import sources
 from datasets.prepare.sources import check_rasters, find_files, list_source
 from datasets.prepare.tile_files import PrepareError
 from tests.published_files import save
@@ -19,6 +20,17 @@ def test_side_files_in_a_zip_file_have_pixels_and_name_none(tmp_path):
         found = find_files(list_source(tmp_path / "x.zip"), r"(a)\.tif")
         with pytest.raises(PrepareError, match=name):
             check_rasters(tmp_path, found)
+
+
+def test_a_text_that_unpacks_to_more_than_fits_is_not_unpacked(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", bytes(10**6))
+    (file,) = list_source(tmp_path / "x.zip")
+    assert file.read_bytes() == bytes(10**6)
+    monkeypatch.setattr(sources, "MOST_BYTES", 10**6 - 1)
+    monkeypatch.setattr(zipfile.ZipFile, "open", None)  # nothing is unpacked
+    with pytest.raises(PrepareError, match=r"a\.json in .* unpacks to"):
+        file.read_bytes()
 
 
 def test_a_file_that_is_there_twice_is_refused(tmp_path):

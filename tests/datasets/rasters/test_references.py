@@ -68,6 +68,20 @@ def test_mosaic_of_an_address_is_refused_unopened(data, address, relative):
         check_references(path, data)
 
 
+@pytest.mark.parametrize("entity", ['"{}"', 'SYSTEM "file://{}"'])
+def test_entities_of_xml_lead_nowhere(data, entity):
+    outside = data.parent / "elsewhere" / "ortho.tif"
+    path = vrt(data / "a.vrt", "&outside;")
+    declared = f"<!DOCTYPE VRTDataset [<!ENTITY outside {entity.format(outside)}>]>"
+    path.write_text(declared + path.read_text())
+    with pytest.raises(RasterError, match="a.vrt"):
+        check_references(path, data.parent)
+    many = "".join(f'<!ENTITY e{i + 1} "{10 * f"&e{i};"}">' for i in range(9))
+    path.write_text(f"<!DOCTYPE VRTDataset [{many}]>" + vrt(data / "b.vrt", "&e9;").read_text())
+    with pytest.raises(RasterError, match="a.vrt"):
+        check_references(path, data)
+
+
 def test_source_given_as_an_attribute_is_found(data):
     path = data / "a.vrt"
     path.write_text('<VRTDataset><SimpleSource SourceFilename="/vsicurl/http://x"/></VRTDataset>')
