@@ -41,6 +41,7 @@ from tests.faults.stage import (
     STAGES,
     START,
     STATE,
+    STEP,
     VALIDATION,
     largest_difference,
 )
