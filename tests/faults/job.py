@@ -277,7 +277,8 @@ def aim(watch: Watch, fault: Fault, left: frozenset[str], seconds: tuple[float, 
     if fault.aim == START:
         watch.until(lambda: False, fault.moment * first, LONG_PAUSE)
     elif watch.until(lambda: watch.begun, pause=LONG_PAUSE):
-        delay = fault.moment * rest * (1 - stage.step() / stage.steps)
+        # Not to the last moment, when the process may have ended.
+        delay = 0.9 * fault.moment * rest * (1 - stage.step() / stage.steps)
         if fault.aim != ANY:
             # Half of it, so that there is one more phase of the kind.
             watch.until(lambda: False, delay / 2, LONG_PAUSE)

@@ -45,7 +45,7 @@ class Stage:
         unfinished = self.unfinished() - left
         if self._is_half_moved():
             return MOVE
-        if any(Path(path).parent == self.states for path in unfinished):
+        if any(self.states in Path(path).parents for path in unfinished):
             return STATE
         if any(path.endswith(BEST_WEIGHTS) for path in unfinished):
             return BEST
@@ -59,8 +59,9 @@ class Stage:
 
     def unfinished(self) -> frozenset[str]:
         """Returns the paths of what is being written, and of what killed processes have left."""
-        folders = (self.weights, self.states, self.weights.parent, self.results)
-        folders += (self.results.parent, self.results.parent / "checks")
+        folders = [self.weights, self.states, self.weights.parent, self.results]
+        folders += [self.results.parent, self.results.parent / "checks"]
+        folders += [Path(e.path) for e in _entries(self.states) if e.name.startswith("step-")]
         return frozenset(
             entry.path
             for folder in folders
