@@ -114,10 +114,10 @@ class Job:
         """Runs stages that nothing stops, and notes how long they take."""
         for name in names:
             start = time.monotonic()
-            watch = Watch(self.start(name), self.stage(name))
-            watch.until(lambda: watch.begun, pause=LONG_PAUSE)  # noqa: B023  called at once
-            first = time.monotonic()
-            self._expect(watch.status(), name)
+            with Watch(self.start(name), self.stage(name)) as watch:
+                watch.until(lambda: watch.begun, pause=LONG_PAUSE)  # noqa: B023  called at once
+                first = time.monotonic()
+                self._expect(watch.status(), name)
             self.seconds[name] = first - start, time.monotonic() - first
 
     def run(self, name: str, faults: Sequence[Fault], whole: "Job") -> Iterator[Hit]:
@@ -136,20 +136,20 @@ class Job:
             if hit is None:
                 return
             yield hit
-        watch = Watch(self.start(name), self.stage(name))
-        self._expect(watch.status(), name)
+        with Watch(self.start(name), self.stage(name)) as watch:
+            self._expect(watch.status(), name)
 
     def _run_into(self, name: str, fault: Fault, whole: "Job") -> Hit | None:
         """Runs a stage until a fault comes; returns None if it is finished before."""
         stage = self.stage(name)
         left = stage.unfinished()
         rename = 1 + int(fault.moment * RENAMES) if fault.aim == RENAME else 0
-        watch = Watch(self.start(name, rename), stage)
         before = None
-        if not rename:
-            aim(watch, fault, left, whole.seconds[name])
-            before = send(watch, fault, left)
-        status = watch.status()
+        with Watch(self.start(name, rename), stage) as watch:
+            if not rename:
+                aim(watch, fault, left, whole.seconds[name])
+                before = send(watch, fault, left)
+            status = watch.status()
         after = stage.phase(watch.begun, left)
         killed = status == 128 + signal.SIGKILL
         if before is None and not (rename and killed):
@@ -162,10 +162,10 @@ class Job:
     def kill_after(self, name: str, step: int) -> Hit:
         """Runs a stage and kills it as soon as a step is in its history."""
         stage = self.stage(name)
-        watch = Watch(self.start(name), stage)
-        watch.until(lambda: watch.begun and stage.step() >= step)
-        phase = send(watch, fault := Fault(signal.SIGKILL, STEP, 0.0), frozenset())
-        status = watch.status()
+        with Watch(self.start(name), stage) as watch:
+            watch.until(lambda: watch.begun and stage.step() >= step)
+            phase = send(watch, fault := Fault(signal.SIGKILL, STEP, 0.0), frozenset())
+            status = watch.status()
         if phase is None:
             raise JobError(f"{name} ended with status {status}: {self._last_line(name)}")
         return Hit(fault, name, phase, stage.step(), status)
@@ -190,7 +190,8 @@ class Job:
         photo = self._data / "blocks" / "test" / "rgb" / "test_0.tif"
         command = self.command("predict.py", str(photo), str(self.heights))
         script = Script(command, self.folder / "predict.log")
-        self._expect(Watch(script, self.stage("mtl")).status(), "predict")
+        with Watch(script, self.stage("mtl")) as watch:
+            self._expect(watch.status(), "predict")
         return self.heights
 
     def copy(self, other: "Job") -> None:
@@ -216,7 +217,7 @@ class Job:
 
 
 class Watch:
-    """Looks at a process and at the files of its stage.
+    """Looks at a process and at the files of its stage; as a context, it ends the process.
 
     Attributes:
         process: the process.
@@ -227,6 +228,12 @@ class Watch:
     def __init__(self, process: Script | Workers, stage: Stage):
         self.process, self.stage = process, stage
         self.begun, self._lowest = False, stage.step()
+
+    def __enter__(self) -> "Watch":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.end()
 
     def look(self) -> None:
         """Notes whether there is a new step."""
@@ -253,15 +260,12 @@ class Watch:
         Raises:
             JobError: if it does not end.
         """
-        try:
-            self.until(lambda: False, pause=LONG_PAUSE)
-            status = self.process.poll()
-            if status is None:
-                raise JobError(f"the process still runs after {WAIT:.0f} s")
-            self.look()
-            return status
-        finally:
-            self.process.end()
+        self.until(lambda: False, pause=LONG_PAUSE)
+        status = self.process.poll()
+        if status is None:
+            raise JobError(f"the process still runs after {WAIT:.0f} s")
+        self.look()
+        return status
 
 
 def aim(watch: Watch, fault: Fault, left: frozenset[str], seconds: tuple[float, float]) -> None:
@@ -294,5 +298,8 @@ def send(watch: Watch, fault: Fault, left: frozenset[str]) -> str | None:
     phase = watch.stage.phase(watch.begun, left)
     if not processes:
         return None
-    os.kill(processes[fault.process % len(processes)], fault.signal)
+    try:
+        os.kill(processes[fault.process % len(processes)], fault.signal)
+    except ProcessLookupError:
+        return None
     return phase
