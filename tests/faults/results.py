@@ -33,7 +33,7 @@ def _stage_differences(ours: Stage, whole: Stage, rounding: float | None) -> lis
     steps = [int(row["step"]) for row in ours.rows()]
     if steps != list(range(1, ours.steps + 1)):
         return [f"the steps of history.csv are {steps}, expected 1 to {ours.steps}, each once"]
-    found = [f"{Path(path).name} is left over" for path in sorted(ours.unfinished())]
+    found = [f"{path.name} is left over" for path in ours.leftovers()]
     if rounding is not None:
         return found + _differences_by_rounding(ours, whole, rounding)
     found += [

@@ -69,6 +69,12 @@ class Stage:
             if any(mark in entry.name for mark in UNFINISHED)
         )
 
+    def leftovers(self) -> list[Path]:
+        """Returns what should be gone when the stage is finished."""
+        folders = (self.weights.parent, self.results.parent)
+        leases = [lease for folder in folders for lease in folder.glob(".*.lease")]
+        return sorted([*map(Path, self.unfinished()), *leases])
+
     def _is_half_moved(self) -> bool:
         """Returns whether only one of the folders of an earlier run has been moved aside."""
         moved = f"{self.name}."
