@@ -37,6 +37,7 @@ from tests.faults.process import call, import_scripts
 from tests.faults.results import heights, list_differences
 from tests.faults.stage import (
     BEST,
+    DELICATE,
     PHASES,
     STAGES,
     START,
@@ -289,7 +290,11 @@ def main(arguments: list[str] | None = None) -> int:
             done[-1].run(options.trials, options.first)
         if options.keep and any(trials.failures for trials in done):
             shutil.copytree(folder, options.keep, dirs_exist_ok=True)
-    print(f"{table(done)}\n{time.monotonic() - start:.0f} s")
+    phases = [hit.phase for trials in done for hit in trials.hits]
+    met = sum(phase in DELICATE for phase in phases)
+    print(table(done))
+    print(f"{met} of {len(phases)} signals came within a write, a validation or a move")
+    print(f"{time.monotonic() - start:.0f} s")
     return int(any(trials.failures for trials in done))
 
 
