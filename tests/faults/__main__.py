@@ -13,7 +13,7 @@ same moments, but chance remains in what the process is doing by then.
     mixed     SIGKILL, SIGUSR1, SIGTERM in stage 1 alone: a short run for the tests
     replicas  SIGKILL with two replicas, stage 1
     workers   SIGKILL of one of two workers of run_multi_worker.sh, stage 1
-    scales    a run that goes from 2 replicas to 1 and to 4, stage 1; a trial is a run
+    scales    a run that goes from 2 replicas to 1 and to 4, stage 1, by SIGKILL
 
 Prints each signal, the counts by kind and phase, and the failures; the exit status is 1 if there
 are any.
