@@ -16,7 +16,7 @@ from datasets.rasters.reading import Grid, RasterError
 from datasets.rasters.writing import Layer, RowFile, read_tags, write_cog
 from prediction.maps import map_rows
 from prediction.scene_files import map_path
-from project.files import read_json, write_json
+from project.files import read_json, write_json, writing
 
 IDENTITY_TAG = "DSMNET_IDENTITY"
 PROGRESS, LOCK = "progress.json", "lock"  # in the work folder
@@ -94,10 +94,11 @@ class UnfinishedScene:
 
     def write(self, row: int, values: dict[str, np.ndarray], valid: np.ndarray) -> None:
         """Takes the next rows, as of `prediction.streaming.stream_windows`."""
-        for name, file in self.files.items():
-            file.write(row, map_rows(name, file.layer, self.codes, values, valid))
-            file.flush()
-        self._note(row + len(valid))
+        with self._writing():
+            for name, file in self.files.items():
+                file.write(row, map_rows(name, file.layer, self.codes, values, valid))
+                file.flush()
+            self._note(row + len(valid))
 
     def finish(self) -> None:
         """Writes the Cloud-Optimized GeoTIFFs and takes the folder away; the heights come last.
@@ -105,9 +106,10 @@ class UnfinishedScene:
         Raises:
             RasterError: if a file of others has come where a map belongs; the rows stay.
         """
-        for name, file in self.files.items():
-            file.close()
-            write_cog(file.path, self._part(name, "cog"), classes=name == "classes")
+        with self._writing():
+            for name, file in self.files.items():
+                file.close()
+                write_cog(file.path, self._part(name, "cog"), classes=name == "classes")
         paths = {name: map_path(self.output, name) for name in self.files}
         for path in paths.values():  # again: it may be hours since the scene was begun
             check_replaceable(path)
@@ -131,6 +133,13 @@ class UnfinishedScene:
         (self.folder / LOCK).unlink()
         with contextlib.suppress(OSError):  # another process may have locked the folder since
             self.folder.rmdir()
+
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        """Names the output, not the hidden file, where the disk is full."""
+        kept = f"The finished rows are in {self.folder}."
+        grid, layers = self.grid, self.layers.values()
+        pixel = sum(len(layer.bands) * np.dtype(layer.dtype).itemsize for layer in layers)
+        return writing(self.output, "", grid.rows * grid.columns * pixel, kept, self.folder)
 
     def _open(self):
         """Opens the files of rows; without finished rows new ones."""

@@ -4,13 +4,14 @@ import contextlib
 import math
 import tempfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from devices.workers import any_worker, chiefs_number, is_chief, require_same, worker
-from project.files import whole_file
+from project.files import whole_file, writing
 from runs.folders import WEIGHTS
 from runs.stored import ResumeError
 from training.audit import audit_replicas
@@ -123,7 +124,16 @@ class RunState:
         self.average_statistics()
         for name, variable in self._numbers.items():
             variable.assign(getattr(self, name))
-        self._manager.save(checkpoint_number=self.step)
+        size = _bytes([*self.model.weights, *self._optimizer.variables])
+        with writing(self._manager.directory, "the state", size, self._safe()):
+            self._manager.save(checkpoint_number=self.step)
+
+    def _safe(self) -> str:
+        """Returns a sentence on what is not lost where a file cannot be written."""
+        path = self._manager.latest_checkpoint
+        if path is None:
+            return "There is no state yet."
+        return f"The last state, of step {path.rpartition('-')[2]}, is whole."
 
     def restore(self) -> bool:
         """Loads the last full state, if there is one; returns whether there was.
@@ -148,5 +158,11 @@ class RunState:
     def save_best(self) -> None:
         """Writes the weights alone as `best.weights.h5`; the file appears when it is complete."""
         if self.is_chief:
-            with whole_file(self.folder / WEIGHTS) as part:
+            path, size = self.folder / WEIGHTS, _bytes(self.model.weights)
+            with whole_file(path, "the best weights", size, self._safe()) as part:
                 self.model.save_weights(part)
+
+
+def _bytes(variables: Sequence[keras.Variable]) -> int:
+    """Returns the bytes that variables take in a file."""
+    return sum(math.prod(one.shape) * tf.as_dtype(one.dtype).size for one in variables)

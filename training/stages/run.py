@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import reduce
 from operator import getitem
+from pathlib import Path
 
 import keras
 
@@ -84,8 +85,16 @@ def train_stage(run: StageRun) -> None:
         for name, (crops, message) in sorted(reader.skipped.items()):
             print(f"warning: {crops} crops of tile {name} were skipped: {message}")
         if run.is_chief:
-            rows = (read_rows(run.results / name) for name in ("history.csv", "validation.csv"))
-            training_curves(run.results / "curves.png", *rows)
+            draw_curves(run.results)
+
+
+def draw_curves(folder: Path) -> None:
+    """Draws curves.png from the logs in a folder; a disk that is full ends no training."""
+    try:
+        rows = (read_rows(folder / name) for name in ("history.csv", "validation.csv"))
+        training_curves(folder / "curves.png", *rows)
+    except OSError as error:
+        print(f"warning: no curves are drawn: {error}")
 
 
 def choose_start(run: StageRun) -> tuple[StageRun, str]:

@@ -172,7 +172,7 @@ def test_a_file_to_continue_must_exist(tmp_path):
 
 
 def test_full_disk_or_missing_folder_is_named(tmp_path):
-    with pytest.raises(RasterError, match="absent/rows.tif.*space"):
+    with pytest.raises(RasterError, match="absent/rows.tif.*folder exists"):
         RowFile(tmp_path / "absent" / "rows.tif", HEIGHTS, GRID)
 
 
