@@ -14,7 +14,7 @@ from settings.loading import load
 
 def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments)
-    with clear_errors():
+    with clear_errors(settings, "dae"):
         settings = adopt_stored_network(settings)
         check_training(settings, "dae")
         # TensorFlow is imported only after what can be checked without it.

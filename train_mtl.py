@@ -14,7 +14,7 @@ from settings.loading import load
 
 def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments)
-    with clear_errors():
+    with clear_errors(settings, "mtl"):
         check_training(settings, "mtl")
         # TensorFlow is imported only after what can be checked without it.
         import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows

