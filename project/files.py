@@ -34,6 +34,7 @@ PROBLEMS = {  # errno: (what is wrong, what to do)
     errno.EACCES: NOT_ALLOWED,
     errno.EPERM: NOT_ALLOWED,
 }
+UNUSUAL = "", "Repair or change the disk"
 NO_ANSWER = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # of disks that reserve no space
 
 
@@ -41,16 +42,16 @@ class DiskError(UserError, OSError):
     """A file cannot be written, because of its disk.
 
     Attributes:
-        problem: what is wrong with the disk, and the bytes needed and free.
-        remedy: what to do about it, as an imperative without a full stop.
+        number: errno of what is wrong.
+        problem: the same in words, with the bytes needed and free.
     """
 
-    def __init__(self, path: Path, what: str, problem: str, remedy: str, safe: str):
+    def __init__(self, path: Path, what: str, number: int, problem: str, safe: str):
         """Composes the message, see `writing`."""
         failed = f"{what} {path} cannot be written: {problem}.".strip()
-        again = f"{remedy} and start the same command again."
+        again = f"{PROBLEMS.get(number, UNUSUAL)[1]} and start the same command again."
         super().__init__(" ".join(part for part in (failed, safe, again) if part))
-        self.problem, self.remedy = problem, remedy
+        self.number, self.problem = number, problem
 
 
 @contextlib.contextmanager
@@ -80,14 +81,16 @@ def writing(
     try:
         yield
     except DiskError as error:  # of a file in the folder: the folder is what the user knows
-        raise DiskError(path, what, error.problem, error.remedy, safe) from error
+        problem = error.problem
+        if needed_bytes:
+            problem = _describe(error.number, path.parent, part, needed_bytes)
+        raise DiskError(path, what, error.number, problem, safe) from error
     except Exception as error:
         number = _disk_problem(error, path.parent, part, needed_bytes)
         if number is None:
             raise
-        problem, remedy = PROBLEMS.get(number, (os.strerror(number), "Repair or change the disk"))
-        room = _room(path.parent, part, number, needed_bytes)
-        raise DiskError(path, what, f"{problem} ({room})", remedy, safe) from error
+        problem = _describe(number, path.parent, part, needed_bytes)
+        raise DiskError(path, what, number, problem, safe) from error
 
 
 def _disk_problem(
@@ -142,15 +145,18 @@ def _there(folder: Path) -> Path:
     return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
 
 
-def _room(folder: Path, part: Path | None, number: int, needed: int | None) -> str:
-    """Returns how many bytes are needed and free, as text; those of `part` are free again soon."""
+def _describe(number: int, folder: Path, part: Path | None, needed: int | None) -> str:
+    """Returns what is wrong and the bytes needed and free; those of `part` are free again soon."""
     texts = [f"{_size(needed)} needed"] if needed else []
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if number == errno.EFBIG and limit != resource.RLIM_INFINITY:
-        return ", ".join([*texts, f"{_size(limit)} allowed"])
-    disk = os.statvfs(_there(folder))
-    written = sum(file.stat().st_blocks for file in _files(part)) * 512
-    return ", ".join([*texts, f"{_size(disk.f_bavail * disk.f_frsize + written)} free"])
+        texts.append(f"{_size(limit)} allowed")
+    else:
+        disk = os.statvfs(_there(folder))
+        written = sum(file.stat().st_blocks for file in _files(part)) * 512
+        texts.append(f"{_size(disk.f_bavail * disk.f_frsize + written)} free")
+    problem = PROBLEMS[number][0] if number in PROBLEMS else os.strerror(number)
+    return f"{problem} ({', '.join(texts)})"
 
 
 def _size(count: int) -> str:

@@ -43,5 +43,5 @@ def _leaky(stream: Any) -> Any:
         io.BufferedWriter(_Leaky(number, "w", closefd=False)),
         encoding=stream.encoding,
         errors=stream.errors,
-        line_buffering=bool(stream.line_buffering),
+        line_buffering=True,
     )
