@@ -10,10 +10,17 @@ from settings.loading import load
 
 ARGUMENTS = ["--dataset_name=Demo", "--batch_size=6", "--gradient_accumulation_steps=2"]
 ARGUMENTS += ["--crop_size=256", "--batch_windows=8"]
+
+
+def refuse():
+    """Raises what `tf.zeros((10**6, 10**6))` does after TensorFlow has tried for ten seconds."""
+    raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+
 TOO_MUCH = {
     "numpy": lambda: np.zeros((10**6, 10**6)),
     "opencv": lambda: cv2.resize(np.zeros((2, 2), "float32"), (30_000_000, 30_000_000)),
-    "tensorflow": lambda: tf.zeros((10**6, 10**6)),
+    "tensorflow": refuse,
 }
 
 
