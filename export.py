@@ -66,7 +66,7 @@ def export(settings: Settings, folder: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments, OPTIONS, trained_record)
-    with clear_errors():
+    with clear_errors(settings, "export"):
         export(adopt_stored_network(settings), Path(settings.options.folder))
 
 

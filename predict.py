@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise SettingsError("--sar is the radar image of one scene. Name a single scene.")
     except SettingsError as error:
         fail(error)
-    with clear_errors():
+    with clear_errors(settings, "prediction"):
         settings = adopt_stored_network(settings)
         usable, errors = check_all(settings, pairs)
         if usable:

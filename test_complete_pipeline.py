@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table, repeats = {}, settings.options.repeats
     titles = ("first s", "median s", "fastest", "slowest", "per s")
     print(f"{'phase':<20} {' '.join(f'{title:>9}' for title in titles)}    GiB")
-    with clear_errors():
+    with clear_errors(settings, "mtl"):
         for name, row in run_phases(settings, repeats):
             table[name] = row | {"peak_memory_gib": process_memory()}
             times = " ".join(f"{row[column]:9.3f}" for column in COLUMNS)

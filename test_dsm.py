@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
     splits = read_splits(settings.options.splits)
     if settings.match_gsd:
         print("match_gsd has no effect here: tiles are evaluated at their own resolution. Omit it.")
-    with clear_errors():
+    with clear_errors(settings, "test"):
         settings = adopt_stored_network(settings)
         check_evaluation(settings, splits)
         evaluate(settings, splits)

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from training.selfcheck import run_checks
 
     problems = []
-    with clear_errors():
+    with clear_errors(settings, "mtl"):
         strategy = start_strategy(settings, find_cluster())
         print(f"GPUs that TensorFlow sees: {', '.join(list_gpus()) or 'none'}")
         print("\n".join(device_table()))

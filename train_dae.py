@@ -18,7 +18,7 @@ from settings.loading import load
 
 def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments)
-    with clear_errors():
+    with clear_errors(settings, "dae"):
         settings = adopt_stored_network(settings)
         check_training(settings, "dae")
         initial = find_initial_weights(settings, "dae")

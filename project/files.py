@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
+import errno
 import functools
 import io
 import json
 import math
 import os
+import resource
 import secrets
 import shutil
 import tempfile
@@ -21,28 +23,182 @@ from project.errors import UserError
 
 ABANDONED_SECONDS = 3600
 PARTS = f".part.{8 * '[0-9a-f]'}.*"  # names of `_part_of`
+UNCHANGED = "What was there before is unchanged."
+TRIAL_BYTES = 2**20  # by which a file must be able to grow on a disk that is in order
+NOT_ALLOWED = "writing is not permitted", "Change the permissions or attributes of its folder"
+PROBLEMS = {  # errno: (what is wrong, what to do)
+    errno.ENOSPC: ("no space is left on its disk", "Make room"),
+    errno.EDQUOT: ("the quota of its disk is used up", "Make room"),
+    errno.EFBIG: ("it would be larger than a file may be here", "Raise the limit (ulimit -f)"),
+    errno.EROFS: ("its disk is read-only", "Have it mounted for writing"),
+    errno.EACCES: NOT_ALLOWED,
+    errno.EPERM: NOT_ALLOWED,
+}
+UNUSUAL = "", "Repair or change the disk"
+NO_ANSWER = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # of disks that reserve no space
+
+
+class DiskError(UserError, OSError):
+    """A file cannot be written, because of its disk.
+
+    Attributes:
+        number: errno of what is wrong.
+        problem: the same in words, with the bytes needed and free.
+    """
+
+    def __init__(self, path: Path, what: str, number: int, problem: str, safe: str):
+        """Composes the message, see `writing`."""
+        failed = f"{what} {path} cannot be written: {problem}.".strip()
+        again = f"{PROBLEMS.get(number, UNUSUAL)[1]} and start the same command again."
+        super().__init__(" ".join(part for part in (failed, safe, again) if part))
+        self.number, self.problem = number, problem
 
 
 @contextlib.contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+def writing(
+    path: str | os.PathLike,
+    what: str = "",
+    needed_bytes: int | None = None,
+    safe: str = UNCHANGED,
+    part: Path | None = None,
+) -> Iterator[None]:
+    """Turns whatever a failing disk raises within into one line that names the file.
+
+    Libraries raise errors of many kinds for a full disk, and not all of them tell why. So after any
+    error the disk is asked: can the file that was being written grow?
+
+    Args:
+        path: the file or folder that is written.
+        what: it is, such as "the state"; empty = its path says enough.
+        needed_bytes: its size, where that is known.
+        safe: a sentence on what is not lost.
+        part: file or folder that is half written after an error, and not used as it is.
+
+    Raises:
+        DiskError: if the disk is the reason. Any other error stays as it is.
+    """
+    path = Path(path)
+    try:
+        yield
+    except DiskError as error:  # of a file in the folder: the folder is what the user knows
+        problem = error.problem
+        if needed_bytes:
+            problem = _describe(error.number, path.parent, part, needed_bytes)
+        raise DiskError(path, what, error.number, problem, safe) from error
+    except Exception as error:
+        number = _disk_problem(error, path.parent, part, needed_bytes)
+        if number is None:
+            raise
+        problem = _describe(number, path.parent, part, needed_bytes)
+        raise DiskError(path, what, number, problem, safe) from error
+
+
+def _disk_problem(
+    error: Exception, folder: Path, part: Path | None, needed: int | None
+) -> int | None:
+    """Returns the errno of what is wrong with the disk of a folder; None if nothing is."""
+    number = error.errno if isinstance(error, OSError) else None
+    named = getattr(error, "filename", None)
+    ours = named is None or Path(os.fsdecode(named)).is_relative_to(folder)
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS) and ours:
+        return number
+    try:
+        written = _files(part)
+        try_to_grow(_there(folder), TRIAL_BYTES if written else max(needed or 0, TRIAL_BYTES))
+        if written:
+            _let_grow(max(written, key=lambda file: file.stat().st_size))
+    except OSError as refused:
+        return None if refused.errno in NO_ANSWER else refused.errno
+    return None
+
+
+def try_to_grow(folder: Path, size: int = TRIAL_BYTES) -> None:
+    """Gives a new file in a folder some bytes, for a moment.
+
+    Raises:
+        OSError: if there is no room, or no file may be made.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
+def _let_grow(path: Path) -> None:
+    """Lets a half-written file grow for a moment: there may be a limit to its size."""
+    with path.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            os.posix_fallocate(file.fileno(), size, TRIAL_BYTES)
+        finally:
+            file.truncate(size)
+
+
+def _files(part: Path | None) -> list[Path]:
+    """Returns the files that have been written: none, one, or those in a folder."""
+    if part is None:
+        return []
+    found = part.rglob("*") if part.is_dir() else [part]
+    return [path for path in found if path.is_file() and not path.is_symlink()]
+
+
+def _there(folder: Path) -> Path:
+    """Returns a folder, or the nearest one above it that exists."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+
+
+def _describe(number: int, folder: Path, part: Path | None, needed: int | None) -> str:
+    """Returns what is wrong and the bytes needed and free; those of `part` are free again soon."""
+    texts = [f"{_size(needed)} needed"] if needed else []
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if number == errno.EFBIG and limit != resource.RLIM_INFINITY:
+        texts.append(f"{_size(limit)} allowed")
+    else:
+        disk = os.statvfs(_there(folder))
+        written = sum(file.stat().st_blocks for file in _files(part)) * 512
+        texts.append(f"{_size(disk.f_bavail * disk.f_frsize + written)} free")
+    problem = PROBLEMS[number][0] if number in PROBLEMS else os.strerror(number)
+    return f"{problem} ({', '.join(texts)})"
+
+
+def _size(count: int) -> str:
+    """Returns a number of bytes as text."""
+    unit, name = next(((u, n) for u, n in ((1e9, "GB"), (1e6, "MB")) if count >= u), (1e3, "kB"))
+    return f"{count / unit:.3g} {name}"
+
+
+@contextlib.contextmanager
+def whole_file(
+    path: str | os.PathLike, what: str = "", needed_bytes: int | None = None, safe: str = UNCHANGED
+) -> Iterator[Path]:
     """Lets a file take its name only when it is complete.
 
     Args:
         path: the file; its folder is made if it is absent.
+        what, needed_bytes, safe: of `writing`.
 
     Yields:
         A hidden path beside it, with the same ending, to write to. It replaces `path` at the end,
         and is removed after an error.
+
+    Raises:
+        DiskError: if it cannot be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path.parent)
     part = _part_of(path)
-    try:
+    with _removed_afterwards(part), writing(path, what, needed_bytes, safe, part):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
         yield part
         os.replace(part, path)
+
+
+@contextlib.contextmanager
+def _removed_afterwards(part: Path) -> Iterator[None]:
+    """Removes what is left of a file or folder; a disk that does not let it keeps it."""
+    try:
+        yield
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink() if not part.is_dir() else shutil.rmtree(part)
 
 
 def _part_of(path: Path) -> Path:
@@ -66,28 +222,30 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def whole_folder(
+    path: Path, what: str = "", needed_bytes: int | None = None, safe: str = UNCHANGED
+) -> Iterator[Path]:
     """Lets a folder take its name only when it is complete.
 
     Args:
         path: the folder, which must not exist, or be empty; its parent is made if it is absent.
+        what, needed_bytes, safe: of `writing`.
 
     Yields:
         An empty folder to fill, on the same disk. It takes the name `path` at the end, and is
         removed after an error.
 
     Raises:
+        DiskError: if it cannot be written.
         OSError: if `path` holds something by then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path.parent)
     part = _part_of(path)
-    part.mkdir()
-    try:
+    with _removed_afterwards(part), writing(path, what, needed_bytes, safe, part):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
+        part.mkdir()
         yield part
         part.rename(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -204,10 +362,36 @@ def _has_settings(path: Path) -> bool:
         return False
 
 
-def write_bytes(path: str | os.PathLike, data: bytes) -> None:
-    """Writes a file, completely or not at all."""
-    with whole_file(path) as part:
+def write_bytes(
+    path: str | os.PathLike, data: bytes | memoryview, what: str = "", safe: str = UNCHANGED
+) -> None:
+    """Writes a file, completely or not at all.
+
+    Args:
+        path: the file; its folder is made if it is absent.
+        data: its content.
+        what, safe: of `writing`.
+
+    Raises:
+        DiskError: if it cannot be written.
+    """
+    with whole_file(path, what, len(data), safe) as part:
         part.write_bytes(data)
+
+
+class MemoryFile(io.BytesIO):
+    """A file in memory, for libraries that want a name and do not survive a full disk.
+
+    HDF5 cannot close a file for which there is no room: the process crashes when it ends. So Keras
+    saves weights here, and `write_bytes` takes `getbuffer()`.
+    """
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.name  # Keras looks at its ending
 
 
 def write_json(path: str | os.PathLike, data: object) -> None:

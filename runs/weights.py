@@ -4,19 +4,27 @@ from pathlib import Path
 
 import keras
 
-from models.weight_files import check_tensors, store_digest, tensors_digest
+from models.weight_files import check_tensors, saved_weights, tensors_digest
 from project.errors import first_line
-from project.files import whole_file
+from project.files import UNCHANGED, write_bytes
 from runs.stored import ResumeError
 
 __all__ = ["load_weights", "save_weights", "tensors_digest"]
 
 
-def save_weights(model: keras.Model, path: Path) -> None:
-    """Writes the weights of a network with the digest of its tensors, whole or not at all."""
-    with whole_file(path) as part:
-        model.save_weights(part)
-        store_digest(part)
+def save_weights(model: keras.Model, path: Path, safe: str = UNCHANGED) -> None:
+    """Writes the weights of a network with the digest of its tensors, whole or not at all.
+
+    Args:
+        model: built.
+        path: of the file.
+        safe: of `project.files.writing`.
+
+    Raises:
+        DiskError: if it cannot be written.
+    """
+    memory = saved_weights(model, path.name)
+    write_bytes(path, memory.getbuffer(), "the best weights", safe)
 
 
 def load_weights(model: keras.Model, path: Path) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
 from datasets.crops.crop_reader import CropReader
 from datasets.crops.pipeline import CropPlan, place_crop
 from datasets.records.record import HEIGHT_LIMITS
 from project.errors import UserError
+from project.files import DiskError
 from training.history import CsvFile
 
 COLUMNS = (
@@ -174,7 +176,7 @@ class BadSteps:
         self._suspects: dict[str, TakenCrop] = {}  # the worst crop of each tile
         self._file: CsvFile | None = None
         if source and path.exists():
-            self._file = CsvFile(path, COLUMNS, resume_step)
+            self._file = CsvFile(path, COLUMNS, resume_step, strict=False)
 
     def see(self, step: int, row: dict[str, float]) -> str:
         """Looks at a step that is done.
@@ -210,8 +212,11 @@ class BadSteps:
         if self._source is None:
             return []
         crops = list(self._source.crops(step))
-        self._file = self._file or CsvFile(self.path, COLUMNS)
-        for crop in crops:
+        try:
+            self._file = self._file or CsvFile(self.path, COLUMNS, strict=False)
+        except DiskError as error:  # a log must not end a training
+            tqdm.write(f"warning: {error}")
+        for crop in crops if self._file else ():
             self._file.append({"step": step, "reason": reason, **crop.row()})
         crops = [crop for crop in crops if crop.heights]
         crops.sort(key=lambda crop: (crop.suspicious, crop.extent), reverse=True)

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from devices.workers import any_worker, chiefs_number, is_chief, require_same, worker
+from project.files import writing
 from runs.folders import WEIGHTS
 from runs.stored import ResumeError
 from runs.weights import save_weights
@@ -25,6 +26,7 @@ from training.states import (
     newest_whole,
     remove_superseded,
     rewrite_numbers,
+    saved_states,
     state_of,
     write_state,
 )
@@ -169,17 +171,25 @@ class RunState:
         # All processes must write, but only the chief's files count.
         write = self._checkpoint(self._extra).write
         if self._scratch:
-            write(str(Path(self._scratch.name) / "state"))
+            with writing(self._scratch.name, "a copy of the state", self.bytes, self._safe()):
+                write(str(Path(self._scratch.name) / "state"))
             return
-        write_state(self._last, self._numbers(), write)
+        write_state(self._last, self._numbers(), write, self.bytes, self._safe())
         remove_superseded(self._last, self._keep_states)
+
+    def _safe(self) -> str:
+        """Returns a sentence on what is not lost where a file cannot be written."""
+        states = saved_states(self._last)
+        if not states:
+            return "There is no state yet."
+        return f"The last state, of step {states[0].step}, is whole."
 
     def save_numbers(self) -> None:
         """Replaces the numbers in the state that was saved last, after its validation."""
         self._before_save()
         self.pending = False
         if self.is_chief:
-            rewrite_numbers(self._last, self._numbers())
+            rewrite_numbers(self._last, self._numbers(), self._safe())
 
     def restore(self) -> bool:
         """Loads the newest whole state, if there is one; returns whether there was.
@@ -231,4 +241,4 @@ class RunState:
         """Writes the weights alone as `best.weights.h5`; the file appears when it is complete."""
         self._before_save()
         if self.is_chief:
-            save_weights(self.model, self.folder / WEIGHTS)
+            save_weights(self.model, self.folder / WEIGHTS, self._safe())

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from project.errors import UserError, first_line
-from project.files import PARTS, plain, read_json, whole_file, whole_folder
+from project.files import PARTS, UNCHANGED, plain, read_json, whole_file, whole_folder
 from runs.folders import WEIGHTS
 from runs.stored import FILE as DESCRIPTION
 from runs.stored import ResumeError
@@ -208,16 +208,26 @@ def _refuse_damaged(last: Path, damage: list[str]) -> None:
         )
 
 
-def write_state(last: Path, numbers: Numbers, write_files: Callable[[str], object]) -> None:
+def write_state(
+    last: Path,
+    numbers: Numbers,
+    write_files: Callable[[str], object],
+    needed_bytes: int | None = None,
+    safe: str = UNCHANGED,
+) -> None:
     """Writes a state; it takes its name when it is whole and on the disk.
 
     Args:
         last: folder of the states.
         numbers: of the run.
         write_files: writes TensorFlow's files, given their path without endings.
+        needed_bytes, safe: of `project.files.writing`.
+
+    Raises:
+        DiskError: if it cannot be written.
     """
     state = state_of(last, numbers.step, earlier=False)
-    with whole_folder(state.path) as part:
+    with whole_folder(state.path, "the state", needed_bytes, safe) as part:
         write_files(str(part / "state"))
         files = {
             path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
@@ -229,7 +239,7 @@ def write_state(last: Path, numbers: Numbers, write_files: Callable[[str], objec
     _to_disk(last)
 
 
-def rewrite_numbers(last: Path, numbers: Numbers) -> None:
+def rewrite_numbers(last: Path, numbers: Numbers, safe: str = UNCHANGED) -> None:
     """Replaces the numbers of the state of a step, and leaves its other files as they are.
 
     Raises:
@@ -237,7 +247,7 @@ def rewrite_numbers(last: Path, numbers: Numbers) -> None:
     """
     state = state_of(last, numbers.step, earlier=False)
     files = _content(state)["files"]
-    with whole_file(state.path / NUMBERS) as part:
+    with whole_file(state.path / NUMBERS, safe=safe) as part:
         part.write_bytes(_numbers_file(numbers, files))
         _to_disk(part)
     _to_disk(state.path)

@@ -20,7 +20,7 @@ from datasets.tiles.labels import LabelError
 from datasets.tiles.samples import read_tile_window
 from devices.memory import free_memory
 from project.errors import UserError
-from project.files import whole_folder
+from project.files import DiskError, whole_folder
 
 UNREADABLE = (RasterError, DataError, LabelError)
 BLOCK_PIXELS = 1_000_000  # of a tile that are decoded at a time
@@ -216,9 +216,8 @@ class DiskCache(TileCache):
         try:
             return super().read(number, window)
         except OSError as error:
-            raise CacheError(
-                f"{self._folder}: {error.strerror or error}. Make room, or set cache=none."
-            ) from None
+            problem = error.problem if isinstance(error, DiskError) else error.strerror or error
+            raise CacheError(f"{self._folder}: {problem}. Make room, or set cache=none.") from None
 
     def _find(self, number):
         """Returns whether the entry of a tile exists, and takes it into use."""

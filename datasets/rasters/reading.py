@@ -3,7 +3,8 @@
 import contextlib
 import math
 import os
-from collections.abc import Collection, Iterator, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,17 @@ from project.texts import is_utf8
 
 GDAL_VERSION = gdal.__version__
 gdal.UseExceptions()  # a failed call raises; by default GDAL 3 returns None
+
 osr.UseExceptions()
+
+
+def _on_unraisable(event: Any, hook: Callable[[Any], object] = sys.unraisablehook) -> None:
+    """Leaves out what GDAL raises once more when a file is closed after an error."""
+    if event.object is not gdal.Dataset.__swig_destroy__:
+        hook(event)
+
+
+sys.unraisablehook = _on_unraisable
 # Makes a truncated JPEG an error; by default libjpeg fills the rest with grey.
 gdal.SetConfigOption("GDAL_ERROR_ON_LIBJPEG_WARNING", "TRUE")
 # Makes GDAL ask for side files by name. From a listing of the folder it would also take A.TIF.MSK

@@ -1,6 +1,7 @@
 """Writing GeoTIFFs: whole at once, or in rows that end as a Cloud-Optimized GeoTIFF."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from osgeo import gdal
 
 from datasets.rasters.grids import new_dataset
 from datasets.rasters.reading import Grid, check_result, gdal_errors, open_raster, text_of
-from project.files import whole_file
+from project.files import whole_file, writing
 
 TYPES = {"uint8": gdal.GDT_Byte, "uint16": gdal.GDT_UInt16, "float32": gdal.GDT_Float32}
-SPACE = "Check that its folder exists and has space left."
+ADVICE = "Check that its folder exists."
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def write_raster(
 
     Raises:
         ValueError: if the pixels are not on the grid, or have another type.
-        RasterError: if the file cannot be written.
+        DiskError: if its disk is the reason that the file cannot be written.
+        RasterError: if the reason is another one.
     """
     _check_pixels(pixels, grid)
     bands = pixels.reshape(grid.rows, grid.columns, -1)
@@ -76,7 +78,7 @@ def write_raster(
         # Given for every file, because by default GDAL takes the last of four bands for alpha.
         f"PHOTOMETRIC={'RGB' if is_photo else 'MINISBLACK'}",
     ]
-    with whole_file(path) as part, gdal_errors(path, "write", SPACE):
+    with whole_file(path) as part, gdal_errors(path, "write", ADVICE):
         dataset = _create(part, layer, grid, options)
         _write_rows(dataset, 0, bands)
         dataset.FlushCache()  # raises here; an error on closing would be lost
@@ -125,6 +127,13 @@ def _write_rows(dataset, row, pixels):
         dataset.GetRasterBand(i + 1).WriteArray(np.ascontiguousarray(pixels[..., i]), 0, row)
 
 
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turns errors of the disk into `DiskError` and others of GDAL into `RasterError`."""
+    with writing(path, safe="", part=path), gdal_errors(path, "write", ADVICE):
+        yield
+
+
 class RowFile:
     """A GeoTIFF that is written row by row and survives the process that writes it."""
 
@@ -137,12 +146,13 @@ class RowFile:
             grid: of a file to create; None = the file exists.
 
         Raises:
-            RasterError: if it cannot be opened or created.
+            DiskError: if its disk is the reason that it cannot be opened or created.
+            RasterError: if the reason is another one.
         """
         self.path, self.layer = Path(path), layer
         # Strips of one row each: a row that has been written is never touched again.
         options = ["BLOCKYSIZE=1", "SPARSE_OK=TRUE", "BIGTIFF=IF_SAFER", "INTERLEAVE=BAND"]
-        with gdal_errors(path, "write", SPACE):
+        with _written(self.path):
             if grid:
                 self.dataset = _create(path, layer, grid, options)
                 self.dataset.FlushCache()
@@ -151,12 +161,12 @@ class RowFile:
 
     def write(self, row: int, pixels: np.ndarray) -> None:
         """Writes whole rows from `row` on: pixels (rows, columns, bands)."""
-        with gdal_errors(self.path, "write", SPACE):
+        with _written(self.path):
             _write_rows(self.dataset, row, pixels.astype(self.layer.dtype, copy=False))
 
     def flush(self) -> None:
         """Hands all rows to the operating system, so that they survive a killed process."""
-        with gdal_errors(self.path, "write", SPACE):
+        with _written(self.path):
             self.dataset.FlushCache()
 
     def close(self) -> None:
@@ -174,7 +184,8 @@ def write_cog(source: str | Path, path: str | Path, classes: bool = False) -> No
         classes: True = overviews hold the most frequent value instead of the mean.
 
     Raises:
-        RasterError: if the file cannot be written.
+        DiskError: if its disk is the reason that the file cannot be written.
+        RasterError: if the reason is another one.
     """
     options = {
         "COMPRESS": "DEFLATE",
@@ -185,7 +196,7 @@ def write_cog(source: str | Path, path: str | Path, classes: bool = False) -> No
         "NUM_THREADS": "ALL_CPUS",
         "SPARSE_OK": "TRUE",
     }
-    with gdal_errors(path, "write", SPACE):
+    with _written(Path(path)):
         driver, original = gdal.GetDriverByName("COG"), gdal.Open(str(source))
         creation = [f"{key}={value}" for key, value in options.items()]
         check_result(driver.CreateCopy(str(path), original, options=creation)).FlushCache()

@@ -1,5 +1,6 @@
 """Figure of a training run: losses and validation measures over the steps."""
 
+import contextlib
 import csv
 import os
 from collections.abc import Mapping, Sequence
@@ -42,10 +43,14 @@ def read_rows(path: str | os.PathLike) -> list[dict[str, float | str | None]]:
 
     Returns:
         One dict per row. A cell is a float where its text is a number, None where it is empty,
-        and else a str.
+        and else a str. What is damaged comes as it is, up to what cannot be divided into cells.
     """
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{key: _number(text) for key, text in row.items()} for row in csv.DictReader(file)]
+    rows: list[dict[str, float | str | None]] = []
+    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
+        with contextlib.suppress(csv.Error):
+            for row in csv.DictReader(file, restkey=""):
+                rows.append({key: _number(row[key]) for key in row if key})
+    return rows
 
 
 def training_curves(
@@ -117,9 +122,10 @@ def _finish(panel: Axes, title: str, unit: str) -> None:
 
 
 def _series(rows: Sequence[dict], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns steps and values of one column, float64, without cells that are empty or NaN."""
-    pairs = [(row["step"], row[name]) for row in rows if row.get(name) not in (None, "")]
-    points = np.array(pairs, "float64").reshape(-1, 2)
+    """Returns steps and values of one column, float64, without cells that are no number."""
+    pairs = [(row.get("step"), row.get(name)) for row in rows]
+    numbers = [pair for pair in pairs if all(isinstance(number, float | int) for number in pair)]
+    points = np.array(numbers, "float64").reshape(-1, 2)
     steps, values = points[np.isfinite(points).all(axis=1)].T
     return steps, values
 

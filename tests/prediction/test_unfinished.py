@@ -15,7 +15,9 @@ from prediction.unfinished import (
     work_folder,
 )
 from project.errors import UserError
+from project.files import DiskError
 from project.lease import HeldError, LeaseError, beside, this_process
+from tests.full_disk import file_limit
 
 GRID = Grid(6, 4, None, "")
 CODES, NAMES = [2, 6], ("ground", "building")
@@ -194,3 +196,28 @@ def test_a_finished_output_is_recognised_by_its_identity_and_maps(tmp_path):
     assert is_finished(output, ("heights", "classes"), IDENTITY)
     assert not is_finished(output, ("heights", "normals"), IDENTITY)
     assert not is_finished(output, ("heights",), IDENTITY | {"window_size": 64})
+
+
+@pytest.mark.parametrize("limits", [(20_000, 20_000), (10**9, 20_000)])  # of the rows, of the end
+def test_a_scene_goes_on_once_a_full_disk_has_room_again(tmp_path, limits):
+    grid = Grid(100, 90, None, "")
+    heights = np.random.default_rng(0).normal(10, 3, (100, 90, 1)).astype("float32")
+    layers = map_layers(("heights",), grid, CODES, NAMES, {"DSMNET_IDENTITY": digest(IDENTITY)})
+    output = tmp_path / "h.tif"
+
+    def predict(limits):
+        scene = UnfinishedScene(output, layers, CODES, grid, IDENTITY)
+        begun = scene.finished_rows
+        with file_limit(limits[0]):
+            for row in range(begun, 100, 10):
+                scene.write(row, {"heights": heights[row : row + 10]}, np.ones((10, 90), bool))
+        with file_limit(limits[1]):
+            scene.finish()
+        return begun
+
+    kept = "The finished rows are in .*h.tif.partial"
+    with pytest.raises(DiskError, match=f"^{output} cannot .*36 kB needed.*{kept}"):
+        predict(limits)
+    assert not output.exists()
+    assert predict((10**9, 10**9)) > 0
+    np.testing.assert_array_equal(read_raster(output).pixels, heights)

@@ -1,3 +1,5 @@
+import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -8,6 +10,7 @@ import pytest
 
 from project.errors import UserError
 from project.files import (
+    DiskError,
     check_replaceable_folder,
     check_writable,
     parse_json,
@@ -15,7 +18,10 @@ from project.files import (
     replaced_folder,
     whole_file,
     whole_folder,
+    write_bytes,
+    writing,
 )
+from tests.full_disk import closed_folder, file_limit, read_only_disk, small_disk
 
 ROOT = Path(__file__).parents[2]
 # Replaces a folder and is killed: while it fills the new one, or between the two renames.
@@ -243,3 +249,95 @@ def test_text_that_is_no_json_object_is_a_value_error(data, message):
 def test_json_that_an_editor_marked_as_utf_8_is_read(tmp_path):
     (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": "\xc3\xa4"}')
     assert read_json(tmp_path / "a.json") == {"a": "ä"}
+
+
+def test_a_file_that_has_no_room_is_named_and_the_earlier_one_stays(tmp_path):
+    write_bytes(tmp_path / "a.png", b"earlier")
+    with file_limit(1000), pytest.raises(DiskError) as raised:
+        write_bytes(tmp_path / "a.png", bytes(5000))
+    assert str(raised.value) == (
+        f"{tmp_path}/a.png cannot be written: it would be larger than a file may be here (5 kB "
+        "needed, 1 kB allowed). What was there before is unchanged. Raise the limit (ulimit -f) "
+        "and start the same command again."
+    )
+    assert content(tmp_path) == {"a.png": "earlier"}
+
+
+def test_a_full_disk_is_named_with_the_bytes_needed_and_free(tmp_path):
+    with small_disk(tmp_path / "disk", 64) as resize:
+        path = tmp_path / "disk" / "a.bin"
+        with pytest.raises(
+            DiskError, match=r"no space .*\(200 kB needed, 65.5 kB free\).* Make room"
+        ):
+            write_bytes(path, bytes(200_000))
+        assert not list(path.parent.iterdir())
+        resize(1000)
+        write_bytes(path, bytes(200_000))
+        assert path.stat().st_size == 200_000
+
+
+def test_a_disk_that_is_read_only_is_named(tmp_path):
+    with (
+        read_only_disk(tmp_path / "disk"),
+        pytest.raises(DiskError, match="a.json cannot be written: its disk is read-only"),
+    ):
+        write_bytes(tmp_path / "disk" / "a.json", b"{}")
+
+
+def test_a_folder_that_nobody_may_write_to_is_named(tmp_path):
+    (tmp_path / "a").mkdir()
+    with (
+        closed_folder(tmp_path / "a"),
+        pytest.raises(DiskError, match="a/b.json cannot be written: writing is not permitted"),
+    ):
+        write_bytes(tmp_path / "a" / "b.json", b"{}")
+
+
+def test_a_folder_is_named_by_its_own_name_where_a_file_in_it_has_no_room(tmp_path):
+    with (
+        file_limit(1000),
+        pytest.raises(DiskError, match=f"^the model {tmp_path}/m cannot .*5 kB needed.*: nothing"),
+        whole_folder(tmp_path / "m", "the model", safe="Lost: nothing.") as part,
+    ):
+        write_bytes(part / "a" / "b.bin", bytes(5000))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_replaced_stays_with_all_that_is_in_it(tmp_path):
+    make_folder(tmp_path / "a")
+    before = content(tmp_path)
+    with (
+        file_limit(1000),
+        pytest.raises(DiskError, match="/a cannot be written"),
+        replaced_folder(tmp_path / "a", outdated) as part,
+    ):
+        write_bytes(part / "new.tif", bytes(5000))
+    assert content(tmp_path) == before
+
+
+def fill(path, size):
+    """Writes as libraries do that do not say why they fail."""
+    with contextlib.suppress(OSError), path.open("wb", buffering=0) as file:
+        while file.tell() < size:
+            file.write(bytes(1000))
+    raise RuntimeError("it failed")
+
+
+def test_the_disk_is_asked_where_an_error_does_not_tell(tmp_path):
+    with (
+        file_limit(3_000_000),  # more than is tried on a new file
+        pytest.raises(DiskError, match="larger than a file may be"),
+        whole_file(tmp_path / "a.bin") as part,
+    ):
+        fill(part, 4_000_000)
+    with file_limit(3_000_000), pytest.raises(DiskError), writing(tmp_path / "a", "", 4_000_000):
+        raise RuntimeError("it failed")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(RuntimeError, match="it failed"), whole_file(tmp_path / "a.bin") as part:
+        fill(part, 5000)
+    elsewhere = OSError(errno.ENOSPC, "No space", str(tmp_path / "b" / "c"))
+    with pytest.raises(OSError, match="No space"), whole_file(tmp_path / "a" / "b.bin"):
+        raise elsewhere

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import reduce
 from itertools import takewhile
 from operator import getitem
+from pathlib import Path
 
 import keras
 
@@ -16,6 +17,7 @@ from devices.workers import chiefs_number, require_same
 from evaluation.report.curves import read_rows, training_curves
 from evaluation.tiles import evaluate_tiles
 from prediction.tiles import make_predictor, predict_maps
+from project.files import DiskError
 from runs.start import tile_reader
 from runs.stored import ResumeError, read_stored
 from settings.loading import describe
@@ -116,8 +118,17 @@ def train_exclusively(run: StageRun, check: Callable[[], None]) -> None:
         for name, (crops, message) in sorted(reader.skipped.items()):
             print(f"warning: {crops} crops of tile {name} were skipped: {message}")
         if run.is_chief:
-            rows = (read_rows(run.results / name) for name in ("history.csv", "validation.csv"))
-            training_curves(run.results / "curves.png", *rows)
+            draw_curves(run.results)
+
+
+def draw_curves(folder: Path) -> None:
+    """Draws curves.png from the logs in a folder; a disk that is full ends no training."""
+    try:
+        rows = (read_rows(folder / name) for name in ("history.csv", "validation.csv"))
+        training_curves(folder / "curves.png", *rows)
+    except OSError as error:
+        reason = error.problem if isinstance(error, DiskError) else error
+        print(f"warning: {folder / 'curves.png'} is not drawn: {reason}.")
 
 
 def restore(run: StageRun, state: RunState) -> None:

@@ -237,7 +237,7 @@ def test_a_disk_that_fills_up_while_writing_is_reported(decoder, tmp_path, monke
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(CacheError, match="No space left on device"):
+    with pytest.raises(CacheError, match="no space is left on its disk"):
         cache.read(0, (0, 0, 8, 8))
     assert not list((tmp_path / "c").iterdir())
 

@@ -18,6 +18,7 @@ from datasets.rasters.reading import Grid, read_info, read_raster
 from datasets.rasters.writing import write_raster
 from datasets.records.record import find_record
 from datasets.tiles.folders import list_tiles
+from tests.full_disk import file_limit
 
 FOOT = 0.3048
 LEFT, TOP = 495000.0, 4875000.0  # in UTM zone 10 north
@@ -553,3 +554,17 @@ def test_wrong_footprints_are_one_line_and_leave_nothing(files, tmp_path, capsys
     assert re.search(message, shown)
     assert shown.startswith("error: ") and "\n" not in shown
     assert not (tmp_path / "town").exists()
+
+
+def test_a_full_disk_is_one_line_and_the_same_command_goes_on(files, tmp_path, capsys):
+    with file_limit(2500):  # some photos have more
+        assert run(files, tmp_path / "town", *FEW) == 2
+    found = capsys.readouterr().err
+    assert re.search(r"error: \S*town/\S+\.tif cannot be written: .* allowed\)", found)
+    assert "Traceback" not in found
+    assert run(files, tmp_path / "town", *FEW) == 0
+    whole = tmp_path / "whole"
+    run(files, whole, *FEW)
+    for path in whole.rglob("*.tif"):
+        other = tmp_path / "town" / path.relative_to(whole)
+        np.testing.assert_array_equal(read_raster(other).pixels, read_raster(path).pixels)

@@ -10,6 +10,8 @@ from osgeo_utils.samples.validate_cloud_optimized_geotiff import validate
 from datasets.rasters.grids import part_of_grid, projection_wkt, same_projection
 from datasets.rasters.reading import ControlPoints, Grid, RasterError, read_info, read_raster
 from datasets.rasters.writing import Layer, RowFile, read_tags, write_cog, write_raster
+from project.files import DiskError
+from tests.full_disk import file_limit
 
 GRID = Grid(1100, 700, (5e5, 0.5, 0.0, 5e6, 0.0, -0.5), projection_wkt(32632))
 SMALL = part_of_grid(GRID, 0, 0, 2, 3)
@@ -171,8 +173,32 @@ def test_a_file_to_continue_must_exist(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_full_disk_or_missing_folder_is_named(tmp_path):
-    with pytest.raises(RasterError, match="absent/rows.tif.*space"):
+@pytest.mark.parametrize("limit", [0, 100, 3000, 30_000])
+@pytest.mark.parametrize("kind", ["whole", "rows", "cog"])
+def test_a_full_disk_is_told_by_every_writer_and_leaves_no_half_file(tmp_path, kind, limit):
+    pixels = np.random.default_rng(0).normal(size=(100, 100)).astype("float32")
+    grid = part_of_grid(GRID, 0, 0, 100, 100)
+    write_raster(tmp_path / "a.tif", pixels, grid)
+
+    def write_rows(path):
+        file = RowFile(path, HEIGHTS, grid)
+        file.write(0, pixels[..., None])
+        file.close()
+
+    write = {
+        "whole": lambda path: write_raster(path, pixels, grid),
+        "rows": write_rows,
+        "cog": lambda path: write_cog(tmp_path / "a.tif", path),
+    }[kind]
+    with file_limit(limit), pytest.raises(DiskError, match="b.tif cannot be written: .* allowed"):
+        write(tmp_path / "b.tif")
+    assert kind != "whole" or [path.name for path in tmp_path.iterdir()] == ["a.tif"]
+    write(tmp_path / "c.tif")
+    np.testing.assert_array_equal(read_raster(tmp_path / "c.tif").pixels[..., 0], pixels)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(RasterError, match="absent/rows.tif.*folder exists"):
         RowFile(tmp_path / "absent" / "rows.tif", HEIGHTS, GRID)
 
 

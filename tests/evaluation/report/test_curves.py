@@ -69,3 +69,14 @@ def test_a_logarithmic_axis_has_plain_numbers():
     losses = figure.axes[0]
     assert losses.get_yscale() == "log"
     assert {"10", "100"} <= {text.get_text() for text in losses.get_yticklabels()}
+
+
+def test_rows_that_are_damaged_are_drawn_as_far_as_they_are_numbers(tmp_path):
+    text = b"step,loss\n1,2.0\n2,1.0\n"
+    rows = []
+    for rubbish in (b"\x80\x00\n", b"4,high,,,\n", b"4\n", b"x,1.0\n", b'4,"' + bytes(200_000)):
+        for content in (text + rubbish, rubbish + text, rubbish):
+            (tmp_path / "history.csv").write_bytes(content)
+            rows += read_rows(tmp_path / "history.csv")
+    assert {"step": 2.0, "loss": 1.0} in rows
+    training_curves(tmp_path / "a.png", rows, rows)
