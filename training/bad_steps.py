@@ -216,8 +216,9 @@ class BadSteps:
             self._file = self._file or CsvFile(self.path, COLUMNS, strict=False)
         except DiskError as error:  # a log must not end a training
             tqdm.write(f"warning: {error}")
-        for crop in crops if self._file else ():
-            self._file.append({"step": step, "reason": reason, **crop.row()})
+        for crop in crops:
+            if self._file:
+                self._file.append({"step": step, "reason": reason, **crop.row()})
         crops = [crop for crop in crops if crop.heights]
         crops.sort(key=lambda crop: (crop.suspicious, crop.extent), reverse=True)
         for crop in crops:
