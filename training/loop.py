@@ -135,7 +135,9 @@ def run_training(
     """
     saved, first = time.perf_counter(), state.step + 1
     monitor = StepMonitor(plan.global_batch_size, gpu_load() if state.is_chief else GpuLoad())
-    with stop_requests(plan.max_minutes) as request, _progress_bar(plan, state, monitor) as bar:
+    # The chief alone looks at the time: the others also wait for its validations.
+    minutes = plan.max_minutes if state.is_chief else 0.0
+    with stop_requests(minutes) as request, _progress_bar(plan, state, monitor) as bar:
         while state.step < plan.total_steps and not state.stopped:
             row = {"learning_rate": float(learning_rate())}
             row |= _timed_step(train_step, batches, plan.global_batch_size, monitor)

@@ -89,7 +89,7 @@ class Job:
 
     def end(self):
         """Returns (status, output) at the end."""
-        output, _ = self.process.communicate(timeout=60)
+        output, _ = self.process.communicate(timeout=300)
         return self.process.returncode, output
 
 
