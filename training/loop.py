@@ -143,7 +143,9 @@ def run_training(
     """
     first = state.step + 1
     monitor = StepMonitor(plan.global_batch_size, gpu_load() if state.is_chief else GpuLoad())
-    with stop_requests(plan.max_minutes) as request, _progress_bar(plan, state, monitor) as bar:
+    # The chief alone looks at the time: the others also wait for its validations.
+    minutes = plan.max_minutes if state.is_chief else 0.0
+    with stop_requests(minutes) as request, _progress_bar(plan, state, monitor) as bar:
         if state.pending:
             _validate(plan, state, log, validation, request, bar)
         saved = time.perf_counter()

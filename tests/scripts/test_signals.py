@@ -89,7 +89,7 @@ class Job:
 
     def end(self):
         """Returns (status, output) at the end."""
-        output, _ = self.process.communicate(timeout=60)
+        output, _ = self.process.communicate(timeout=300)
         return self.process.returncode, output
 
 
@@ -146,6 +146,12 @@ def test_all_workers_end_with_their_state(start, tmp_path, send, number):
     status, output = job.end()
     assert status == 75 and "error" not in output, output
     assert job.lines() == ["train_mtl.py begun"] * 2 + ["train_mtl.py saved"] * 2
+
+
+def test_a_step_that_fails_ends_the_job_with_its_status(start, tmp_path):
+    (tmp_path / ".venv/bin/python").write_text('#!/bin/bash\necho "${1##*/}" >>log\nexit 3\n')
+    job = start()
+    assert job.end()[0] == 3 and job.lines() == ["train_mtl.py"]
 
 
 def test_timeout_which_signals_the_script_and_its_group(start, tmp_path):
@@ -241,11 +247,13 @@ def requeued(folder):
 def test_a_slurm_job_is_requeued_if_its_time_is_up_but_not_if_cancelled(
     slurm, tmp_path, number, restarts, expected
 ):
-    wait = "echo begun >>log; exec sleep 600"  # as a test, or a training that starts
+    # USR1 ends it as it ends a test or a training that starts, TERM as a training.
+    wait = "trap 'exit 75' TERM; echo begun >>log; while true; do sleep 0.1; done"
     job = slurm("bash", "-c", wait, SLURM_RESTART_COUNT=restarts)
     job.wait_for("begun")
     to_script(job, number)
-    assert job.end()[0] == 128 + number and requeued(tmp_path) == expected
+    assert job.end()[0] == (75 if number == TERM else 128 + number)
+    assert requeued(tmp_path) == expected
 
 
 @pytest.mark.parametrize("status", [0, 1])

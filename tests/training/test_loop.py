@@ -279,6 +279,13 @@ def test_the_end_of_the_time_stops_after_a_step_with_the_state_saved(monkeypatch
     assert state.saved == [5] and state.step == 5
 
 
+def test_only_the_chief_looks_at_the_time(monkeypatch):
+    monkeypatch.setattr(interrupts, "STARTED", time.monotonic() - 60)
+    state = Recorder()
+    state.is_chief = False
+    assert train([1.0], TrainingPlan(3, 1, 3, max_minutes=1.0), state).step == 3
+
+
 def test_a_run_of_limited_time_saves_early_to_know_how_long_that_takes(monkeypatch):
     monkeypatch.setattr(interrupts, "STARTED", time.monotonic())
     assert train([1.0], TrainingPlan(4, 1, 4, max_minutes=9.0)).saved == [1, 4]
