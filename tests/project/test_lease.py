@@ -104,7 +104,7 @@ def start(path):
         yield run
 
 
-def take(path, wait=True, stale=60.0, **changes):
+def take(path, wait=True, stale=20.0, **changes):
     me = replace(this_process(), **changes)
     return acquire(path, "it is in use", wait, interval=0.05, stale=stale, me=me)
 
@@ -146,7 +146,7 @@ def test_a_process_elsewhere_that_lives_is_refused(path, start, capsys):
     assert capsys.readouterr().out == ""
     with pytest.raises(HeldError, match="on node2"):
         take(path)
-    assert "Waiting up to 60 seconds for a sign that it still runs" in capsys.readouterr().out
+    assert "Waiting up to 20 seconds for a sign that it still runs" in capsys.readouterr().out
     assert first.check() == "ok"
 
 

@@ -33,7 +33,7 @@ def test_a_folder_in_use_is_refused_before_anything_is_done(train, tmp_path, fol
     with held(tmp_path / folder), pytest.raises(SystemExit) as refused:
         train("--mtl_steps=2")
     assert f"{tmp_path / folder} is in use by process" in refused.value.code
-    assert not (tmp_path / "ck" / "blocks" / "mtl").exists()
+    assert not list((tmp_path / "out" / "blocks").glob("checks"))  # of the data, after this
 
 
 def test_a_run_that_is_to_be_resumed_must_not_be_in_use(train, tmp_path):
