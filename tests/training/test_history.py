@@ -152,10 +152,8 @@ def board_steps(folder):
     found = set()
     for path in folder.iterdir():
         with contextlib.suppress(tf.errors.DataLossError):
-            found |= {
-                tf.compat.v1.Event.FromString(record.numpy()).step
-                for record in tf.data.TFRecordDataset(str(path))
-            }
+            for record in tf.data.TFRecordDataset(str(path)):
+                found.add(tf.compat.v1.Event.FromString(record.numpy()).step)
     return found - {0}
 
 
