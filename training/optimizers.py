@@ -168,9 +168,9 @@ class Adam(ReducedGradients, keras.optimizers.Adam):
     def rates(self, learning_rate: tf.Tensor, taken: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Returns the rates of the weight, corrected for the moments' bias, and of both moments."""
         updates = tf.cast(self.iterations + 1, tf.float32)
-        correction = tf.sqrt(1.0 - self.beta_2**updates) / (1.0 - self.beta_1**updates)
-        betas = (1.0 - self.beta_1) * taken, (1.0 - self.beta_2) * taken
-        return learning_rate * correction * taken, *betas
+        # In the order of Keras, so that not a bit of the weights differs.
+        rate = learning_rate * tf.sqrt(1.0 - self.beta_2**updates) / (1.0 - self.beta_1**updates)
+        return rate * taken, (1.0 - self.beta_1) * taken, (1.0 - self.beta_2) * taken
 
     def update_step(
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tuple[tf.Tensor, ...]

@@ -229,6 +229,22 @@ def test_a_step_that_is_not_finite_is_as_if_it_had_not_been(
     assert step_guard(optimizer).left_out_in_a_row() == 0
 
 
+@pytest.mark.parametrize("average", [{}, {"use_ema": True, "ema_momentum": 0.9}])
+def test_adam_has_the_bits_of_keras(average):
+    def train(kind):
+        weights = [keras.Variable(np.linspace(-1, 1, 50), dtype="float32")]
+        rate = keras.optimizers.schedules.CosineDecay(0.0, 40, warmup_target=0.01, warmup_steps=9)
+        optimizer = kind(rate, **average)
+        optimizer.build(weights)
+        apply = tf.function(lambda gradient: optimizer.apply([gradient], weights))
+        for gradient in np.random.default_rng(1).normal(size=(50, 50)):
+            apply(tf.constant(gradient, tf.float32))
+        return copies([*weights, *optimizer.variables])
+
+    for own, theirs in zip(train(Adam), train(keras.optimizers.Adam), strict=True):
+        np.testing.assert_array_equal(own, theirs)
+
+
 def test_a_gradient_that_is_not_finite_is_left_out_even_with_a_finite_loss():
     model, optimizer, run = one_weight_step(tf.distribute.get_strategy(), adam)
     row, weight = run([1e20, 1, 1, 1])  # the square of the gradient is too large
