@@ -68,7 +68,8 @@ def find_initial_weights(settings: Settings, stage: str) -> InitialWeights | Non
             _check_network(settings, stored)
             check_tensors(file, content=False)
     except (ValueError, OSError) as error:
-        problem = f"{settings.quote('initial_weights')} cannot be used: {error}."
+        reason = str(error).rstrip(".")
+        problem = f"{settings.quote('initial_weights')} cannot be used: {reason}."
         if stage not in begun and of == stage:
             raise SettingsError(problem) from None
         return InitialWeights(path, of, began_with=began_with, problem=problem)

@@ -48,9 +48,10 @@ def test_a_state_is_continued_with_the_losses_of_the_uninterrupted_run(places, t
     assert losses == pytest.approx({3: 1.9041986, 4: 62.981644}, rel=1e-3)
 
 
-def test_weights_of_both_stages_predict_the_same_heights(places, blocks, tmp_path):
+def test_weights_of_both_stages_predict_the_same_heights(places, blocks, tmp_path, capsys):
     photo = blocks / "blocks" / "test" / "rgb" / "test_0.tif"
     predict.main([str(photo), str(tmp_path / "heights.tif"), *places])
+    assert capsys.readouterr().out.count("best.weights.h5 has no digest of its numbers") == 2
     heights = read_raster(tmp_path / "heights.tif").pixels[..., 0]
     expected = [-0.0010415944, -0.0014378821, 0.005604861]  # metres, after two steps each
     np.testing.assert_allclose(heights[[0, 20, 63], [0, 40, 63]], expected, rtol=1e-2, atol=1e-6)

@@ -113,13 +113,22 @@ def test_photos_that_are_unfit_are_all_named(refusal, photos):
         ("train_mtl.py", ["--crop_size=128"], "4 of 4 .* smaller than crop_size=128"),
         ("train_mtl.py", ["--dataset_name=Demo", "--shortcut_path=."], "1 of 1 .* smaller than"),
         ("train_mtl.py", ["--output_dir=a_file"], "a_file is not a folder"),
+        ("train_mtl.py", ["--initial_weights=absent"], "initial_weights.*there is no such file"),
+        (
+            "train_mtl.py",
+            ["--initial_weights=trained/blocks/mtl/best.weights.h5"],
+            "of another network, backbone is tiny there and densenet121 here",
+        ),
         ("export.py", ["others"], "others already exists"),
         ("export.py", ["a_file/new"], "a_file is not a folder"),
         ("check_data.py", ["--output_dir=others"], "check holds files, but no check.json"),
     ],
 )
-def test_other_scripts_say_early_what_cannot_be(refusal, tmp_path, script, options, message):
+def test_other_scripts_say_early_what_cannot_be(
+    refusal, trained, tmp_path, script, options, message
+):
     (tmp_path / "a_file").touch()
+    (tmp_path / "trained").symlink_to(trained)
     for name in ("test_dae", "check"):
         (tmp_path / "others" / "blocks" / name).mkdir(parents=True)
         (tmp_path / "others" / "blocks" / name / "notes.txt").touch()
