@@ -34,22 +34,31 @@ def _stage_differences(ours: Stage, whole: Stage, rounding: float | None) -> lis
     if steps != list(range(1, ours.steps + 1)):
         return [f"the steps of history.csv are {steps}, expected 1 to {ours.steps}, each once"]
     found = [f"{path.name} is left over" for path in ours.leftovers()]
-    if rounding is not None:
-        return found + _differences_by_rounding(ours, whole, rounding)
-    found += [
+    if rounding is None:
+        return found + _differences_to_the_bit(ours, whole)
+    return found + _differences_by_rounding(ours, whole, rounding)
+
+
+def _differences_to_the_bit(ours: Stage, whole: Stage) -> list[str]:
+    """Returns what differs where nothing may."""
+    found = [
         f"row {number} of history.csv has {ours_row}, expected {whole_row}"
         for number, (ours_row, whole_row) in enumerate(
             zip(ours.rows(), whole.rows(), strict=True), start=1
         )
         if ours_row != whole_row
     ][:1]
-    if validations(ours) != validations(whole):
-        found.append(f"validation.csv has {validations(ours)}, expected {validations(whole)}")
+    mine, theirs = validations(ours), validations(whole)
+    if mine != theirs:
+        more, missing = ([a for a in x if a not in y] for x, y in ((mine, theirs), (theirs, mine)))
+        found.append(f"validation.csv lacks {missing}, and has {more} instead")
     for title, read in (("best weights", best_weights), ("state", state)):
-        mine, theirs = read(ours), read(whole)
-        names = [name for name in mine | theirs if mine.get(name) != theirs.get(name)]
+        own, expected = read(ours), read(whole)
+        names = [name for name in own | expected if own.get(name) != expected.get(name)]
         if names:
-            found.append(f"{len(names)} of {len(theirs)} parts of the {title} differ: {names[:3]}")
+            found.append(
+                f"{len(names)} of {len(expected)} parts of the {title} differ: {names[:3]}"
+            )
     return found
 
 
