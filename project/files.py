@@ -78,18 +78,19 @@ def writing(
         DiskError: if the disk is the reason. Any other error stays as it is.
     """
     path = Path(path)
+    folder = path if part is None and path.is_dir() else path.parent
     try:
         yield
     except DiskError as error:  # of a file in the folder: the folder is what the user knows
         problem = error.problem
         if needed_bytes:
-            problem = _describe(error.number, path.parent, part, needed_bytes)
+            problem = _describe(error.number, folder, part, needed_bytes)
         raise DiskError(path, what, error.number, problem, safe) from error
     except Exception as error:
-        number = _disk_problem(error, path.parent, part, needed_bytes)
+        number = _disk_problem(error, folder, part, needed_bytes)
         if number is None:
             raise
-        problem = _describe(number, path.parent, part, needed_bytes)
+        problem = _describe(number, folder, part, needed_bytes)
         raise DiskError(path, what, number, problem, safe) from error
 
 

@@ -16,7 +16,7 @@ import train_mtl
 from datasets.demo.data_set import make_demo
 from datasets.rasters.reading import read_raster
 from project.files import DiskError
-from tests.full_disk import file_limit, small_disk
+from tests.full_disk import closed_folder, file_limit, small_disk
 from training.checkpoints import RunState
 from training.history import RunLog
 from training.optimizers import make_optimizer
@@ -126,6 +126,17 @@ def test_best_weights_and_states_are_written_once_a_full_disk_has_room(tmp_path)
         state.save()
         state.save_best()
         assert state.restore() and state.step == 4
+
+
+def test_a_folder_that_is_closed_during_a_run_is_named_and_nothing_is_lost(tmp_path):
+    state = make_state(tmp_path)
+    for folder, save in ((tmp_path, state.save_best), (tmp_path / "last", state.save)):
+        message = (
+            "cannot be written: writing is not permitted .*of step 3, is whole. Change the perm"
+        )
+        with closed_folder(folder), pytest.raises(DiskError, match=message):
+            save()
+    assert state.restore() and state.step == 3
 
 
 def trained(folder):
