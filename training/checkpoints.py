@@ -62,7 +62,8 @@ class RunState:
         }
         self._extra = extra or {}
         parts = {"extra": tf.train.Checkpoint(**self._extra)} if self._extra else {}
-        checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer, **self._numbers, **parts)
+        self._parts = {"model": model, "optimizer": optimizer, **self._numbers}
+        checkpoint = tf.train.Checkpoint(**self._parts, **parts)
         self._checkpoint = checkpoint
         # All processes must save, but only the chief's files count.
         place = str(folder / "last") if self.is_chief else self._scratch_folder()
@@ -146,8 +147,8 @@ class RunState:
             return False
         try:
             has_extra = any(name.startswith("extra/") for name, _ in tf.train.list_variables(path))
-            status = self._checkpoint.restore(path)
-            (status.assert_consumed if has_extra else status.assert_existing_objects_matched)()
+            checkpoint = self._checkpoint if has_extra else tf.train.Checkpoint(**self._parts)
+            checkpoint.restore(path).assert_consumed()
         except (tf.errors.OpError, AssertionError, IndexError, ValueError) as error:
             raise ResumeError(
                 f"{path} cannot be restored ({type(error).__name__}): it is damaged or of "
