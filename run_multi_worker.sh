@@ -86,6 +86,8 @@ while ((${#running[@]})); do
         watchdog=$!
         ((i == 0)) ||
             echo "error: worker $i ended with status $code; see $logs/worker_$i.log" >&2
+        ((code != 137)) ||
+            echo "error: worker $i was killed, perhaps for lack of memory (docs/training.md)" >&2
     done
 done
 [[ -z "${watchdog:-}" ]] || kill "$watchdog" 2>/dev/null || true

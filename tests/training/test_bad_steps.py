@@ -249,14 +249,15 @@ def test_a_gradient_may_overflow_at_some_loss_scales_but_not_at_all(tmp_path):
 def test_a_state_holds_what_the_next_decision_depends_on(tmp_path, make_replicas, replicas):
     strategy = make_replicas(replicas)
 
-    def build():
+    def build(earlier=False):
         with strategy.scope():
             model = tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(1)])
             optimizer = SGD(0.1)
             optimizer.gradient_spike = 10.0
             optimizer.build(model.trainable_variables)
             guard = step_guard(optimizer)
-            return guard, RunState(tmp_path, model, optimizer, extra=guard.variables)
+            extra = {} if earlier else guard.variables
+            return guard, RunState(tmp_path, model, optimizer, extra=extra)
 
     def see(guard, *norms):
         decide = tf.function(
@@ -275,3 +276,9 @@ def test_a_state_holds_what_the_next_decision_depends_on(tmp_path, make_replicas
     assert other.median() == guard.median() == 15.5
     assert see(other, 156.0, 154.0) == [[False] * replicas, [True] * replicas]
     assert other.left_out_in_a_row() == 0
+
+    _, without = build(earlier=True)  # as versions before wrote it
+    without.step = 7
+    without.save()
+    fresh, again = build()
+    assert again.restore() and fresh.median() == np.inf
