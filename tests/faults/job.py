@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.process import ROOT, Script, Workers
-from tests.faults.stage import BEST_WEIGHTS, END, START, STEP, Stage
+from tests.faults.stage import BEST_WEIGHTS, END, EPOCH_STEPS, START, STEP, Stage
 
 SAVED = 75  # exit status of a script that was asked to stop and has saved its state
 WAIT = 300.0  # seconds after which a process hangs
@@ -37,7 +37,7 @@ class Fault:
         signal: its number.
         aim: `ANY` time after the first step, a phase of `tests.faults.stage`, or `RENAME`: before
             a file or folder takes its name.
-        moment: 0 to 1, when within the time that is left; of `RENAME`, before which one.
+        moment: 0 to 1, when within the steps that are left; of `RENAME`, before which one.
         process: which of several workers it hits.
     """
 
@@ -281,14 +281,17 @@ def aim(watch: Watch, fault: Fault, left: frozenset[str], seconds: tuple[float, 
     if fault.aim == START:
         watch.until(lambda: False, fault.moment * first, LONG_PAUSE)
     elif watch.until(lambda: watch.begun, pause=LONG_PAUSE):
-        # Not to the last moment, when the process may have ended.
-        delay = 0.9 * fault.moment * rest * (1 - stage.step() / stage.steps)
-        if fault.aim != ANY:
-            # Half of it, so that there is one more phase of the kind.
-            watch.until(lambda: False, delay / 2, LONG_PAUSE)
+        # By steps, not by time, since the machine may be busier than it was. Never in the last
+        # ones, and earlier still where a phase has to come that is not part of every step.
+        share = 0.8 if fault.aim == ANY else 0.5
+        step = stage.step() + int(share * fault.moment * (stage.steps - stage.step()))
+        watch.until(lambda: stage.step() >= step)
+        within = fault.moment * 1000 % 1
+        if fault.aim == ANY:
+            time.sleep(within * rest * EPOCH_STEPS / stage.steps)  # an epoch
+        else:
             watch.until(lambda: stage.phase(watch.begun, left) == fault.aim)
-            delay = fault.moment * 1000 % 1 * BLUR
-        time.sleep(delay)
+            time.sleep(within * BLUR)
 
 
 def send(watch: Watch, fault: Fault, left: frozenset[str]) -> str | None:
