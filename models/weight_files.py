@@ -5,14 +5,16 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import h5py
-import keras
 import numpy as np
 
 from project.errors import first_line
 from project.files import MemoryFile
+
+if TYPE_CHECKING:  # Keras loads TensorFlow, and files are checked before that
+    import keras
 
 FORMAT = 1  # of what the attributes of a file's root say
 FORMAT_NAME, DIGEST_NAME = "format", "tensors_sha256"
@@ -32,7 +34,7 @@ UNREADABLE = (
 )
 
 
-def saved_weights(model: keras.Model, name: str) -> MemoryFile:
+def saved_weights(model: "keras.Model", name: str) -> MemoryFile:
     """Returns a file in memory with the weights of a model and their digest.
 
     Args:

@@ -1,11 +1,9 @@
 """Real processes: a run that is killed, and runs over replicas, from the command line."""
 
 import csv
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -50,25 +48,6 @@ def whole(blocks, tmp_path_factory):
     subprocess.run(command(blocks, folder, "--batch_size=4"), check=True, cwd=folder)
     assert len(losses(folder)) == 12
     return folder
-
-
-def test_a_killed_run_resumes_to_the_same_result(blocks, tmp_path, whole):
-    run = command(blocks, tmp_path, "--batch_size=4")
-    killed = subprocess.Popen(run, cwd=tmp_path)
-    while len(history(tmp_path)) < 5:
-        assert killed.poll() is None
-        time.sleep(0.01)
-    with pytest.raises(SystemExit, match=f"mtl is in use by process {killed.pid} on "):
-        train_mtl.main(run[2:])  # at once, and the first goes on
-    assert killed.poll() is None
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    assert len(losses(tmp_path)) < 12
-    again = subprocess.run(run, capture_output=True, text=True, cwd=tmp_path)
-    assert again.returncode == 0, again.stderr
-    assert "Continuing" in again.stdout
-    assert losses(tmp_path) == pytest.approx(losses(whole), rel=1e-6)
-    assert not list(tmp_path.rglob("*.lease"))
 
 
 def validations(folder):

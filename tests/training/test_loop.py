@@ -130,7 +130,7 @@ def test_a_signal_ends_a_validation_at_the_next_tile():
                 os.kill(os.getpid(), signal.SIGTERM)
         return {"rmse": 1.0}
 
-    with pytest.raises(Interrupted, match="after step 2 of 4, before the end of its validation"):
+    with pytest.raises(Interrupted, match="step 2 of 4 on SIGTERM, .* its validation will be"):
         train([], TrainingPlan(4, 1, 2), state, measure=measure)
     assert tiles == [0, 1, 2, 3] and state.saved == [2] and state.pending
     assert not state.validations and not state.bests and state.waited == 0

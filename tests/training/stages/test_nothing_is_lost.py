@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from runs.stored import ResumeError, StoredRun
+from training.bad_steps import BadSteps
 from training.checkpoints import RunState
 from training.history import RunLog
 from training.loop import TrainingPlan, Validation, run_training
@@ -65,7 +66,8 @@ class Run:
         batches = iter(range(state.step, 99))
         step, validation = self.stepper(optimizer), Validation(self.measurer(state), "rmse", 2)
         try:
-            run_training(self.plan, state, step, batches, log, validation, lambda: 0.05)
+            bad_steps = BadSteps(None, self.results / "bad_steps.csv", 1)
+            run_training(self.plan, state, step, batches, log, validation, lambda: 0.05, bad_steps)
         finally:
             log.close()
 
