@@ -17,7 +17,7 @@ from project.files import whole_folder, write_json
 from project.version import checkout
 from runs.early import check_export
 from runs.stored import adopt_stored_network, stored_stage
-from runs.trained_model import model_identity, trained_record
+from runs.trained_model import trained_record
 from settings.loading import Settings, load
 
 OPTIONS = (
@@ -40,10 +40,10 @@ def export(settings: Settings, folder: Path) -> None:
     # TensorFlow is imported only after what can be checked without it.
     import devices.quiet_tensorflow  # noqa: F401  first, so that it silences what follows
     from models.height_network import Extras, make_height_network, make_raw_network, write_model
-    from runs.networks import load_networks
+    from runs.networks import load_identified
     from runs.start import start_strategy
 
-    mtl, dae = load_networks(settings, start_strategy(settings))
+    mtl, dae, identity = load_identified(settings, start_strategy(settings))
     record, channels = settings.record, mtl.input_shape[-1]
     scales = [record.rgb_scale] * 3 + [record.sar_scale] * (channels - 3)
     network = make_height_network(mtl, dae, Extras(settings.normal_coding, settings.tta))
@@ -54,7 +54,7 @@ def export(settings: Settings, folder: Path) -> None:
         "the east, y to the south",
         "metres_per_pixel": float(stored_stage(settings, "mtl").gsd),
         "classes": list(record.class_names),
-        "weights": model_identity(settings, dae is not None),
+        "weights": identity,
         "version": checkout(),
     }
     stages = [stage for stage in (mtl, dae) if stage is not None]

@@ -31,10 +31,9 @@ from prediction.unfinished import (
 )
 from project.version import SOFTWARE, checkout
 from runs.folders import weights_file
-from runs.networks import load_networks
+from runs.networks import load_identified
 from runs.start import computed_settings, start_strategy
 from runs.stored import stored_stage, with_trained_dropout
-from runs.trained_model import model_identity
 from settings.loading import Settings
 from settings.table import NETWORK, SettingsError
 
@@ -68,8 +67,7 @@ class Predictor:
         self.gsd = stored_stage(settings, "mtl").gsd
         strategy = start_strategy(settings)
         self.batch = settings.batch_windows * strategy.num_replicas_in_sync
-        stages = load_networks(settings, strategy)
-        self.network_identity = model_identity(settings, stages[1] is not None)
+        mtl, dae, self.network_identity = load_identified(settings, strategy)
         self.devices = {
             "replicas": strategy.num_replicas_in_sync,
             "device": "GPU" if tf.config.list_logical_devices("GPU") else "CPU",
@@ -83,7 +81,7 @@ class Predictor:
         wanted = {SOURCES[name] for name in self.names}
         channels = {"heights": 1, "semantics": len(self.codes), "normals": 3, "uncertainty": 1}
         self.depth = sum(channels[name] for name in wanted)
-        height_network = make_height_network(*stages, extras)
+        height_network = make_height_network(mtl, dae, extras)
 
         def network(image: tf.Tensor) -> dict[str, tf.Tensor]:
             return {k: v for k, v in height_network(image).items() if k in wanted}

@@ -192,6 +192,19 @@ def whole_file(
         os.replace(part, path)
 
 
+def to_disk(path: Path) -> None:
+    """Has a file, or the names in a folder, written to the disk, against a loss of power."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        # Some file systems know no such call for folders, or for files opened to read.
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(number)
+
+
 @contextlib.contextmanager
 def _removed_afterwards(part: Path) -> Iterator[None]:
     """Removes what is left of a file or folder; a disk that does not let it keeps it."""

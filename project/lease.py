@@ -58,6 +58,11 @@ class Holder:
     since: str
     token: str = field(default_factory=lambda: secrets.token_hex(16))
 
+    @property
+    def process(self) -> tuple:
+        """What tells the process from all others."""
+        return self.host, self.boot, self.namespace, self.pid, self.started
+
     def content(self, beat: int) -> bytes:
         """Returns what the lease file holds; it has the same length for each heartbeat."""
         return json.dumps(asdict(self) | {"beat": f"{beat:012d}"}).encode()
@@ -128,10 +133,11 @@ class Lease:
         if not (self._beat() and self._beat()):
             found = _read(self.path)
             holder = _parse(found) if found else None
+            now = f"{self.what} by {holder} now" if holder else f"{self.path} is gone"
             raise LeaseError(
-                f"{self.what} by {holder or 'another process'} now: it took over while this one "
-                f"was suspended, or could not reach {self.path}. Nothing more is written there. "
-                "Stop one of them, then start the same command again."
+                f"{now}: another process took over while this one was suspended or could not reach "
+                "the disk, or the file was removed. Nothing more is written there. Start the same "
+                "command again when no other process runs there."
             )
 
     def release(self) -> None:
@@ -186,6 +192,7 @@ def acquire(
     interval: float = INTERVAL,
     stale: float = STALE,
     me: Holder | None = None,
+    gone: set[tuple] | None = None,
 ) -> Lease:
     """Takes a lease, also that of a process that is gone.
 
@@ -197,6 +204,8 @@ def acquire(
         interval: seconds between heartbeats, which must be the same for all processes.
         stale: seconds without a heartbeat after which a lease is abandoned.
         me: this process.
+        gone: processes that were watched in vain just now, which are not watched again; those of
+            this watch are added.
 
     Raises:
         HeldError: naming the holder.
@@ -206,7 +215,7 @@ def acquire(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while not _create(path, me.content(0)):
-            abandoned = _abandoned(path, what, wait, interval, stale, me)
+            abandoned = _abandoned(path, what, wait, interval, stale, me, gone)
             if abandoned is not None:
                 _take_away(path, abandoned)
     except OSError as error:
@@ -262,11 +271,18 @@ def held_folders(*folders: Path) -> Iterator[list[Lease]]:
     for folder in folders:
         wanted = wanted | dict.fromkeys(lease_files(folder), folder)
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(acquire(p, in_use(f))) for p, f in wanted.items()]
+        gone: set[tuple] = set()
+        yield [stack.enter_context(acquire(p, in_use(f), gone=gone)) for p, f in wanted.items()]
 
 
 def _abandoned(
-    path: Path, what: str, wait: bool, interval: float, stale: float, me: Holder
+    path: Path,
+    what: str,
+    wait: bool,
+    interval: float,
+    stale: float,
+    me: Holder,
+    gone: set[tuple] | None = None,
 ) -> bytes | None:
     """Finds out whether a lease is held.
 
@@ -281,7 +297,7 @@ def _abandoned(
         return None
     holder = _parse(found)
     state = _state(holder, me) if holder else UNKNOWN
-    if state == GONE:
+    if state == GONE or (holder and holder.process in (gone or ())):
         return found
     if state == ALIVE or not wait:
         raise HeldError(what, holder)
@@ -300,6 +316,8 @@ def _abandoned(
         if now != found:
             raise HeldError(what, _parse(now) or holder)
     print("There was none: going on in its place.", flush=True)
+    if holder and gone is not None:
+        gone.add(holder.process)
     return found
 
 
@@ -382,7 +400,8 @@ def _create(path: Path, content: bytes) -> bool:
     part = _part_of(path)
     try:
         part.write_bytes(content)
-        part.chmod(0o644)  # the next user of a shared folder must be able to watch it
+        with contextlib.suppress(OSError):  # some disks have no permissions
+            part.chmod(0o644)  # the next user of a shared folder must be able to watch it
         return _link(part, path)
     finally:
         part.unlink(missing_ok=True)

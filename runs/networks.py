@@ -7,6 +7,7 @@ from models.dae import build_dae, dae_channels
 from models.mtl import NetworkOptions, build_mtl
 from runs.folders import weights_file
 from runs.stored import use_correction, with_trained_dropout
+from runs.trained_model import model_identity
 from runs.weights import load_weights
 from settings.loading import Settings
 
@@ -42,6 +43,27 @@ def load_stage(settings: Settings, stage: str, model: keras.Model) -> None:
         ResumeError: if they are damaged or of another network.
     """
     load_weights(model, weights_file(settings, stage))
+
+
+def load_identified(
+    settings: Settings, strategy: tf.distribute.Strategy
+) -> tuple[keras.Model, keras.Model | None, dict[str, str]]:
+    """Builds the networks and loads their weights, of which it says which they are.
+
+    A training may replace the files at any moment.
+
+    Args:
+        settings, strategy: of `load_networks`.
+
+    Returns:
+        (stage 1, stage 2 or None, `runs.trained_model.model_identity` of what was loaded).
+    """
+    corrected = use_correction(settings)
+    while True:
+        identity = model_identity(settings, corrected)
+        mtl, dae = load_networks(settings, strategy)
+        if model_identity(settings, corrected) == identity:
+            return mtl, dae, identity
 
 
 def load_networks(

@@ -6,7 +6,7 @@ import keras
 
 from models.weight_files import check_tensors, saved_weights, tensors_digest
 from project.errors import first_line
-from project.files import UNCHANGED, write_bytes
+from project.files import UNCHANGED, to_disk, whole_file
 from runs.stored import ResumeError
 
 __all__ = ["load_weights", "save_weights", "tensors_digest"]
@@ -23,8 +23,11 @@ def save_weights(model: keras.Model, path: Path, safe: str = UNCHANGED) -> None:
     Raises:
         DiskError: if it cannot be written.
     """
-    memory = saved_weights(model, path.name)
-    write_bytes(path, memory.getbuffer(), "the best weights", safe)
+    content = saved_weights(model, path.name).getbuffer()
+    with whole_file(path, "the best weights", len(content), safe) as part:
+        part.write_bytes(content)
+        to_disk(part)
+    to_disk(path.parent)
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
@@ -44,6 +47,6 @@ def load_weights(model: keras.Model, path: Path) -> None:
     except ValueError as error:
         raise ResumeError(
             f"{path} cannot be loaded ({first_line(error)}): it is damaged or of another network. "
-            "Restore a copy of it, or train again. The state in last/, if the run has one, is "
-            "another file and still holds its weights."
+            "Restore a copy of it. If its run has a state in last/, the training goes on from that "
+            "with the same command and writes best weights anew; else train again."
         ) from None

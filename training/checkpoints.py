@@ -23,10 +23,12 @@ from training.states import (
     LAST,
     Numbers,
     State,
+    best_is_lost,
     newest_whole,
     remove_superseded,
     rewrite_numbers,
     saved_states,
+    set_best_aside,
     state_of,
     write_state,
 )
@@ -208,6 +210,10 @@ class RunState:
         state = state_of(self._last, step, earlier)
         self._read(state)
         self._take(state.numbers())
+        if self.any_worker(self.is_chief and best_is_lost(self.folder, self._numbers()))[0]:
+            if self.is_chief:
+                set_best_aside(self.folder)
+            self.best, self.waited, self.pending = float("nan"), 0, True
         return True
 
     def _read(self, state: State) -> None:

@@ -95,7 +95,7 @@ class Validation:
             state.save_best()
         else:
             state.waited += 1
-        state.stopped = bool(self.patience) and state.waited >= self.patience
+        state.stopped |= bool(self.patience) and state.waited >= self.patience
         note = f", stopped: no better for {state.waited} validations" if state.stopped else ""
         best = "" if state.waited else " (best)"
         shown = "-" if value is None else f"{value:.4g}"

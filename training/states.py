@@ -13,7 +13,6 @@ import errno
 import hashlib
 import json
 import math
-import os
 import re
 import secrets
 import shutil
@@ -21,8 +20,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from models.weight_files import check_tensors
 from project.errors import UserError, first_line
-from project.files import PARTS, UNCHANGED, plain, read_json, whole_file, whole_folder
+from project.files import PARTS, UNCHANGED, plain, read_json, to_disk, whole_file, whole_folder
 from runs.folders import WEIGHTS
 from runs.stored import FILE as DESCRIPTION
 from runs.stored import ResumeError
@@ -31,6 +31,7 @@ LAST = "last"  # the folder of the states, within that of the stage
 NUMBERS = "state.json"
 FORMAT = 1
 DAMAGED = ".damaged"
+ABOUT_CONTENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)  # errors in reading it
 OTHER_CONTENT = "its content is not what was written"
 LEFTOVERS = (  # names that only a killed write leaves in the folder of a stage
     PARTS.replace("*", WEIGHTS),
@@ -235,8 +236,8 @@ def write_state(
         }
         (part / NUMBERS).write_bytes(_numbers_file(numbers, files))
         for path in (*part.iterdir(), part):
-            _to_disk(path)
-    _to_disk(last)
+            to_disk(path)
+    to_disk(last)
 
 
 def rewrite_numbers(last: Path, numbers: Numbers, safe: str = UNCHANGED) -> None:
@@ -249,8 +250,30 @@ def rewrite_numbers(last: Path, numbers: Numbers, safe: str = UNCHANGED) -> None
     files = _content(state)["files"]
     with whole_file(state.path / NUMBERS, safe=safe) as part:
         part.write_bytes(_numbers_file(numbers, files))
-        _to_disk(part)
-    _to_disk(state.path)
+        to_disk(part)
+    to_disk(state.path)
+
+
+def best_is_lost(folder: Path, numbers: Numbers) -> bool:
+    """Returns whether a run has found best weights, but its file of them is gone or damaged."""
+    if math.isnan(numbers.best):
+        return False
+    try:
+        check_tensors(folder / WEIGHTS)
+    except (FileNotFoundError, ValueError):
+        return True
+    return False
+
+
+def set_best_aside(folder: Path) -> None:
+    """Keeps what is left of damaged best weights, and says that they are lost."""
+    path, kept = folder / WEIGHTS, ""
+    if path.exists():
+        kept = f" The damaged file is kept as {_rename_aside(path)}."
+    print(
+        f"warning: THE BEST WEIGHTS ARE LOST: {path} is gone or damaged.{kept} Restore it from a "
+        "backup, or go on: those of the last state are validated, and are the best ones from here."
+    )
 
 
 def remove_superseded(last: Path, keep: int) -> None:
@@ -272,12 +295,12 @@ def remove_superseded(last: Path, keep: int) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Removes what killed writes have left in a stage's folder, in which nobody else writes."""
-    for pattern in LEFTOVERS:
-        for path in folder.glob(pattern):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    copies = folder.parent.glob(PARTS.removesuffix("*") + folder.name)
+    for path in (*copies, *(path for pattern in LEFTOVERS for path in folder.glob(pattern))):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _is_readable(state: State) -> bool:
@@ -293,9 +316,9 @@ def _reading(path: Path) -> Iterator[None]:
     """Turns what reading a damaged file raises into DamagedState."""
     try:
         yield
-    except PermissionError:
-        raise  # says nothing about the content
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno not in ABOUT_CONTENT:
+            raise  # such as a disk that is away: it says nothing about the content
         reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise DamagedState(f"{path}: {reason}") from None
 
@@ -335,19 +358,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _to_disk(path: Path) -> None:
-    """Has a file or the names in a folder written to the disk, against a loss of power."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    except OSError as error:
-        # Some file systems know no such call for folders, or for files opened to read.
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(number)
-
-
 def _rename_aside(path: Path) -> Path:
     aside, number = path.with_name(path.name + DAMAGED), 1
     while aside.exists():
@@ -379,5 +389,9 @@ def _reading_earlier(state: State) -> Iterator:
 
     try:
         yield tf.train.load_checkpoint(state.prefix)
+    except tf.errors.PermissionDeniedError:
+        raise PermissionError(
+            f"{state.path}: it must not be read. Change its permissions."
+        ) from None
     except (tf.errors.OpError, IndexError, ValueError, TypeError) as error:
         raise DamagedState(f"{state.path} cannot be read ({type(error).__name__})") from None

@@ -18,14 +18,20 @@ OPTIONS = [("--outputs", {"default": ""}), ("--sar", {})]
 def make(monkeypatch):
     """Returns a function (options) -> `Predictor`."""
 
+    weights = {"mtl": "digest"}
+
     def network(image, training):
         return {"heights": image[..., :1], "normals": 0 * image + [0.5, 0.2, 0.9]}
 
     monkeypatch.setattr(predictor, "stored_stage", lambda *_: SimpleNamespace(gsd=0.5))
-    monkeypatch.setattr(predictor, "load_networks", lambda *_: (network, None))
-    monkeypatch.setattr(predictor, "model_identity", lambda *_: {"mtl": "digest"})
+    monkeypatch.setattr(predictor, "load_identified", lambda *_: (network, None, dict(weights)))
     given = ["--sem_flag=false", "--dropout=0"]
-    return lambda *options: Predictor(load("", [*given, *options], OPTIONS))
+
+    def make(*options, digest="digest"):
+        weights["mtl"] = digest
+        return Predictor(load("", [*given, *options], OPTIONS))
+
+    return make
 
 
 @pytest.fixture
@@ -47,10 +53,9 @@ def test_what_changes_the_heights_makes_another_prediction(make, scene, option):
     assert make(option)._identity(scene) != make()._identity(scene)
 
 
-def test_other_weights_make_another_prediction(make, scene, monkeypatch):
+def test_other_weights_make_another_prediction(make, scene):
     before = make()._identity(scene)
-    monkeypatch.setattr(predictor, "model_identity", lambda *_: {"mtl": "another"})
-    assert make()._identity(scene) != before
+    assert make(digest="another")._identity(scene) != before
 
 
 class Part:

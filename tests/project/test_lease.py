@@ -191,7 +191,7 @@ def test_a_suspended_process_that_nobody_replaced_goes_on(path, start):
 def test_a_removed_lease_is_lost(path, start):
     first = start()
     path.unlink()
-    assert "in use by another process now" in first.check()
+    assert f"{path} is gone: another process took over" in first.check()
     take(path).release()
 
 

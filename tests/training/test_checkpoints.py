@@ -1,3 +1,5 @@
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -40,6 +42,7 @@ def test_weights_and_optimizer_come_back(tmp_path, make_replicas, saved, loaded)
     step(strategy, model, optimizer)
     state = RunState(tmp_path, model, optimizer)
     state.step, state.best, state.waited, state.stopped = 5, 1.25, 2, True
+    state.save_best()
     state.save(pending=True)
     other = make_replicas(loaded)
     fresh = build(other, seed=2)
@@ -88,6 +91,7 @@ def test_the_state_before_a_damaged_one_is_loaded(tmp_path, capsys, pattern):
     fresh = build(strategy, seed=1)
     state = RunState(tmp_path, *fresh)
     state.step, state.best = 1, 3.5
+    state.save_best()
     state.save()
     saved = everything_of(fresh)
     step(strategy, *fresh)
@@ -100,6 +104,23 @@ def test_the_state_before_a_damaged_one_is_loaded(tmp_path, capsys, pattern):
     assert found.restore() and (found.step, found.best) == (1, 3.5)
     np.testing.assert_array_equal(everything_of(other), saved)
     assert "step-00000002.damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["damaged", "deleted"])
+def test_if_the_best_weights_are_lost_those_of_the_state_are_validated(tmp_path, capsys, is_there):
+    state = RunState(tmp_path, *build(tf.distribute.get_strategy(), seed=1))
+    state.step, state.best, state.waited, state.stopped = 4, 2.5, 3, True
+    state.save_best()
+    state.save()
+    path = tmp_path / "best.weights.h5"
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged) if is_there else path.unlink()
+    assert state.restore() and state.pending and state.stopped
+    assert math.isnan(state.best) and state.waited == 0
+    assert "THE BEST WEIGHTS ARE LOST" in capsys.readouterr().out
+    kept = [file.read_bytes() for file in tmp_path.glob("best.weights.h5*")]
+    assert kept == ([damaged] if is_there else []) and not path.exists()
 
 
 def test_a_state_of_another_network_is_refused(tmp_path):
@@ -177,6 +198,7 @@ def test_a_state_of_an_earlier_version_is_loaded(tmp_path, damage):
     fresh = build(strategy, seed=1)
     step(strategy, *fresh)
     write_earlier(tmp_path, *fresh, step=5)
+    fresh[0].save_weights(tmp_path / "best.weights.h5")
     damage(tmp_path / "last")
     other = build(strategy, seed=2)
     state = RunState(tmp_path, *other, extra={"norms": tf.Variable(3.0)})

@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from project.files import whole_folder
+from project.files import whole_folder, write_bytes
 from runs.folders import WEIGHTS
 from runs.stored import FILE, ResumeError, StoredRun, read_stored
 from training.stages.stage import StageRun
 from training.states import (
     LAST,
     Numbers,
+    best_is_lost,
     newest_whole,
     read_progress,
     remove_leftovers,
@@ -45,23 +46,22 @@ def prepare_folders(run: StageRun, before_new: Callable[[], None] = lambda: None
     remove_leftovers(folder)
     if start == NEW:
         before_new()
-    if start == NEW and resume == "auto" and not in_the_way(run):
-        return start
-    if start != NEW and source.resolve() == folder.resolve():
-        return start
-    if start == NEW:
-        make_way(run)
+        reason = in_the_way(run) if resume == "auto" else "a new run was asked for"
+        if reason:
+            make_way(run, reason)
         folder.mkdir(parents=True, exist_ok=True)
-        return start
-    newest_whole(source / LAST, set_aside=False)  # an error, before anything is moved
-    with whole_folder(folder) as part:
-        shutil.copytree(source, part, dirs_exist_ok=True)
-        make_way(run)
+    elif start == CONTINUE and source.resolve() != folder.resolve():
+        newest_whole(source / LAST, set_aside=False)  # an error, before anything is moved
+        with whole_folder(folder) as part:
+            shutil.copytree(source, part, dirs_exist_ok=True)
+            for path in (part, *(path for path in part.rglob("*") if path.is_dir())):
+                path.chmod(path.stat().st_mode | 0o700)  # the source may be write-protected
+            make_way(run, f"the run in {source} goes on in its place")
     return start
 
 
-def in_the_way(run: StageRun) -> bool:
-    """Returns whether the folders of a new run hold another run, or what is left of this one.
+def in_the_way(run: StageRun) -> str:
+    """Returns why the run in the folders of a new one cannot go on; "" = there is none.
 
     Raises:
         ResumeError: if it is this run but for what differs on this machine.
@@ -72,25 +72,38 @@ def in_the_way(run: StageRun) -> bool:
         refuse_other_precision(stored, now, folder)
     if stored and progress:
         refuse_other_tiles(stored, now, folder)
-    if stored and progress is None and stored.identity == now.identity:
-        if not left_behind(folder, run.results):
-            return False  # killed before its first step: there is nothing worth keeping
-        print(f"{folder} is this run, but has no state in {LAST}/ that it could go on from.")
-    return True
+    if stored and stored.identity != now.identity:
+        names = sorted(stored.identity.keys() | now.identity.keys())
+        other = [n for n in names if stored.identity.get(n) != now.identity.get(n)]
+        return f"it is another run (other {', '.join(other)})"
+    if progress is None and not left_behind(folder, run.results):
+        return ""  # killed before its first step: there is nothing worth keeping
+    return f"it has no state in {LAST}/ to go on from" if stored else f"it has no {FILE}"
 
 
-def make_way(run: StageRun) -> None:
-    """Moves the folders of an earlier run aside, and says where its weights are."""
-    for old in (run.folder, run.results):
+def make_way(run: StageRun, reason: str) -> None:
+    """Moves the folders of an earlier run aside, and says why, and where its weights are."""
+    keep_description(run)
+    # The folder that may hold the weights from which the new run starts goes last.
+    for old in (run.results, run.folder):
         if not old.exists():
             continue
         aside = move_aside(old)
-        print(f"{old} holds another run: moved aside to {aside}")
+        print(f"{old} is moved aside to {aside}: {reason}.")
         if (weights := aside / WEIGHTS).is_file():
             print(f"Its best weights are now {weights}")
-            if not saved_states(aside / LAST):
+            if not saved_states(aside / LAST) and (aside / FILE).is_file():
                 setting = shlex.quote(f"--initial_weights={weights}")
-                print(f"A run that starts from them: the same command with {setting}")
+                print(f"To start from them instead, stop this run and set {setting}")
+
+
+def keep_description(run: StageRun) -> None:
+    """Puts a copy of settings.json beside weights that have lost theirs and would need it."""
+    there, here = run.results / FILE, run.folder / FILE
+    if not here.exists() and (run.folder / WEIGHTS).is_file():
+        with contextlib.suppress(ResumeError):
+            if (stored := read_stored(run.results)) and stored.stage == run.description.stage:
+                write_bytes(here, there.read_bytes())
 
 
 def refuse_lost_description(run: StageRun) -> None:
@@ -121,7 +134,7 @@ def refuse_lost_description(run: StageRun) -> None:
 
 def left_behind(folder: Path, results: Path) -> bool:
     """Returns whether a run has left weights, parts of a state, or steps in its history."""
-    if (folder / WEIGHTS).exists() or any((folder / LAST).glob("ckpt-*")):
+    if (folder / WEIGHTS).exists() or any((folder / LAST).glob("*")):
         return True
     with contextlib.suppress(OSError), (results / "history.csv").open("rb") as file:
         return len(file.read(HISTORY_BYTES).splitlines()) > 1  # more than the names of the columns
@@ -215,7 +228,9 @@ def decide(source: Path, identity: dict, total_steps: int, resume: str = "auto")
     if different:
         changes = "; ".join(f"{n}: {known.get(n)} there, {identity[n]} here" for n in different)
         raise ResumeError(f"The run in {source} differs ({changes}). Set the same, or resume=auto.")
-    return FINISHED if is_finished(progress, total_steps) else CONTINUE
+    if is_finished(progress, total_steps) and not best_is_lost(source, progress):
+        return FINISHED
+    return CONTINUE
 
 
 def move_aside(folder: Path) -> Path:

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from devices.workers import is_chief
+from runs.folders import file_digest
 from runs.initial import InitialWeights
 from runs.stored import ResumeError
 from runs.weights import load_weights
@@ -44,6 +45,8 @@ def load_initial_weights(
         return initial
     try:
         load_weights(network, initial.file)
+        if file_digest(initial.file) != initial.digest:
+            raise ResumeError(f"{initial.file} was replaced while it was read. Start again.")
     except (ResumeError, OSError) as error:
         initial = replace(initial, problem=f"initial_weights: {error}")
         if not initial.began_with:

@@ -78,9 +78,12 @@ def train_exclusively(run: StageRun, check: Callable[[], None]) -> None:
         run: the run.
         check: raises an error if that is not so any more.
     """
+    check()
     run, start = choose_start(run)
     if start == FINISHED:
-        print(f"{run.folder}: this run is finished. --resume=never trains it again.")
+        named = run.settings.resume not in ("auto", "never")
+        folder = run.settings.resume if named else run.folder
+        print(f"{folder}: this run is finished. --resume=never trains it again.")
         return
     if start == NEW and run.is_chief:
         run.description.write(run.folder)  # so that the same command knows it again from here on
@@ -96,6 +99,7 @@ def train_exclusively(run: StageRun, check: Callable[[], None]) -> None:
     if start == CONTINUE:
         restore(run, state)
     state.audit(statistics=True)
+    check()
     log = begin_log(run, state)
     reader = crop_reader(run)
     batches = distributed_batches(run, range(state.step, run.plan.total_steps), reader)

@@ -284,6 +284,15 @@ def encoder_weights(settings: Settings, strategy: tf.distribute.Strategy) -> tup
     return weights, origin
 
 
+def load_stage1(settings: Settings, mtl: keras.Model) -> str:
+    """Loads the best weights of stage 1, whose training may go on; returns their digest."""
+    while True:
+        digest = weights_digest(settings, "mtl")
+        load_stage(settings, "mtl", mtl)
+        if weights_digest(settings, "mtl") == digest:
+            return digest
+
+
 def initial_origin(initial: InitialWeights | None) -> dict[str, str]:
     """Returns what the weights that a stage starts from add to the origin of its run."""
     return {IDENTITY: initial.digest} if initial else {}
@@ -306,10 +315,8 @@ def dae_stage(
     initial = of_stage(initial, "dae", strategy)
     with strategy.scope():
         mtl, dae = build_stage1(settings), build_stage2(settings)
-    if trained:
-        load_stage(settings, "mtl", mtl)
+    origin = {"mtl_weights": load_stage1(settings, mtl)} if trained else {}
     initial = load_initial_weights(dae, initial)
-    origin = {"mtl_weights": weights_digest(settings, "mtl")} if trained else {}
     options = LossOptions(settings.reg_loss, settings.huber_delta)
     return Stage(
         name="dae",

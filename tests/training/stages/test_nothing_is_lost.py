@@ -12,6 +12,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from models.weight_files import check_tensors
 from runs.stored import ResumeError, StoredRun
 from training.bad_steps import BadSteps
 from training.checkpoints import RunState
@@ -294,6 +295,7 @@ def test_weights_without_a_state_are_moved_aside_and_a_new_run_begins(
     aside = tmp_path / "ck/mtl.1/best.weights.h5"
     assert aside.read_bytes() == weights
     assert f"--initial_weights={aside}" in capsys.readouterr().out
+    assert aside.with_name("settings.json").is_file()  # which these weights need
     assert (tmp_path / "out/mtl.1/history.csv").is_file() and result(tmp_path) == whole
 
 
@@ -304,6 +306,43 @@ def test_a_kill_in_a_validation_changes_nothing(whole, tmp_path, step, late):
         Run(tmp_path, kill_in_validation=step, late=late).start()
     assert Run(tmp_path).start() == "continue"
     assert result(tmp_path) == whole
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+@pytest.mark.parametrize("is_finished", [False, True], ids=["unfinished", "finished"])
+@pytest.mark.parametrize("damage", [unlink, cut_short], ids=["deleted", "cut short"])
+def test_lost_best_weights_are_written_anew(stopped, whole, tmp_path, is_finished, damage):
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    if is_finished:
+        Run(tmp_path).start()
+    damage(tmp_path / "ck/mtl/best.weights.h5")
+    assert Run(tmp_path).start() == "continue"
+    check_tensors(tmp_path / "ck/mtl/best.weights.h5")
+    assert result(tmp_path)[0] == whole[0]
+    assert Run(tmp_path).start() == "finished"
+
+
+def test_a_named_run_that_is_finished_changes_nothing(stopped, whole, tmp_path):
+    source, own = tmp_path / "source", tmp_path / "own"
+    assert Run(source).start() == "new"
+    shutil.copytree(stopped, own)
+    before = sorted(tmp_path.rglob("*"))
+    assert Run(own, resume=str(source / "ck/mtl")).start() == "finished"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_named_run_may_be_write_protected(stopped, tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(stopped / "ck" / "mtl", source)
+    for folder in (source, source / "last"):
+        folder.chmod(0o555)
+    assert Run(tmp_path, resume=str(source)).start() == "continue"
+    assert (tmp_path / "ck/mtl").stat().st_mode & 0o700 == 0o700
+    for folder in (source, source / "last"):
+        folder.chmod(0o755)
 
 
 def test_a_named_run_of_which_no_state_is_whole_moves_nothing(stopped, tmp_path):
