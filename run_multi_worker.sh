@@ -71,6 +71,9 @@ done
 
 status=0
 while ((${#running[@]})); do
+    if [[ -n ${deadline:-} ]] && ((SECONDS >= deadline)); then
+        kill -KILL "${running[@]}" 2>/dev/null || true
+    fi
     sleep 0.2 || true # "wait -n" loses a worker that ends when a signal interrupts it
     for i in "${!running[@]}"; do
         worker=${running[$i]}
@@ -82,13 +85,11 @@ while ((${#running[@]})); do
         status=$code
         ((code != 75)) || continue # the others have saved, too, and need their time to end
         # The other workers notice the loss and end by themselves; after a minute they are killed.
-        (sleep 60 && kill -KILL "${running[@]}" 2>/dev/null) >/dev/null 2>&1 &
-        watchdog=$!
+        deadline=$((SECONDS + 60))
         ((i == 0)) ||
             echo "error: worker $i ended with status $code; see $logs/worker_$i.log" >&2
         ((code != 137)) ||
             echo "error: worker $i was killed, perhaps for lack of memory (docs/training.md)" >&2
     done
 done
-[[ -z "${watchdog:-}" ]] || kill "$watchdog" 2>/dev/null || true
 exit "$status"

@@ -1,5 +1,6 @@
 """What helps when the memory of a GPU or of the machine is not enough."""
 
+import math
 import sys
 from collections.abc import Iterator
 
@@ -64,11 +65,15 @@ def _remedies(settings: Settings, job: str) -> Iterator[tuple[str, str]]:
 def _for_steps(settings: Settings, stage: str) -> Iterator[tuple[str, str]]:
     """Yields what makes a training step smaller, but leaves the run what it is."""
     crops, parts = crops_per_replica(settings, stage), settings.gradient_accumulation_steps
-    name = "batch_size" if stage == "mtl" else "dae_batch_size"
-    if crops > 1:
-        factor = next(f for f in range(2, crops + 1) if crops % f == 0)
+    both = {"batch_size": "mtl", "dae_batch_size": "dae"}
+    sizes = {name: crops_per_replica(settings, one) for name, one in both.items()}
+    # Accumulation holds for both stages: a stage whose batch is not divided would train anew.
+    common = math.gcd(*sizes.values())
+    if crops > 1 and common > 1:
+        factor = next(f for f in range(2, common + 1) if common % f == 0)
+        divided = (f"--{name}={size // factor}" for name, size in sizes.items())
         yield (
-            f"--{name}={crops // factor} --gradient_accumulation_steps={parts * factor}",
+            f"{' '.join(divided)} --gradient_accumulation_steps={parts * factor}",
             f"{1 / factor:.0%} of the crops at a time in the same global batch: the run goes on",
         )
     if not settings.gradient_checkpointing:

@@ -195,7 +195,7 @@ class BadSteps:
         if row.get("loss_scale", 1.0) < SMALLEST_SCALE:
             raise TrainingError(
                 f"Step {step}: the gradient, at every loss scale, is not finite. The last good "
-                "state is kept. Try precision=float32 or a smaller learning rate."
+                "state is kept. Train again with precision=float32 or a smaller learning rate."
             )
         if not row.get("left_out"):
             self._in_a_row, self._suspects = 0, {}
@@ -240,12 +240,13 @@ class BadSteps:
             self._suspects.values(), key=lambda crop: (crop.suspicious, crop.extent), reverse=True
         )
         tiles = f"{named(crops)} All crops are in {self.path}. " if self._source else ""
-        spike = ", or a larger gradient_spike" if "median" in reason else ""
+        spike = ", or set a larger gradient_spike" if "median" in reason else ""
         return (
             f"Step {step}: left out, like all of the last {count}, because {reason}. {tiles}The "
-            "last good state is kept. Repair or remove tiles with wrong heights and start the same "
-            "command again; if all are right, try a smaller learning rate, gradient_clip_norm or "
-            f"precision=float32{spike}."
+            "last good state is kept. Restore tiles that have changed since the training began"
+            f"{spike}, and the same command goes on from that state. Other tiles, a smaller "
+            "learning rate, gradient_clip_norm or another precision make a new run, which "
+            "initial_weights can start from the best weights of this one."
         )
 
     def close(self) -> None:

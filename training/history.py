@@ -37,7 +37,7 @@ HISTORY_COLUMNS = (
 )
 FIGURES = ("seconds_median", "seconds_p95", "input_wait", "gpu_utilisation", "gpu_memory")
 FIGURES_EVERY = 10  # steps
-MOST_WAITING = 50_000  # rows of a log that its disk does not take; some ten MB of memory
+MOST_WAITING = 50_000  # rows of a log that its disk does not take; up to 200 MB of memory
 
 
 class PatientLog:

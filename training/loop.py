@@ -147,7 +147,7 @@ def run_training(
     minutes = plan.max_minutes if state.is_chief else 0.0
     with stop_requests(minutes) as request, _progress_bar(plan, state, monitor) as bar:
         if state.pending:
-            _validate(plan, state, log, validation, request, bar)
+            _validate(plan, state, log, validation, request, bar, in_time=False)
         saved = time.perf_counter()
         while state.step < plan.total_steps and not state.stopped:
             row = {"learning_rate": float(learning_rate())}
@@ -187,6 +187,7 @@ def _validate(
     validation: Validation,
     request: StopRequest,
     bar: tqdm,
+    in_time: bool = True,
 ) -> None:
     """Validates the weights of the state that was saved last, and completes its numbers.
 
@@ -199,12 +200,18 @@ def _validate(
         validation: to run.
         request: is true as soon as the run is asked to stop.
         bar: through which the chief prints.
+        in_time: whether the end of the time stops it, too. At a start it does not: a validation
+            that is begun again and again would never end.
 
     Raises:
         Interrupted: if the run is asked to stop before the end; the validation stays pending.
     """
+
+    def should_stop() -> bool:
+        return bool(request) if in_time else request.signal is not None
+
     with state.averaged():
-        line = validation.run(state, log, plan.epoch(state.step - 1) + 1, lambda: bool(request))
+        line = validation.run(state, log, plan.epoch(state.step - 1) + 1, should_stop)
     if line is None:
         raise Interrupted(
             f"Stopped after step {state.step} of {plan.total_steps} {request.reason()}. The state "

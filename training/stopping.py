@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from project import interrupts
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_current: "StopRequest | None" = None
 ENDING_SECONDS = 10.0  # from the saved state to the end of the process: curves, TensorBoard
 
 
@@ -84,10 +85,17 @@ def stop_requests(max_minutes: float = 0.0) -> Iterator[StopRequest]:
     In the middle of a step the weights are one step ahead of the step number, so the state can
     be saved between steps only. Signals that are ignored, as Ctrl-C is in the background, stay so.
 
+    Within another such block it yields the request of that one, so that a second signal is one as
+    long as what follows a loop is still to be written.
+
     Args:
         max_minutes: since the start of the job; 0 = no limit.
     """
-    stop = StopRequest(max_minutes)
+    global _current
+    if _current is not None:
+        yield _current
+        return
+    stop = _current = StopRequest(max_minutes)
     taken = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     # Python runs handlers between its own instructions, not within a compiled step. Through a pipe,
     # a thread hears of a signal at once: a second one must also end a run that hangs.
@@ -100,6 +108,7 @@ def stop_requests(max_minutes: float = 0.0) -> Iterator[StopRequest]:
     try:
         yield stop
     finally:
+        _current = None
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)  # None: it is not Python's
         signal.set_wakeup_fd(told_before)

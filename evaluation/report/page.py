@@ -90,6 +90,8 @@ def training_html(settings: Settings, stage: str) -> str:
     caption = f"Training of stage {stage.upper()}: losses and validation over the steps"
     try:
         history, validation = (read_rows(file) if file.is_file() else [] for file in files)
+        if any(isinstance(row.get("loss"), str) for row in history):
+            raise ValueError
         return html_figure(png_bytes(curves_figure(history, validation)), caption)
     except (ValueError, KeyError, TypeError, csv.Error):
         return f"<p>Stage {stage.upper()}: {HISTORY} or validation.csv is damaged.</p>"

@@ -40,6 +40,7 @@ from training.stages.folders import (
 from training.stages.stage import StageRun, initial_origin
 from training.stages.step import compile_step, learning_rates
 from training.states import LAST
+from training.stopping import stop_requests
 
 STARTS = (NEW, CONTINUE, FINISHED)
 VALIDATION_COLUMNS = {  # of validation.csv: path into metrics.json
@@ -105,24 +106,26 @@ def train_exclusively(run: StageRun, check: Callable[[], None]) -> None:
     batches = distributed_batches(run, range(state.step, run.plan.total_steps), reader)
     rates = learning_rates(run)
     bad_steps = begin_bad_steps(run, reader, state.step, guard.left_out_in_a_row())
-    try:
-        run_training(
-            run.plan,
-            state,
-            step,
-            batches,
-            log,
-            make_validation(run),
-            lambda: rates(updates_done(optimizer)),
-            bad_steps,
-        )
-    finally:
-        log.close()
-        bad_steps.close()
-        for name, (crops, message) in sorted(reader.skipped.items()):
-            print(f"warning: {crops} crops of tile {name} were skipped: {message}")
-        if run.is_chief:
-            draw_curves(run.results)
+    # Around what follows the loop as well: until the curves are drawn, a second signal is one.
+    with stop_requests(run.plan.max_minutes if run.is_chief else 0.0):
+        try:
+            run_training(
+                run.plan,
+                state,
+                step,
+                batches,
+                log,
+                make_validation(run),
+                lambda: rates(updates_done(optimizer)),
+                bad_steps,
+            )
+        finally:
+            log.close()
+            bad_steps.close()
+            for name, (crops, message) in sorted(reader.skipped.items()):
+                print(f"warning: {crops} crops of tile {name} were skipped: {message}")
+            if run.is_chief:
+                draw_curves(run.results)
 
 
 def draw_curves(folder: Path) -> None:
