@@ -65,16 +65,20 @@ def _remedies(settings: Settings, job: str) -> Iterator[tuple[str, str]]:
 def _for_steps(settings: Settings, stage: str) -> Iterator[tuple[str, str]]:
     """Yields what makes a training step smaller, but leaves the run what it is."""
     crops, parts = crops_per_replica(settings, stage), settings.gradient_accumulation_steps
-    both = {"batch_size": "mtl", "dae_batch_size": "dae"}
-    sizes = {name: crops_per_replica(settings, one) for name, one in both.items()}
-    # Accumulation holds for both stages: a stage whose batch is not divided would train anew.
-    common = math.gcd(*sizes.values())
-    if crops > 1 and common > 1:
+    names = {"mtl": "batch_size", "dae": "dae_batch_size"}
+    sizes = {name: crops_per_replica(settings, one) for one, name in names.items()}
+    # Accumulation holds for both stages: one whose batch is not divided becomes another run.
+    common, other = math.gcd(*sizes.values()), ""
+    if common == 1:
+        common, sizes = crops, {names[stage]: crops}
+        other = ", but the other stage becomes another run"
+    if crops > 1:
         factor = next(f for f in range(2, common + 1) if common % f == 0)
         divided = (f"--{name}={size // factor}" for name, size in sizes.items())
         yield (
             f"{' '.join(divided)} --gradient_accumulation_steps={parts * factor}",
-            f"{1 / factor:.0%} of the crops at a time in the same global batch: the run goes on",
+            f"{1 / factor:.0%} of the crops at a time in the same global batch: the run goes on"
+            f"{other}",
         )
     if not settings.gradient_checkpointing:
         yield (

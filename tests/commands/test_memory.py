@@ -41,7 +41,7 @@ def test_the_settings_that_help_are_named_the_best_first(name):
         "--precision=auto",
         "--crop_size=192",
     ]
-    assert "--batch_size=3 --gradient_accumulation_steps=4  50% of the crops" in message
+    assert "--batch_size=3 --dae_batch_size=3 --gradient_accumulation_steps=4  50% of" in message
     assert "56% of the memory of a step" in message
 
 
@@ -51,6 +51,7 @@ def test_stage_2_has_its_own_batch_size_and_nothing_smaller_is_offered_than_ther
     with pytest.raises(SystemExit) as ended, clear_errors(settings, "dae"):
         raise MemoryError
     lines = [line for line in ended.value.code.splitlines() if line.startswith("  --")]
+    assert "the other stage becomes another run" in lines[0]
     assert [line.split()[:2] for line in lines] == [
         ["--dae_batch_size=3", "--gradient_accumulation_steps=3"],
         ["--precision=auto", "on"],

@@ -207,7 +207,7 @@ def test_a_run_ends_after_so_many_in_a_row_and_names_all_their_tiles(tmp_path):
     good = {"loss": 1.0, "gradient_norm": 1.0, "left_out": 0.0}
     for step, row in enumerate([BAD, BAD, good, BAD, BAD], start=1):
         report.see(step, row)
-    with pytest.raises(TrainingError, match="Step 6: .* last 3, .*Implausible: tile bad.*Repair"):
+    with pytest.raises(TrainingError, match="Step 6: .* last 3, .*Implausible: tile bad.*Restore"):
         report.see(6, BAD)
 
 
