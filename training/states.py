@@ -33,9 +33,9 @@ FORMAT = 1
 DAMAGED = ".damaged"
 ABOUT_CONTENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)  # errors in reading it
 OTHER_CONTENT = "its content is not what was written"
-LEFTOVERS = (  # names that only a killed write leaves in the folder of a stage
-    PARTS.replace("*", WEIGHTS),
-    PARTS.replace("*", DESCRIPTION),
+LOGS = ("history.csv", "validation.csv", "bad_steps.csv", "curves.png")
+LEFTOVERS = (  # names that only a killed write leaves in the folders of a stage
+    *(PARTS.replace("*", name) for name in (WEIGHTS, DESCRIPTION, *LOGS)),
     f"{LAST}/{PARTS}",
     f"{LAST}/step-*/{PARTS}",
     "part.weights.h5",  # this one and the following: of earlier versions
@@ -294,7 +294,7 @@ def remove_superseded(last: Path, keep: int) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what killed writes have left in a stage's folder, in which nobody else writes."""
+    """Removes what killed writes have left in a folder of a stage, in which nobody else writes."""
     copies = folder.parent.glob(PARTS.removesuffix("*") + folder.name)
     for path in (*copies, *(path for pattern in LEFTOVERS for path in folder.glob(pattern))):
         if path.is_dir() and not path.is_symlink():

@@ -70,10 +70,14 @@ class Stage:
         )
 
     def leftovers(self) -> list[Path]:
-        """Returns what should be gone when the stage is finished."""
+        """Returns what should be gone when the stage is finished.
+
+        What is left among the results of the checks goes after an hour: others write there, too.
+        """
         folders = (self.weights.parent, self.results.parent)
         leases = [lease for folder in folders for lease in folder.glob(".*.lease")]
-        return sorted([*map(Path, self.unfinished()), *leases])
+        parts = [path for path in map(Path, self.unfinished()) if path.parent.name != "checks"]
+        return sorted([*parts, *leases])
 
     def _is_half_moved(self) -> bool:
         """Returns whether only one of the folders of an earlier run has been moved aside."""

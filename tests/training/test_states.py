@@ -203,7 +203,10 @@ def test_what_killed_writes_leave_is_removed_and_nothing_else(tmp_path):
     state = write(last, 1)
     (last / f"{part}.step-00000002").mkdir()
     (last / "ckpt-3_temp").mkdir()
-    gone = [tmp_path / f"{part}.best.weights.h5", tmp_path / "part.weights.h5"]
+    copy = tmp_path.with_name(f"{part}.{tmp_path.name}")
+    copy.mkdir()
+    gone = [tmp_path / f"{part}.best.weights.h5", tmp_path / "part.weights.h5", copy / "x"]
+    gone += [tmp_path / f"{part}.history.csv"]
     gone += [state / f"{part}.state.json", last / "checkpoint.tmp123", last / "ckpt-3_temp" / "x"]
     kept = [tmp_path / "best.weights.h5", tmp_path / ".part.mine", tmp_path / f"{part}.notes"]
     kept += [last / "checkpoint", last / "ckpt-3.index", state / "state.json"]

@@ -43,7 +43,8 @@ def prepare_folders(run: StageRun, before_new: Callable[[], None] = lambda: None
     named = resume not in ("auto", "never")
     source = Path(resume) if named else folder
     start = decide(source, now.identity, run.plan.total_steps, "named" if named else resume)
-    remove_leftovers(folder)
+    for written in (folder, run.results):
+        remove_leftovers(written)
     if start == NEW:
         before_new()
         reason = in_the_way(run) if resume == "auto" else "a new run was asked for"
