@@ -282,8 +282,8 @@ def test_a_requeued_slurm_job_finishes_the_training(slurm, blocks, tmp_path):
     to_script(job, USR1)
     status, output = job.end()
     assert status == 75 and requeued(tmp_path) == ["requeue 4711"], output
-    done = re.search(r"Stopped after step (\d+) of 40 on SIGUSR1, .* is saved\. Run", output)
+    done = re.search(r"Stopped after step (\d+) of 40 on SIGUSR1, .* is saved[.;]", output)
     assert done and steps() == list(range(1, int(done[1]) + 1)) and "Traceback" not in output
     status, output = slurm(*command, SLURM_RESTART_COUNT="1").end()
-    assert status == 0 and f"Continuing checkpoints/blocks/mtl after step {done[1]}." in output
+    assert status == 0 and f"Continuing checkpoints/blocks/mtl after step {done[1]}" in output
     assert requeued(tmp_path) == ["requeue 4711"] and steps() == list(range(1, 41))
