@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from project.errors import first_line
 from settings.arithmetic import STAGES, crops_per_replica
 from settings.loading import Settings
+from settings.table import TABLE
 
-STRIDE = 32  # window_size and crop_size are multiples of it
+STRIDE = TABLE["crop_size"].multiple_of or 1  # window_size is a multiple of it, too
 SMALLER = 0.75  # the side of a crop or window that is proposed
 
 

@@ -23,6 +23,7 @@ from project.errors import UserError
 
 ABANDONED_SECONDS = 3600
 PARTS = f".part.{8 * '[0-9a-f]'}.*"  # names of `_part_of`
+DAMAGED = ".damaged"
 UNCHANGED = "What was there before is unchanged."
 TRIAL_BYTES = 2**20  # by which a file must be able to grow on a disk that is in order
 NOT_ALLOWED = "writing is not permitted", "Change the permissions or attributes of its folder"
@@ -203,6 +204,15 @@ def to_disk(path: Path) -> None:
             raise
     finally:
         os.close(number)
+
+
+def damaged_name(path: Path) -> Path:
+    """Returns the first free name under which a damaged file or folder is kept beside itself."""
+    aside, number = path.with_name(path.name + DAMAGED), 0
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}{DAMAGED}.{number}")
+    return aside
 
 
 @contextlib.contextmanager

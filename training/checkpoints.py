@@ -45,12 +45,7 @@ EARLIER_NUMBERS = {  # with their types
 class RunState:
     """Network, optimizer, step and the record of the best validation, saved as one.
 
-    Attributes:
-        step: optimizer updates done.
-        best: best value of the validation metric so far; NaN before the first.
-        waited: validations since the best one.
-        stopped: whether early stopping has ended the run.
-        pending: whether the validation after `step` has still to be done.
+    Its numbers are attributes: those of `training.states.Numbers`.
     """
 
     step: int

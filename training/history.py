@@ -12,7 +12,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from project.errors import first_line
-from project.files import DiskError, try_to_grow, whole_file, write_bytes, writing
+from project.files import DiskError, damaged_name, try_to_grow, whole_file, write_bytes, writing
 
 HISTORY_COLUMNS = (
     "step",
@@ -140,11 +140,7 @@ class CsvFile(PatientLog):
         self._file = path.open("ab", buffering=0)
 
     def _keep_aside(self, damage: str, rows: int) -> None:
-        aside = self.path.with_name(f"{self.path.name}.damaged")
-        number = 0
-        while aside.exists():
-            number += 1
-            aside = self.path.with_name(f"{self.path.name}.damaged.{number}")
+        aside = damaged_name(self.path)
         write_bytes(aside, self.path.read_bytes())
         print(f"warning: {self.path} is damaged after {rows} rows ({damage}). It is kept: {aside}")
 

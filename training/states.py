@@ -22,15 +22,24 @@ from pathlib import Path
 
 from models.weight_files import check_tensors
 from project.errors import UserError, first_line
-from project.files import PARTS, UNCHANGED, plain, read_json, to_disk, whole_file, whole_folder
-from runs.folders import WEIGHTS
+from project.files import (
+    DAMAGED,
+    PARTS,
+    UNCHANGED,
+    damaged_name,
+    plain,
+    read_json,
+    to_disk,
+    whole_file,
+    whole_folder,
+)
+from runs.folders import WEIGHTS, file_digest
 from runs.stored import FILE as DESCRIPTION
 from runs.stored import ResumeError
 
 LAST = "last"  # the folder of the states, within that of the stage
 NUMBERS = "state.json"
 FORMAT = 1
-DAMAGED = ".damaged"
 ABOUT_CONTENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO)  # errors in reading it
 OTHER_CONTENT = "its content is not what was written"
 LOGS = ("history.csv", "validation.csv", "bad_steps.csv", "curves.png")
@@ -117,16 +126,18 @@ class State:
             return numbers
         for name, file in _content(self)["files"].items():
             with _reading(self.path / name):
-                if _sha256(self.path / name) != file["sha256"]:
+                if file_digest(self.path / name) != file["sha256"]:
                     raise ValueError(OTHER_CONTENT)
         return numbers
 
     def set_aside(self) -> list[Path]:
         """Renames it to the first free `<name>.damaged`, `<name>.damaged.1` ...; returns where."""
         if not self.earlier:
-            return [_rename_aside(self.path)]
+            return [self.path.rename(damaged_name(self.path))]
         files = self.path.parent.glob(f"{self.path.name}.*")
-        return [_rename_aside(path) for path in sorted(files) if DAMAGED not in path.name]
+        return [
+            path.rename(damaged_name(path)) for path in sorted(files) if DAMAGED not in path.name
+        ]
 
 
 def state_of(last: Path, step: int, earlier: bool) -> State:
@@ -231,7 +242,7 @@ def write_state(
     with whole_folder(state.path, "the state", needed_bytes, safe) as part:
         write_files(str(part / "state"))
         files = {
-            path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            path.name: {"bytes": path.stat().st_size, "sha256": file_digest(path)}
             for path in sorted(part.iterdir())
         }
         (part / NUMBERS).write_bytes(_numbers_file(numbers, files))
@@ -269,7 +280,7 @@ def set_best_aside(folder: Path) -> None:
     """Keeps what is left of damaged best weights, and says that they are lost."""
     path, kept = folder / WEIGHTS, ""
     if path.exists():
-        kept = f" The damaged file is kept as {_rename_aside(path)}."
+        kept = f" The damaged file is kept as {path.rename(damaged_name(path))}."
     print(
         f"warning: THE BEST WEIGHTS ARE LOST: {path} is gone or damaged.{kept} Restore it from a "
         "backup, or go on: those of the last state are validated, and are the best ones from here."
@@ -351,19 +362,6 @@ def _numbers_file(numbers: Numbers, files: dict) -> bytes:
 
 def _digest(content: dict) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _rename_aside(path: Path) -> Path:
-    aside, number = path.with_name(path.name + DAMAGED), 1
-    while aside.exists():
-        aside = path.with_name(f"{path.name}{DAMAGED}.{number}")
-        number += 1
-    return path.rename(aside)
 
 
 def _earlier_numbers(state: State) -> Numbers:
