@@ -1,6 +1,7 @@
 """Four logical CPU devices, so that replica code runs on any machine, and a small data set."""
 
 import os
+import tarfile
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -53,3 +54,16 @@ def autzen():
     if not (root / "dataset.toml").is_file():
         pytest.skip(f"the Autzen data is not at {root}; set AUTZEN_DIR to its folder")
     return root
+
+
+# Stage 1 stopped after 2 of 4 steps, and stage 2 on top of it, on the data set "blocks".
+WRITTEN = Path(__file__).parent / "runs" / "data" / "written_by_71a477f.tar.xz"
+
+
+@pytest.fixture
+def earlier_run(tmp_path, blocks):
+    """Unpacks what commit 71a477f wrote into `tmp_path`; returns the arguments that name it."""
+    with tarfile.open(WRITTEN) as archive:
+        archive.extractall(tmp_path / "ck" / "blocks", filter="data")
+    places = [f"--checkpoint_dir={tmp_path / 'ck'}", f"--output_dir={tmp_path / 'out'}"]
+    return ["--dataset_name=blocks", f"--shortcut_path={blocks}", *places]

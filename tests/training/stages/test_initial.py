@@ -1,7 +1,6 @@
 """Runs that start from the weights of an earlier run: real trainings of tiny networks."""
 
 import json
-import tarfile
 from pathlib import Path
 
 import h5py
@@ -17,18 +16,13 @@ from settings.table import SettingsError
 from training.stages import run as stages_run
 from training.stages.stage import dae_stage, mtl_stage
 
-# Stage 1, stopped after 2 of 4 steps, and stage 2 on top of it.
-WRITTEN = Path(__file__).parents[2] / "runs" / "data" / "written_by_71a477f.tar.xz"
 NETWORK = "--backbone=tiny --decoder_width=0.03125 --sem_flag=false --norm_flag=false".split()
 
 
 @pytest.fixture
-def places(tmp_path, blocks):
-    """Unpacks the earlier run; returns the arguments that name the places."""
-    with tarfile.open(WRITTEN) as archive:
-        archive.extractall(tmp_path / "ck" / "blocks", filter="data")
-    places = [f"--checkpoint_dir={tmp_path / 'ck'}", f"--output_dir={tmp_path / 'out'}"]
-    return ["--dataset_name=blocks", f"--shortcut_path={blocks}", *places, *NETWORK]
+def places(earlier_run):
+    """Returns the arguments that name an earlier run and its network."""
+    return [*earlier_run, *NETWORK]
 
 
 def tensors(file):
